@@ -1,0 +1,1 @@
+"""What Dagster shows: one file per stage. Asset, checks, metadata."""

@@ -1,0 +1,1 @@
+"""The cards: options, defaults, and one line that names the work."""

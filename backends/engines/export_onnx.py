@@ -1,0 +1,15 @@
+"""export_onnx: a checkpoint becomes an ONNX artifact."""
+
+from typing import ClassVar
+
+from llmspec.registry import Engine
+
+
+class ExportOnnx(Engine):
+    """Export with onnxruntime-genai's model builder, and check parity."""
+
+    stage: ClassVar[str] = "onnx"
+    work: ClassVar[str] = "backends.work.export_onnx:export"
+    tool: ClassVar[str] = "onnx"
+    requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnxruntime_genai", "torch")
+    install: ClassVar[str] = "pip install 'llmspec[train]'"

@@ -1,0 +1,15 @@
+"""score_onnx: the artifact is asked held-out questions."""
+
+from typing import ClassVar
+
+from llmspec.registry import Engine
+
+
+class ScoreOnnx(Engine):
+    """Score the artifact through the engine that serves it."""
+
+    stage: ClassVar[str] = "evaluation"
+    work: ClassVar[str] = "backends.work.score_onnx:score"
+    tool: ClassVar[str] = "onnx"
+    requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "rouge_score")
+    install: ClassVar[str] = "pip install 'llmspec[train]'"

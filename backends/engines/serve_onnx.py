@@ -1,0 +1,15 @@
+"""serve_onnx: a release becomes a live endpoint."""
+
+from typing import ClassVar
+
+from llmspec.registry import Engine
+
+
+class ServeOnnx(Engine):
+    """Serve with continuous batching over plain onnxruntime."""
+
+    stage: ClassVar[str] = "endpoint"
+    work: ClassVar[str] = "backends.serving"
+    tool: ClassVar[str] = "fastapi"
+    requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "fastapi", "uvicorn")
+    install: ClassVar[str] = "pip install 'llmspec[serve]'"

@@ -1,0 +1,15 @@
+"""train_hf: token ids become a checkpoint."""
+
+from typing import ClassVar
+
+from llmspec.registry import Engine
+
+
+class TrainHF(Engine):
+    """Fine-tune with transformers and peft, in a loop of our own."""
+
+    stage: ClassVar[str] = "model"
+    work: ClassVar[str] = "backends.work.train_hf:train"
+    tool: ClassVar[str] = "pytorch"
+    requires: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft")
+    install: ClassVar[str] = "pip install 'llmspec[train]'"

@@ -1,0 +1,15 @@
+"""watch_journal: the journal becomes numbers and alarms."""
+
+from typing import ClassVar
+
+from llmspec.registry import Engine
+
+
+class WatchJournal(Engine):
+    """Latency, throughput, tokens and errors from the endpoint's journal."""
+
+    stage: ClassVar[str] = "monitors"
+    work: ClassVar[str] = "backends.work.watch_journal:watch"
+    tool: ClassVar[str] = "plotly"
+    requires: ClassVar[tuple[str, ...]] = ("matplotlib",)
+    install: ClassVar[str] = "pip install 'llmspec[train]'"

@@ -1,0 +1,154 @@
+"""The door: `python -m backends.work job.json` does one job, whatever its place, and writes its manifest last."""
+
+import importlib
+import os
+import platform
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from backends.work.report import Channel, Report
+from llmspec.job import Job
+from llmspec.secrets import resolve, scrub
+from llmspec.store import File, Manifest, content_digest, files_in, open_artifact, partial, seal, sha256_of
+
+TOOLS = (
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "tokenizers",
+    "onnxruntime",
+    "onnxruntime-genai",
+    "pyspark",
+    "pysail",
+    "numpy",
+)
+
+
+class Terminal:
+    """The door opened by hand."""
+
+    def progress(self, event: dict[str, Any]) -> None:
+        print(f"\r{event['done']:,.0f}/{event['total']:,.0f} {event['unit']}", end="", file=sys.stderr)
+
+    def log(self, text: str) -> None:
+        print(scrub(text), file=sys.stderr)
+
+
+class Pipes:
+    """Opened by Dagster."""
+
+    def __init__(self, context: Any):
+        self.context = context
+
+    def progress(self, event: dict[str, Any]) -> None:
+        self.context.report_custom_message({"progress": event})
+
+    def log(self, text: str) -> None:
+        print(text, flush=True)
+        self.context.log.info(scrub(text))
+
+
+@contextmanager
+def channel() -> Iterator[Channel]:
+    from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
+
+    if not PipesEnvVarParamsLoader().is_dagster_pipes_process():
+        yield Terminal()
+        return
+    with open_dagster_pipes() as context:
+        yield Pipes(context)
+
+
+def die_with_parent() -> None:
+    """The parent holds the other end of our stdin: when it is gone, however it went, so are we."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    if os.environ.get("LLMSPEC_PARENT") == "stdin":
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def installed() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for tool in TOOLS:
+        try:
+            found[tool] = version(tool)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str:
+    """The commit of the folder that asked; empty outside a repository or without git."""
+    if not shutil.which("git"):
+        return ""
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def verified(uri: str) -> Path:
+    """The folder behind a URI, its bytes as its manifest says (a base checkpoint from outside the store has none)."""
+    artifact = open_artifact(Path(uri))
+    return artifact.verify().folder if artifact else Path(uri)
+
+
+def do(job: Job, report: Report) -> Manifest:
+    """Open the inputs, do the work, hash what came out, write the manifest last."""
+    module, _, function = job.work.partition(":")
+    work = getattr(importlib.import_module(module), function)
+    output = Path(job.output)
+    grown = partial(output)
+    grown.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    inputs = {name: verified(item.uri) for name, item in job.inputs.items()}
+    options = resolve(job.options) | {"files": {source: sorted(files) for source, files in job.files.items()}}
+    metrics = work(options, inputs, grown, report)
+    files = {name: File(sha256_of(grown / name), (grown / name).stat().st_size) for name in files_in(grown)}
+    manifest = Manifest(
+        spec=job.spec,
+        stage=job.stage,
+        key=job.key,
+        digest=content_digest(files),
+        engine=job.engine,
+        version=job.version,
+        options=job.keyed,
+        inputs={name: item.digest for name, item in job.inputs.items()},
+        sources=job.files,
+        files=files,
+        metrics=metrics,
+        summary=scrub(report.summary),
+        seconds=round(time.monotonic() - started, 2),
+        peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        git=git_commit(),
+        versions=installed(),
+    )
+    seal(grown, output, manifest)
+    return manifest
+
+
+def main() -> None:
+    die_with_parent()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    job = Job.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    with channel() as out:
+        manifest = do(job, Report(out))
+        out.log(f"{job.stage}: {manifest.summary or 'done'} in {manifest.seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pulumi programs and components for AWS; nothing but `llmspec.infra` imports them."""

@@ -1,0 +1,37 @@
+"""`${secret.NAME}` stays a reference until the process that uses it asks for the value here."""
+
+import os
+import re
+from typing import Any
+
+from llmspec.errors import PlaceError
+
+REFERENCE = re.compile(r"\$\{secret\.([A-Za-z_][A-Za-z0-9_]*)\}")
+_seen: set[str] = set()
+
+
+def lookup(name: str) -> str:
+    """The value, from the environment of the process that uses it."""
+    value = os.environ.get(name)
+    if not value:
+        raise PlaceError(f"secret {name} is not set: export {name}=… where llmspec runs")
+    _seen.add(value)
+    return value
+
+
+def resolve(value: Any) -> Any:
+    """The same structure with every reference replaced by its value."""
+    if isinstance(value, str):
+        return REFERENCE.sub(lambda match: lookup(match[1]), value)
+    if isinstance(value, dict):
+        return {key: resolve(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [resolve(item) for item in value]
+    return value
+
+
+def scrub(text: str) -> str:
+    """The text without any secret that this process has resolved."""
+    for value in sorted(_seen, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text

@@ -1,0 +1,232 @@
+"""data: where rows come from, how they are cleaned, and who may see which."""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from llmspec.expressions import Comparison
+from llmspec.registry import Engine, EngineOf
+from llmspec.section import Section, one_named, wrong
+
+Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Source(Section):
+    """Files that hold rows."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] | None = None
+    """How reports call it; the file's stem when absent."""
+    path: str = Field(min_length=1)
+    """A file or a glob, relative to the spec: `data/faq.jsonl`, `data/*.csv`."""
+    format: Literal["csv", "tsv", "json", "jsonl", "parquet"] | None = None
+    """Read from the file's ending when absent."""
+    columns: dict[Column, str] = Field(default_factory=lambda: {"question": "question", "answer": "answer"})
+    """Our column: theirs. `question` and `answer` are needed, `context` is optional, a dot reaches into a record; more columns are kept for `split.group_by`."""
+
+    @model_validator(mode="after")
+    def _needs_question_and_answer(self) -> Self:
+        if missing := {"question", "answer"} - self.columns.keys():
+            raise wrong(
+                f"columns must name {' and '.join(sorted(missing))}", "write `columns: {question: …, answer: …}`", "columns"
+            )
+        return self
+
+
+class Step(Section):
+    """One cleaning step; `columns` are the ones it reads and writes."""
+
+    main: ClassVar[str | None] = None
+    """The field that a bare value stands for: `drop_missing: [answer]`."""
+
+
+class TextStep(Step):
+    """A step that rewrites text."""
+
+    main: ClassVar[str | None] = "columns"
+    columns: list[Column] | None = None
+    """Which columns it rewrites; question, answer and context (where there is one) when absent."""
+
+
+class NormalizeUnicode(TextStep):
+    """One spelling per character (NFC), plain quotes and spaces, no control or zero-width characters."""
+
+
+class StripHtml(TextStep):
+    """Tags out, entities decoded, the content of script and style gone."""
+
+
+class CollapseWhitespace(TextStep):
+    """Runs of white space become one space; none at the ends."""
+
+
+class Lowercase(TextStep):
+    """All letters small."""
+
+
+class Remove(TextStep):
+    """What matches a pattern goes."""
+
+    main: ClassVar[str | None] = "pattern"
+    pattern: str = Field(min_length=1)
+    """A regular expression without look-around and back-references, so that every engine reads it alike."""
+
+
+class DropMissing(Step):
+    """Rows without a value go."""
+
+    main: ClassVar[str | None] = "columns"
+    columns: list[Column] = ["question", "answer"]
+    """A row goes when any of these is null or blank."""
+
+
+class DropShort(Step):
+    """Rows whose text is too short to teach anything go."""
+
+    column: Column = "answer"
+    """Which column is measured."""
+    characters: int = Field(default=10, ge=1)
+    """Fewer than this, and the row goes."""
+
+
+class Redact(TextStep):
+    """Personal data out, before anything is trained on it."""
+
+    main: ClassVar[str | None] = "kinds"
+    kinds: list[Literal["email", "phone", "credit_card"]] = ["email", "phone", "credit_card"]
+    """What is looked for; a card number counts only when its check digit (Luhn) is right."""
+    action: Literal["mask", "drop", "fail"] = "mask"
+    """mask writes [EMAIL] in its place, drop loses the row, fail stops with the rows named."""
+
+
+class DropDuplicates(Step):
+    """Of rows that are equal, the first stays."""
+
+    main: ClassVar[str | None] = "columns"
+    columns: list[Column] = ["question", "answer"]
+    """Rows equal in all of these are duplicates."""
+
+
+def _bare_value(value: Any) -> Any:
+    """{'drop_missing': ['answer']} -> {'drop_missing': {'columns': ['answer']}}; null -> the defaults."""
+    value = one_named(value)
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, options),) = value.items()
+        field = CleanStep.model_fields.get(name)
+        if field is not None and not isinstance(options, dict):
+            step = next(t for t in getattr(field.annotation, "__args__", ()) if t is not type(None))
+            if options is None:
+                return {name: {}}
+            if step.main is not None:
+                return {name: {step.main: options}}
+    return value
+
+
+class CleanStep(Section):
+    """Exactly one of these."""
+
+    normalize_unicode: NormalizeUnicode | None = None
+    """One spelling per character."""
+    strip_html: StripHtml | None = None
+    """Tags out, text stays."""
+    collapse_whitespace: CollapseWhitespace | None = None
+    """One space where there were many."""
+    lowercase: Lowercase | None = None
+    """All letters small."""
+    remove: Remove | None = None
+    """What matches a pattern goes."""
+    drop_missing: DropMissing | None = None
+    """Rows without a value go."""
+    drop_short: DropShort | None = None
+    """Rows with too little text go."""
+    redact: Redact | None = None
+    """Personal data out."""
+    drop_duplicates: DropDuplicates | None = None
+    """Equal rows: the first stays."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise wrong("a cleaning step is one name", "start each step with its own '-'")
+        return self
+
+    @property
+    def name(self) -> str:
+        (name,) = self.model_fields_set
+        return name
+
+    @property
+    def step(self) -> Step:
+        step = getattr(self, self.name)
+        assert isinstance(step, Step)
+        return step
+
+
+class Split(Section):
+    """Who trains, who steers, who judges. No question is in two parts."""
+
+    train: float = Field(default=0.8, gt=0, lt=1)
+    """Share of the groups that train the model."""
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    """Share that measures the loss while training and the artifact's parity after."""
+    test: float = Field(default=0.1, gt=0, lt=1)
+    """Share that nobody sees before evaluation."""
+    seed: int = 7
+    """Another seed, another split."""
+    group_by: Column | None = None
+    """Rows that share this column stay together as well; rows that share a question always do."""
+
+    @model_validator(mode="after")
+    def _shares_are_a_whole(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise wrong(f"train + validation + test is {total:g}", "make it 1")
+        return self
+
+
+class DataChecks(Section):
+    """What must hold of the cleaned rows, or nothing is trained on them."""
+
+    rows: Comparison | None = None
+    """Rows after cleaning: `rows: ">= 100"`."""
+    dropped: Comparison | None = None
+    """Share of the rows that cleaning dropped: `dropped: "<= 0.2"`."""
+    duplicates: Comparison | None = None
+    """Share of exact duplicates that came in: `duplicates: "<= 0.05"`."""
+
+
+class Data(Section):
+    """From sources to clean, split rows."""
+
+    engine: Annotated[Engine, EngineOf("data")] = Field(default="sail", validate_default=True)
+    """sail (embedded, no JVM) or spark: {master: …} or spark: {remote: …}; the rows are the same."""
+    sources: list[Source] = Field(min_length=1)
+    """Where the rows come from."""
+    clean: list[Annotated[CleanStep, BeforeValidator(_bare_value)]] = []
+    """Steps, in order; each reports how many rows it changed and dropped."""
+    template: Literal["chat", "context_qa"] = "chat"
+    """How a row becomes text: the base model's own chat form, or [Context] [Question] [Answer] … ####."""
+    split: Split = Split()
+    """How rows are divided."""
+    checks: DataChecks = DataChecks()
+    """What must hold before anything trains."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [source.name for source in self.sources if source.name]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise wrong(f"two sources are called {twice[0]!r}", "give one of them another name", "sources")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_exist(self) -> Self:
+        every = set.intersection(*(set(source.columns) for source in self.sources))
+        some = set.union(*(set(source.columns) for source in self.sources))
+        if self.template == "context_qa" and "context" not in some:
+            raise wrong("template context_qa needs rows with a context", "add `context: …` to a source's columns", "template")
+        if self.split.group_by and self.split.group_by not in every:
+            raise wrong(
+                f"no column {self.split.group_by!r} in every source's columns",
+                f"known in all: {', '.join(sorted(every))}",
+                "split.group_by",
+            )
+        return self

@@ -1,0 +1,42 @@
+"""endpoint: how the artifact answers the world."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llmspec.registry import Engine, EngineOf
+from llmspec.section import Duration, Section
+
+
+class Limits(Section):
+    """What one request, and all of them together, may take."""
+
+    input_tokens: int = Field(default=2048, ge=16)
+    """A longer prompt is refused with 400."""
+    output_tokens: int = Field(default=512, ge=1)
+    """The most that one answer may have; also its default."""
+    concurrency: int = Field(default=16, ge=1, le=512)
+    """Requests answered at the same time; the next ones wait."""
+    queue: int = Field(default=64, ge=0)
+    """How many may wait; the next one is refused with 429."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Per client address; more is refused with 429. No limit when absent."""
+    timeout: Duration = 60.0
+    """A request that takes longer ends with what it has."""
+
+
+class Endpoint(Section):
+    """A live server with an API that clients already speak."""
+
+    engine: Annotated[Engine, EngineOf("endpoint")] = Field(default="serve_onnx", validate_default=True)
+    """The tool that does it."""
+    api: Literal["openai"] = "openai"
+    """chat/completions, completions and models, streaming or not."""
+    host: str = "127.0.0.1"
+    """Where it listens; 0.0.0.0 is everywhere."""
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """Where it listens; 0 takes a free one and keeps it."""
+    system_prompt: str | None = None
+    """Said first in every conversation, in training as in serving: changing it retrains."""
+    limits: Limits = Limits()
+    """What a request may take."""

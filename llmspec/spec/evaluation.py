@@ -1,0 +1,35 @@
+"""evaluation: what the artifact scores, and what it must score to be served."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from llmspec.expressions import Gate
+from llmspec.registry import Engine, EngineOf
+from llmspec.section import Section, wrong
+
+Metric = Literal["token_f1", "exact_match", "perplexity", "rouge_l"]
+
+
+class Evaluation(Section):
+    """Scores of the artifact, through the engine that will serve it."""
+
+    engine: Annotated[Engine, EngineOf("evaluation")] = Field(default="score_onnx", validate_default=True)
+    """The tool that does it."""
+    data: Literal["test", "validation"] = "test"
+    """Which part of the split judges."""
+    rows: int | None = Field(default=None, ge=1)
+    """At most so many rows, always the same ones; all when absent."""
+    metrics: list[Metric] = Field(default=["token_f1", "exact_match", "perplexity", "rouge_l"], min_length=1)
+    """What is measured."""
+    gates: list[Gate] = []
+    """All must hold, or the endpoint is not touched: `token_f1 >= 0.8`, `perplexity <= champion * 1.02`."""
+
+    @model_validator(mode="after")
+    def _gates_are_measured(self) -> Self:
+        for gate in self.gates:
+            if gate.metric not in self.metrics:
+                raise wrong(
+                    f"gate '{gate}' needs {gate.metric}, which is not measured", f"add {gate.metric} to evaluation.metrics", "gates"
+                )
+        return self

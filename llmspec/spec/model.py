@@ -1,0 +1,122 @@
+"""model: what is trained, from what, and how."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from llmspec.registry import Engine, EngineOf
+from llmspec.section import Duration, OutsideKey, SecretText, Section, wrong
+
+
+class ScratchBase(Section):
+    """A small Llama with random weights: for tests, teaching, and questions a small model can hold."""
+
+    scratch: Literal["tiny"]
+    """tiny: 4 layers, 192 wide, about 1.7 M parameters."""
+
+
+class PathBase(Section):
+    """A transformers checkpoint in a folder."""
+
+    path: str = Field(min_length=1)
+    """The folder, relative to the spec."""
+
+
+class SpecBase(Section):
+    """The model that another spec trains, in the same store."""
+
+    spec: str = Field(pattern=r"\.ya?ml$")
+    """The other spec's file, relative to this one."""
+
+
+class HubBase(Section):
+    """A model from the Hugging Face hub."""
+
+    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """`organisation/name`."""
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    """The commit, all 40 digits: a branch moves, and a model that moves cannot be explained."""
+    token: Annotated[SecretText | None, OutsideKey()] = None
+    """For gated models: `${secret.HF_TOKEN}`."""
+
+
+_BASES = {"scratch": ScratchBase, "path": PathBase, "spec": SpecBase, "hub": HubBase}
+
+
+def _which_base(value: Any) -> str | None:
+    keys = value if isinstance(value, dict) else vars(value) if isinstance(value, Section) else ()
+    return next((kind for kind in _BASES if kind in keys), None)
+
+
+Base = Annotated[
+    Annotated[ScratchBase, Tag("scratch")]
+    | Annotated[PathBase, Tag("path")]
+    | Annotated[SpecBase, Tag("spec")]
+    | Annotated[HubBase, Tag("hub")],
+    Discriminator(
+        _which_base,
+        custom_error_type="llmspec",
+        custom_error_message="a base is one of {scratch: tiny}, {path: …}, {spec: …}, {hub: …, revision: …}",
+    ),
+]
+
+
+class Adapter(Section):
+    """The low-rank matrices that lora and qlora train."""
+
+    rank: int = Field(default=8, ge=1, le=1024)
+    """Width of the adapter."""
+    alpha: float = Field(default=16, gt=0)
+    """Its weight: the update counts alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the adapter's input that is dropped while training."""
+    modules: Literal["auto"] | list[str] = "auto"
+    """Which linear layers it sits on; auto: all but the output head."""
+
+
+class Training(Section):
+    """The loop."""
+
+    epochs: float = Field(default=3, gt=0)
+    """How often each row is seen."""
+    learning_rate: float = Field(default=2e-4, gt=0, lt=1)
+    """Peak rate, reached after warm-up."""
+    batch_tokens: int = Field(default=16_384, ge=64)
+    """Tokens per optimizer step; what does not fit in memory at once is accumulated."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the rate falls after warm-up."""
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    """Share of the steps in which the rate climbs."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Pull of the weights towards zero."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest gradient norm."""
+    seed: int = 7
+    """Initial weights and row order."""
+    checkpoint_every: Annotated[Duration, OutsideKey()] = 300.0
+    """How much work a crash may cost."""
+
+
+class Model(Section):
+    """From token ids to a checkpoint."""
+
+    engine: Annotated[Engine, EngineOf("model")] = Field(default="train_hf", validate_default=True)
+    """The tool that does it."""
+    base: Base
+    """{scratch: tiny}, {path: …}, {spec: …} or {hub: …, revision: …}."""
+    task: Literal["generate"] = "generate"
+    """generate: answer in words."""
+    method: Literal["full", "lora", "qlora"] = "full"
+    """full: every weight. lora: a small adapter. qlora: an adapter over a 4-bit base."""
+    adapter: Adapter | None = None
+    """For lora and qlora."""
+    training: Training = Training()
+    """The loop."""
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> Self:
+        if self.method == "full" and self.adapter is not None:
+            raise wrong("adapter does nothing with method: full", "use method: lora, or take adapter out", "adapter")
+        if self.method != "full" and isinstance(self.base, ScratchBase):
+            raise wrong(f"method: {self.method} on random weights learns nothing", "use method: full", "method")
+        return self

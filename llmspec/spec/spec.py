@@ -1,0 +1,131 @@
+"""The whole spec: one LLM product."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from llmspec import registry
+from llmspec.registry import AnyPlace, Place, name_of
+from llmspec.section import STAGES, Section, wrong
+from llmspec.spec.data import Data
+from llmspec.spec.endpoint import Endpoint
+from llmspec.spec.evaluation import Evaluation
+from llmspec.spec.features import Features
+from llmspec.spec.model import HubBase, Model, PathBase, ScratchBase, SpecBase
+from llmspec.spec.monitors import Monitors
+from llmspec.spec.onnx import Onnx
+
+StageName = Literal["data", "features", "model", "onnx", "evaluation", "endpoint", "monitors"]
+DEFAULT_STORE = ".llmspec/store"
+
+
+class Target(Section):
+    """An overlay: what is different there. Mappings merge into the spec, lists and scalars replace."""
+
+    default: bool = False
+    """Whether it is meant when no --target is given."""
+    description: str | None = None
+    """Overlays the description."""
+    owner: str | None = None
+    """Overlays the owner."""
+    tags: dict[str, Any] | None = None
+    """Overlays the tags."""
+    vars: dict[str, Any] | None = None
+    """Overlays the vars."""
+    store: str | None = None
+    """Overlays the store."""
+    places: dict[str, Any] | None = None
+    """Overlays the places."""
+    data: dict[str, Any] | None = None
+    """Overlays data."""
+    features: dict[str, Any] | None = None
+    """Overlays features."""
+    model: dict[str, Any] | None = None
+    """Overlays model."""
+    onnx: dict[str, Any] | None = None
+    """Overlays onnx."""
+    evaluation: dict[str, Any] | None = None
+    """Overlays evaluation."""
+    endpoint: dict[str, Any] | None = None
+    """Overlays endpoint."""
+    monitors: dict[str, Any] | None = None
+    """Overlays monitors."""
+
+
+class Spec(Section):
+    """One LLM product, at one target."""
+
+    llmspec: Literal[1]
+    """Version of the language."""
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    """What it is called everywhere; the same as the file's stem."""
+    description: str = ""
+    """One sentence for people."""
+    owner: str | None = Field(default=None, pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
+    """Who answers for it: an e-mail or `team:NAME`."""
+    tags: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$")], Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$")]
+    ] = {}
+    """Labels for Dagster and the cloud."""
+    vars: dict[str, str | int | float | bool] = {}
+    """Names for values used more than once: `${var.region}`."""
+    store: str = Field(default=DEFAULT_STORE, min_length=1)
+    """Where artifacts live: a folder, relative to where llmspec runs."""
+    places: dict[StageName, Annotated[Place, AnyPlace()]] = {}
+    """Where each stage is done; local when absent."""
+    data: Data
+    """Where rows come from, and how they are cleaned."""
+    features: Features = Field(default_factory=Features)
+    """How rows become token ids."""
+    model: Model
+    """What is trained, from what, and how."""
+    onnx: Onnx = Field(default_factory=Onnx)
+    """The artifact that is evaluated and served."""
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    """What the artifact must score to be served."""
+    endpoint: Endpoint = Field(default_factory=Endpoint)
+    """How it answers the world."""
+    monitors: Monitors = Field(default_factory=Monitors)
+    """What is watched once it is live."""
+    targets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], Target] = {}
+    """Named overlays of this spec: `local`, `prod`."""
+
+    @model_validator(mode="after")
+    def _tokenizer_fits(self) -> Self:
+        if self.features.tokenizer == "base" and isinstance(self.model.base, ScratchBase):
+            raise wrong(
+                "a base from scratch has no tokenizer",
+                "use `tokenizer: auto` or `tokenizer: {train: bpe}`",
+                "features.tokenizer",
+            )
+        if isinstance(self.model.base, HubBase | PathBase | SpecBase) and not isinstance(self.features.tokenizer, str):
+            raise wrong(
+                "a trained base knows only its own tokenizer", "use `tokenizer: base`, or a base from scratch", "features.tokenizer"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _places_fit(self) -> Self:
+        for stage, place in self.places.items():
+            able = place.serves if stage == "endpoint" else stage in place.runs
+            if not able:
+                raise wrong(f"{name_of(type(place))} cannot do {stage}", "see `llmspec backends`", f"places.{stage}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_default_target(self) -> Self:
+        defaults = [name for name, target in self.targets.items() if target.default]
+        if len(defaults) > 1:
+            raise wrong(f"{' and '.join(defaults)} are both `default: true`", "keep one", f"targets.{defaults[1]}.default")
+        return self
+
+    def place(self, stage: str) -> Place:
+        """Where a stage is done."""
+        return self.places.get(stage) or registry.place("local")()  # type: ignore[call-overload,no-any-return]
+
+    def section(self, stage: str) -> Section:
+        """What the spec says of a stage."""
+        assert stage in STAGES
+        section = getattr(self, stage)
+        assert isinstance(section, Section)
+        return section

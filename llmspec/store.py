@@ -1,0 +1,138 @@
+"""The store: immutable artifacts at `<store>/<name>/<stage>/<key>/`, complete once their manifest is there.
+
+An artifact is built in `<key>.partial/`, hashed, given its manifest, and renamed: a crash leaves a partial folder, never a
+half artifact. What is under `report/` is for people (pictures, times, examples) and not part of the content digest.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmspec.errors import DamagedError
+from llmspec.job import Digest, digest_of
+
+MANIFEST = "manifest.json"
+REPORT = "report"
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of an artifact."""
+
+    sha256: Digest
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is, from what it was made, and what came out. Present = complete."""
+
+    spec: str
+    stage: str
+    key: str
+    digest: Digest
+    engine: str
+    version: int
+    options: dict[str, Any]
+    """The options in its key: what a plan compares with."""
+    inputs: dict[str, Digest]
+    sources: dict[str, dict[str, Digest]]
+    files: dict[str, File]
+    metrics: dict[str, Any]
+    summary: str = ""
+    """One line for the terminal: '9,412 rows → 1.9 M tokens'."""
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    finished: str = ""
+    git: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        fields = json.loads(text)
+        fields["files"] = {name: File(**item) for name, item in fields["files"].items()}
+        return cls(**fields)
+
+
+def sha256_of(path: Path) -> Digest:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_in(folder: Path) -> Iterator[str]:
+    """Every file's path inside the folder, in order, but for the manifest."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            yield path.relative_to(folder).as_posix()
+
+
+def content_digest(files: dict[str, File]) -> Digest:
+    return digest_of({name: file.sha256 for name, file in files.items() if not name.startswith(f"{REPORT}/")})
+
+
+def partial(output: Path) -> Path:
+    """Where an artifact grows. Kept over a crash, so that training can go on from its checkpoint."""
+    return output.with_name(output.name + ".partial")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """All of it or nothing, also when power goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def seal(grown: Path, output: Path, manifest: Manifest) -> None:
+    """Give the partial folder its manifest and its name."""
+    write_atomically(grown / MANIFEST, manifest.to_json())
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(output)
+    grown.replace(output)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A complete artifact in the store."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def uri(self) -> str:
+        return str(self.folder)
+
+    def whole(self) -> bool:
+        """A quick look: every file is there, at its size."""
+        try:
+            return all((self.folder / name).stat().st_size == file.bytes for name, file in self.manifest.files.items())
+        except OSError:
+            return False
+
+    def verify(self) -> "Artifact":
+        """A thorough look: every byte is as the manifest says."""
+        for name, file in self.manifest.files.items():
+            path = self.folder / name
+            if not path.is_file() or path.stat().st_size != file.bytes or sha256_of(path) != file.sha256:
+                raise DamagedError(f"{path}: not as its manifest says; apply again to rebuild it")
+        return self
+
+
+def open_artifact(folder: Path) -> Artifact | None:
+    """The artifact in this folder; None when it is not complete."""
+    try:
+        return Artifact(folder, Manifest.from_json((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError, KeyError):
+        return None
