@@ -30,9 +30,12 @@ def bars(title: str, scores: Mapping[str, tuple[float, float | None, str | None]
     parts, top = [], 34.0
     for name, (value, champion, gate) in scores.items():
         parts += _row(top, name, value, champion, gate)
-        top += 34
+        top += 36
     if any(champion is not None for _, champion, _ in scores.values()):
-        parts += [f"<rect x='120' y='{top + 1:g}' width='10' height='5' fill='{INK}' opacity='.6'/>", _text(136, top + 8, "champion")]
+        parts += [
+            f"<rect x='120' y='{top + 1:g}' width='10' height='5' fill='{INK}' opacity='.6'/>",
+            _text(136, top + 8, "champion"),
+        ]
         top += 18
     return _svg(top, title, parts)
 
@@ -49,12 +52,12 @@ def _row(top: float, name: str, value: float, champion: float | None, gate: str 
         _text(0, top + 12, name),
         f"<rect x='120' y='{top:g}' width='280' height='22' rx='3' fill='{FAINT}' opacity='.35'/>",
         f"<rect x='120' y='{top:g}' width='{length(value):.1f}' height='15' rx='3' fill='{COLOURS[0]}'/>",
-        _text(410, top + 12, number(value), weight="600"),
+        _text(410, top + 11, number(value), weight="600"),
     ]
     if champion is not None:
         bar = f"<rect x='120' y='{top + 17:g}' width='{length(champion):.1f}' height='5' rx='2' fill='{INK}' opacity='.6'/>"
-        parts += [bar, _text(462, top + 12, f"was {number(champion)}")]
-    return parts + ([_text(WIDTH, top + 12, gate, "end")] if gate else [])
+        parts += [bar, _text(462, top + 11, f"was {number(champion)}")]
+    return parts + ([_text(410, top + 25, gate)] if gate else [])
 
 
 def curve(title: str, series: Mapping[str, Sequence[Point]], x: str = "", y: str = "") -> str:
