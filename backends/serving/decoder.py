@@ -77,14 +77,14 @@ class Decoder:
     @property
     def memory(self) -> int:
         """Bytes that all slots take when full."""
-        return self.slots * self.max_len * self.layers * 2 * self.heads * self.head_size * np.dtype(self.type).itemsize
+        return int(self.slots * self.max_len * self.layers * 2 * self.heads * self.head_size * np.dtype(self.type).itemsize)
 
     def _reserve(self) -> None:
         free = free_memory()
         if free is not None and self.memory > free:
             raise PlaceError(
-                f"{self.slots} requests of {self.max_len:,} tokens need {self.memory / 1e9:.1f} GB beside the model, and {free / 1e9:.1f} GB "
-                "are free: lower endpoint.limits.concurrency, input_tokens or output_tokens"
+                f"{self.slots} requests of {self.max_len:,} tokens need {self.memory / 1e9:.1f} GB beside the model, and "
+                f"{free / 1e9:.1f} GB are free: lower endpoint.limits.concurrency, input_tokens or output_tokens"
             )
         one = (self.slots, self.heads, self.max_len, self.head_size)
         self.memories = [tuple(np.zeros(one, self.type) for _ in range(2)) for _ in range(self.layers)]
