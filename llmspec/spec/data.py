@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from llmspec.expressions import Comparison
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Section, one_named, wrong
+from llmspec.section import OutsideKey, Section, one_named, wrong
 
 Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -16,7 +16,7 @@ class Source(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] | None = None
     """How reports call it; the file's stem when absent."""
-    path: str = Field(min_length=1)
+    path: Annotated[str, OutsideKey()] = Field(min_length=1)
     """A file or a glob, relative to the spec: `data/faq.jsonl`, `data/*.csv`."""
     format: Literal["csv", "tsv", "json", "jsonl", "parquet"] | None = None
     """Read from the file's ending when absent."""
@@ -207,7 +207,7 @@ class Data(Section):
     """How a row becomes text: the base model's own chat form, or [Context] [Question] [Answer] … ####."""
     split: Split = Split()
     """How rows are divided."""
-    checks: DataChecks = DataChecks()
+    checks: Annotated[DataChecks, OutsideKey()] = DataChecks()
     """What must hold before anything trains."""
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from llmspec.expressions import Gate
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Section, wrong
+from llmspec.section import OutsideKey, Section, wrong
 
 Metric = Literal["token_f1", "exact_match", "perplexity", "rouge_l"]
 
@@ -22,7 +22,7 @@ class Evaluation(Section):
     """At most so many rows, always the same ones; all when absent."""
     metrics: list[Metric] = Field(default=["token_f1", "exact_match", "perplexity", "rouge_l"], min_length=1)
     """What is measured."""
-    gates: list[Gate] = []
+    gates: Annotated[list[Gate], OutsideKey()] = []
     """All must hold, or the endpoint is not touched: `token_f1 >= 0.8`, `perplexity <= champion * 1.02`."""
 
     @model_validator(mode="after")

@@ -18,14 +18,14 @@ class ScratchBase(Section):
 class PathBase(Section):
     """A transformers checkpoint in a folder."""
 
-    path: str = Field(min_length=1)
+    path: Annotated[str, OutsideKey()] = Field(min_length=1)
     """The folder, relative to the spec."""
 
 
 class SpecBase(Section):
     """The model that another spec trains, in the same store."""
 
-    spec: str = Field(pattern=r"\.ya?ml$")
+    spec: Annotated[str, OutsideKey()] = Field(pattern=r"\.ya?ml$")
     """The other spec's file, relative to this one."""
 
 
@@ -109,9 +109,16 @@ class Model(Section):
     method: Literal["full", "lora", "qlora"] = "full"
     """full: every weight. lora: a small adapter. qlora: an adapter over a 4-bit base."""
     adapter: Adapter | None = None
-    """For lora and qlora."""
+    """For lora and qlora; its defaults when absent."""
     training: Training = Training()
     """The loop."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapters_have_defaults(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("method") in ("lora", "qlora") and value.get("adapter") is None:
+            return value | {"adapter": {}}
+        return value
 
     @model_validator(mode="after")
     def _method_fits(self) -> Self:
