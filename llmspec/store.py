@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmspec.errors import DamagedError
+from llmspec.errors import DamagedError, StoreError
 from llmspec.job import Digest, digest_of
 
 MANIFEST = "manifest.json"
 REPORT = "report"
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def content_digest(files: dict[str, File]) -> Digest:
 
 def partial(output: Path) -> Path:
     """Where an artifact grows. Kept over a crash, so that training can go on from its checkpoint."""
-    return output.with_name(output.name + ".partial")
+    return output.with_name(output.name + PARTIAL)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -128,6 +129,56 @@ class Artifact:
             if not path.is_file() or path.stat().st_size != file.bytes or sha256_of(path) != file.sha256:
                 raise DamagedError(f"{path}: not as its manifest says; apply again to rebuild it")
         return self
+
+
+@dataclass(frozen=True)
+class Store:
+    """All artifacts and releases of all products: a folder."""
+
+    root: Path
+
+    def product(self, name: str) -> Path:
+        return self.root / name
+
+    def folder(self, name: str, stage: str, key: str) -> Path:
+        return self.root / name / stage / key
+
+    def find(self, name: str, stage: str, key: str) -> Artifact | None:
+        """The complete artifact with this key."""
+        artifact = open_artifact(self.folder(name, stage, key))
+        return artifact if artifact and artifact.whole() else None
+
+    def artifacts(self, name: str, stage: str) -> list[Artifact]:
+        """All complete artifacts of a stage, the oldest first."""
+        folders = (self.root / name / stage).glob("*/")
+        found = [artifact for folder in folders if folder.suffix != PARTIAL and (artifact := open_artifact(folder))]
+        return sorted(found, key=lambda artifact: (artifact.manifest.finished, artifact.manifest.key))
+
+    def head(self, name: str, target: str, stage: str) -> Artifact | None:
+        """The artifact that was last made or reused for this target: what a plan compares with."""
+        try:
+            key = (self.root / name / stage / f"{target}.head").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        return open_artifact(self.folder(name, stage, key))
+
+    def move_head(self, name: str, target: str, stage: str, key: str) -> None:
+        path = self.root / name / stage / f"{target}.head"
+        if not path.exists() or path.read_text(encoding="utf-8").strip() != key:
+            write_atomically(path, key + "\n")
+
+    def writable(self) -> None:
+        """Say so now, not after an hour of training."""
+        probe = self.root / f".write-{os.getpid()}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_text("llmspec", encoding="utf-8")
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(
+                f"cannot write to the store {self.root}: {reason}\n  free or mount it, or name another `store:`"
+            ) from error
 
 
 def open_artifact(folder: Path) -> Artifact | None:
