@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+FAILED = "work failed: "
+"""How a work process begins the last line it says, so that its place can repeat the cause."""
+
 
 @dataclass(frozen=True)
 class Problem:

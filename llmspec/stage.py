@@ -1,7 +1,7 @@
 """A spec at a target, stage by stage: what each reads, its job, its artifact. Plan and apply both look here, so they agree."""
 
-from collections.abc import Mapping
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path

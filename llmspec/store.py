@@ -20,6 +20,7 @@ from llmspec.job import Digest, digest_of
 MANIFEST = "manifest.json"
 REPORT = "report"
 PARTIAL = ".partial"
+DAMAGED = ".damaged"
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Store:
     def artifacts(self, name: str, stage: str) -> list[Artifact]:
         """All complete artifacts of a stage, the oldest first."""
         folders = (self.root / name / stage).glob("*/")
-        found = [artifact for folder in folders if folder.suffix != PARTIAL and (artifact := open_artifact(folder))]
+        found = [artifact for folder in folders if folder.suffix not in (PARTIAL, DAMAGED) and (artifact := open_artifact(folder))]
         return sorted(found, key=lambda artifact: (artifact.manifest.finished, artifact.manifest.key))
 
     def head(self, name: str, target: str, stage: str) -> Artifact | None:
@@ -166,6 +167,12 @@ class Store:
         path = self.root / name / stage / f"{target}.head"
         if not path.exists() or path.read_text(encoding="utf-8").strip() != key:
             write_atomically(path, key + "\n")
+
+    def set_aside(self, artifact: Artifact) -> None:
+        """A damaged artifact loses its manifest, so that it counts as never made; its files stay to be looked at."""
+        aside = artifact.folder.with_name(artifact.folder.name + DAMAGED)
+        shutil.rmtree(aside, ignore_errors=True)
+        artifact.folder.replace(aside)
 
     def writable(self) -> None:
         """Say so now, not after an hour of training."""
