@@ -13,5 +13,7 @@ def lines() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("# Versions that fit together, seen to pass the tests. Constraints: pip install -c requirements.lock -e '.[dev]'\n")
+    sys.stdout.write(
+        "# Versions that fit together, seen to pass the tests. Constraints: pip install -c requirements.lock -e '.[dev]'\n"
+    )
     sys.stdout.write("\n".join(lines()) + "\n")

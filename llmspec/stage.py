@@ -1,6 +1,7 @@
 """A spec at a target, stage by stage: what each reads, its job, its artifact. Plan and apply both look here, so they agree."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +21,7 @@ from llmspec.release import Release, Releases
 from llmspec.section import STAGES, OutsideKey, Section
 from llmspec.spec import Spec
 from llmspec.spec.model import HubBase, PathBase, ScratchBase, SpecBase
-from llmspec.store import Artifact, Store
+from llmspec.store import Artifact, Store, elders, remember_store
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "data": (),
@@ -96,7 +97,8 @@ class Product:
         cls, path: Path | str, target: str | None = None, *, above: tuple[Path, ...] = (), digests: Digests | None = None
     ) -> "Product":
         loaded = load(Path(path), target)
-        return cls(loaded, Store(root() / loaded.spec.store), digests or Digests(), above)
+        store = root() / loaded.spec.store
+        return cls(loaded, Store(store, elders(loaded.spec.name, store)), digests or Digests(), above)
 
     def fresh(self) -> "Product":
         """The same product with nothing remembered: what is in the store may have changed."""
@@ -193,7 +195,20 @@ class Product:
 
     @property
     def releases(self) -> Releases:
-        return Releases(self.store.product(self.name) / "endpoint" / self.target)
+        folders = [place / self.name / "endpoint" / self.target for place in (self.store.root, *self.store.elders)]
+        return Releases(next((folder for folder in folders if folder.is_dir()), folders[0]))
+
+    def settle(self) -> None:
+        """Bring here what an elder store holds of this product, and remember this store."""
+        for stage in STAGES:
+            artifact = self.stage(stage).artifact if stage not in ("endpoint", "monitors") else None
+            if artifact and not self.store.owns(artifact):
+                self.store.adopt(artifact)
+                self.store.move_head(self.name, self.target, stage, artifact.manifest.key)
+        ours = self.store.root / self.name / "endpoint" / self.target
+        if self.releases.folder != ours:
+            shutil.copytree(self.releases.folder, ours)
+        remember_store(self.name, self.store.root)
 
     @property
     def journal(self) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llmspec.errors import DamagedError, StoreError
+from llmspec.home import home
 from llmspec.job import Digest, digest_of
 
 MANIFEST = "manifest.json"
@@ -134,9 +135,13 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Store:
-    """All artifacts and releases of all products: a folder."""
+    """All artifacts and releases of all products: a folder.
+
+    `elders` are stores that this project used before: what is complete there need not be made again, only copied.
+    """
 
     root: Path
+    elders: tuple[Path, ...] = ()
 
     def product(self, name: str) -> Path:
         return self.root / name
@@ -145,9 +150,24 @@ class Store:
         return self.root / name / stage / key
 
     def find(self, name: str, stage: str, key: str) -> Artifact | None:
-        """The complete artifact with this key."""
-        artifact = open_artifact(self.folder(name, stage, key))
-        return artifact if artifact and artifact.whole() else None
+        """The complete artifact with this key, here or in an elder store."""
+        for root in (self.root, *self.elders):
+            artifact = open_artifact(root / name / stage / key)
+            if artifact and artifact.whole():
+                return artifact
+        return None
+
+    def owns(self, artifact: Artifact) -> bool:
+        return artifact.folder.is_relative_to(self.root)
+
+    def adopt(self, artifact: Artifact) -> None:
+        """Copy an elder's artifact here, with the manifest last."""
+        manifest = artifact.verify().manifest
+        output = self.folder(manifest.spec, manifest.stage, manifest.key)
+        grown = partial(output)
+        shutil.rmtree(grown, ignore_errors=True)
+        shutil.copytree(artifact.folder, grown, ignore=shutil.ignore_patterns(MANIFEST))
+        seal(grown, output, manifest)
 
     def artifacts(self, name: str, stage: str) -> list[Artifact]:
         """All complete artifacts of a stage, the oldest first."""
@@ -194,3 +214,24 @@ def open_artifact(folder: Path) -> Artifact | None:
         return Artifact(folder, Manifest.from_json((folder / MANIFEST).read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError, KeyError):
         return None
+
+
+def _known_stores() -> Path:
+    return home() / "stores.json"
+
+
+def elders(name: str, store: Path) -> tuple[Path, ...]:
+    """Stores that this project used for this product before, the latest first."""
+    try:
+        known = json.loads(_known_stores().read_text(encoding="utf-8")).get(name, [])
+    except (OSError, ValueError):
+        return ()
+    return tuple(Path(root) for root in reversed(known) if Path(root) != store and Path(root).is_dir())
+
+
+def remember_store(name: str, store: Path) -> None:
+    """Moving house must not retrain, so the old address is kept."""
+    path = _known_stores()
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    roots = [root for root in known.get(name, []) if root != str(store)]
+    write_atomically(path, json.dumps(known | {name: [*roots, str(store)]}, indent=1))
