@@ -1,7 +1,5 @@
 """data: sources become clean, split rows.   sources -> DATA -> features"""
 
-from typing import Any
-
 import dagster as dg
 
 from assets.show import asset, produce
@@ -11,7 +9,7 @@ from llmspec.stage import Stage
 
 def build(stage: Stage, place: Place) -> dg.AssetsDefinition:
     @asset(stage, "Clean rows, split so that no question is in two parts.")
-    def data(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def data(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         return produce(context, stage, place)
 
     return data

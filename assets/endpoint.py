@@ -1,7 +1,5 @@
 """endpoint: what passed the gate is made live.   onnx, evaluation -> ENDPOINT -> monitors"""
 
-from typing import Any
-
 import dagster as dg
 
 from assets.show import asset, told
@@ -12,7 +10,7 @@ from llmspec.stage import Stage
 
 def build(stage: Stage, place: Place) -> dg.AssetsDefinition:
     @asset(stage, "The live endpoint. It judges the gates itself before it touches anything.")
-    def endpoint() -> dg.MaterializeResult[Any]:
+    def endpoint() -> dg.MaterializeResult:
         with told(stage.name):
             done = deploy(stage.product.fresh(), place)
         release = done.release

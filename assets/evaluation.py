@@ -1,7 +1,5 @@
 """evaluation: the artifact is scored, and its gates are judged.   onnx -> EVALUATION -> endpoint"""
 
-from typing import Any
-
 import dagster as dg
 
 from assets.show import asset, picture, produce
@@ -12,7 +10,7 @@ from llmspec.stage import Stage
 
 def build(stage: Stage, place: Place) -> dg.AssetsDefinition:
     @asset(stage, "Scores of the artifact, through the engine that serves it.")
-    def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         result = produce(context, stage, place)
         return result._replace(metadata={**(result.metadata or {}), "scores": scores(stage.product.fresh().stage(stage.name))})
 

@@ -1,7 +1,5 @@
 """features: rows become token ids.   data -> FEATURES -> model"""
 
-from typing import Any
-
 import dagster as dg
 
 from assets.show import asset, produce
@@ -11,7 +9,7 @@ from llmspec.stage import Stage
 
 def build(stage: Stage, place: Place) -> dg.AssetsDefinition:
     @asset(stage, "Token ids with a loss mask, and the contract that serving keeps.")
-    def features(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         return produce(context, stage, place)
 
     return features

@@ -1,7 +1,5 @@
 """model: token ids become a checkpoint.   features -> MODEL -> onnx"""
 
-from typing import Any
-
 import dagster as dg
 
 from assets.show import asset, produce
@@ -11,7 +9,7 @@ from llmspec.stage import Stage
 
 def build(stage: Stage, place: Place) -> dg.AssetsDefinition:
     @asset(stage, "The fine-tuned checkpoint, adapters merged.")
-    def model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         return produce(context, stage, place)
 
     return model

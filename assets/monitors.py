@@ -1,7 +1,5 @@
 """monitors: the journal of what is live becomes numbers and alarms.   endpoint -> MONITORS"""
 
-from typing import Any
-
 import dagster as dg
 
 from assets.show import asset, check_name, metadata, told
@@ -17,7 +15,7 @@ def build(stage: Stage, place: Place) -> dg.AssetsDefinition:
     rings = [dg.AssetCheckSpec(check_name(alarm), asset=key, description=alarm) for alarm in alarms]
 
     @asset(stage, "Latency, throughput, tokens and errors, from the journal of what is live.", rings)
-    def monitors(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def monitors(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         with told(stage.name):
             made = watch(stage.product.fresh(), place, context)
         results = [

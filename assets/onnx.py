@@ -1,7 +1,5 @@
 """onnx: a checkpoint becomes the artifact that is served.   model -> ONNX -> evaluation"""
 
-from typing import Any
-
 import dagster as dg
 
 from assets.show import asset, produce
@@ -11,7 +9,7 @@ from llmspec.stage import Stage
 
 def build(stage: Stage, place: Place) -> dg.AssetsDefinition:
     @asset(stage, "The ONNX artifact, as close to the model as the parity check demands.")
-    def onnx(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def onnx(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         return produce(context, stage, place)
 
     return onnx

@@ -53,7 +53,7 @@ def check_name(label: str) -> str:
     return re.sub(r"\W+", "_", label).strip("_")
 
 
-def produce(context: dg.AssetExecutionContext, stage: Stage, place: Place) -> dg.MaterializeResult[Any]:
+def produce(context: dg.AssetExecutionContext, stage: Stage, place: Place) -> dg.MaterializeResult:
     """The body of every asset that ends in an artifact."""
     stage = stage.product.fresh().stage(stage.name)
     with told(stage.name):
@@ -75,7 +75,7 @@ class told:
             raise dg.Failure(description=str(error), allow_retries=False) from None
 
 
-def shown(stage: Stage, made: Made) -> dg.MaterializeResult[Any]:
+def shown(stage: Stage, made: Made) -> dg.MaterializeResult:
     """Manifest -> metadata, data version and check results."""
     manifest = made.artifact.manifest
     return dg.MaterializeResult(

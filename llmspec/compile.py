@@ -25,7 +25,11 @@ def _watch(product: Product) -> dg.ScheduleDefinition:
     job = dg.define_asset_job(f"watch_{slug}", selection=dg.AssetSelection.assets(monitors))
     every = cron(product.spec.monitors.every)
     return dg.ScheduleDefinition(
-        name=f"watch_{slug}_every", job=job, cron_schedule=every, default_status=dg.DefaultScheduleStatus.RUNNING
+        name=f"watch_{slug}_every",
+        job=job,
+        cron_schedule=every,
+        should_execute=lambda _: product.releases.live() is not None,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
     )
 
 
