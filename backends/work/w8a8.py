@@ -1,0 +1,149 @@
+"""int8 that batches: each row of activations has a scale of its own, each column of weights too (w8a8).
+
+ONNX Runtime's own dynamic quantization takes one scale per tensor, so requests in one batch change each other's answers.
+Here a row's numbers depend on that row alone: round(x / s) in int8, an exact integer product, one multiplication back.
+CPUs with VNNI or AMX (and ARM with dot products) do it several times faster than fp32; on older x86 a sum of two products may
+be clipped at 16 bits, which is rare and small.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+FP32 = npt.NDArray[np.float32]
+_LARGEST = 127
+
+
+def quantize_columns(weight: FP32) -> tuple[npt.NDArray[np.int8], FP32]:
+    """[K, N] fp32 -> [K, N] int8 and [N] scales; symmetric, so zero stays zero."""
+    scales = (np.maximum(np.abs(weight).max(axis=0), 1e-8) / _LARGEST).astype(np.float32)
+    return np.clip(np.rint(weight / scales), -_LARGEST, _LARGEST).astype(np.int8), scales
+
+
+class _Rewrite:
+    """One graph on its way from fp32 to w8a8."""
+
+    def __init__(self, graph: ir.Graph):
+        self.graph = graph
+        self.rows: dict[str, tuple[ir.Value, ir.Value]] = {}
+        """Activation -> its int8 form and its scales, shared by the products that read it (gate and up, for instance)."""
+        self.one = self.constant("w8a8.one", np.array(1, np.float32))
+        self.smallest = self.constant("w8a8.smallest", np.array(1e-8, np.float32))
+        self.step = self.constant("w8a8.step", np.array(1 / _LARGEST, np.float32))
+        self.last_axis = self.constant("w8a8.last_axis", np.array([-1], np.int64))
+        self.middle = self.constant("w8a8.middle", np.array(128, np.uint8))
+
+    def constant(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
+        if name not in self.graph.initializers:
+            value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+            self.graph.register_initializer(value)
+        return self.graph.initializers[name]
+
+    def before(self, node: ir.Node, op: str, inputs: list[ir.Value], name: str, domain: str = "", **attributes: int) -> ir.Value:
+        made = ir.node(op, inputs, attributes, domain=domain, name=name)
+        made.outputs[0].name = f"{name}/output_0"
+        self.graph.insert_before(node, made)
+        return made.outputs[0]
+
+    def replace(self, node: ir.Node, value: ir.Value) -> None:
+        """Whatever read the node reads the value, and the graph's own output keeps its name."""
+        (old,) = node.outputs
+        if old.is_graph_output():
+            value.name, old.name = old.name, f"{old.name}/fp32"
+            value.type, value.shape = old.type, old.shape
+        ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
+        self.graph.remove(node, safe=True)
+
+    def weight(self, value: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The int8 form and the scales of an initializer, made once."""
+        name = str(value.name)
+        if f"{name}.int8" not in self.graph.initializers:
+            assert value.const_value is not None
+            quantized, scales = quantize_columns(value.const_value.numpy().astype(np.float32, copy=False))
+            self.constant(f"{name}.int8", quantized)
+            self.constant(f"{name}.scales", scales)
+        return self.graph.initializers[f"{name}.int8"], self.graph.initializers[f"{name}.scales"]
+
+    def row(self, node: ir.Node, value: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The int8 form and the scales of an activation, one scale per row."""
+        if str(value.name) not in self.rows:
+            name = f"{node.name}/rows"
+            size = self.before(node, "Abs", [value], f"{name}/Abs")
+            largest = self.before(node, "ReduceMax", [size, self.last_axis], f"{name}/ReduceMax", keepdims=1)
+            scale = self.before(node, "Mul", [largest, self.step], f"{name}/scale")
+            scale = self.before(node, "Max", [scale, self.smallest], f"{name}/Max")
+            scaled = self.before(node, "Div", [value, scale], f"{name}/Div")
+            # with scale 1, QuantizeLinear is rounding, clipping and casting in one pass
+            int8 = self.before(node, "QuantizeLinear", [scaled, self.one, self.middle], f"{name}/QuantizeLinear")
+            self.rows[str(value.name)] = int8, scale
+        return self.rows[str(value.name)]
+
+    def product(self, node: ir.Node) -> None:
+        """x [.., K] @ W [K, N], in int8."""
+        x, w = node.inputs
+        assert x is not None
+        assert w is not None
+        (rows, row_scales), (columns, column_scales) = self.row(node, x), self.weight(w)
+        inputs = [rows, columns, self.one, column_scales, self.middle]
+        whole = self.before(node, "MatMulIntegerToFloat", inputs, f"{node.name}/int8", domain="com.microsoft")
+        self.replace(node, self.before(node, "Mul", [whole, row_scales], f"{node.name}/rescale"))
+
+    def embedding(self, node: ir.Node, table: ir.Value) -> None:
+        """A table [V, H] is looked up in int8, a scale per word; tied to the output head, it has that one's scales."""
+        ids = node.inputs[1]
+        assert ids is not None
+        assert table.const_value is not None
+        name = str(table.name)
+        quantized, scales = quantize_columns(table.const_value.numpy().astype(np.float32, copy=False).T)
+        words = self.constant(f"{name}.words", np.ascontiguousarray(quantized.T))
+        word_scales = self.constant(f"{name}.word_scales", scales[:, None])
+        found = self.before(node, "Gather", [words, ids], f"{node.name}/int8", axis=0)
+        found = self.before(node, "Cast", [found], f"{node.name}/Cast", to=int(ir.DataType.FLOAT))
+        scale = self.before(node, "Gather", [word_scales, ids], f"{node.name}/scale", axis=0)
+        self.replace(node, self.before(node, "Mul", [found, scale], f"{node.name}/rescale"))
+
+    def tied_embedding(self, node: ir.Node) -> ir.Value | None:
+        """The builder spells a tied table as the transposed output head: the same numbers, laid out for look-up."""
+        source = node.inputs[0].producer() if node.inputs[0] is not None else None
+        if source is None or source.op_type != "Transpose" or not _is_weight(source.inputs[0]):
+            return None
+        head = source.inputs[0]
+        assert head is not None
+        assert head.const_value is not None
+        table = np.ascontiguousarray(head.const_value.numpy().T)
+        return ir.Value(name="model.embed_tokens.weight", const_value=ir.tensor(table))
+
+
+def _is_weight(value: ir.Value | None) -> bool:
+    """A matrix that training made, not a shape or an index."""
+    tensor = value.const_value if value is not None else None
+    return tensor is not None and len(tensor.shape) == 2 and tensor.dtype == ir.DataType.FLOAT
+
+
+def rewrite(source: Path, target: Path) -> int:
+    """An fp32 decoder at `source` becomes a w8a8 one at `target`, its numbers beside it. Returns how many products changed."""
+    model = ir.load(source)
+    work, products = _Rewrite(model.graph), 0
+    for node in list(model.graph):
+        if node.op_type == "MatMul" and _is_weight(node.inputs[1]):
+            work.product(node)
+            products += 1
+        elif node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0:
+            table = node.inputs[0] if _is_weight(node.inputs[0]) else work.tied_embedding(node)
+            if table is not None:
+                work.embedding(node, table)
+    _drop_unused(model.graph)
+    ir.save(model, target, external_data=f"{target.name}.data", size_threshold_bytes=256)  # shapes must stay inside
+    return products
+
+
+def _drop_unused(graph: ir.Graph) -> None:
+    """What nobody reads any more: the fp32 weights, and a transposed table."""
+    for node in reversed(list(graph)):
+        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            graph.remove(node, safe=True)
+    for name, value in list(graph.initializers.items()):
+        if not value.uses():
+            del graph.initializers[name]

@@ -1,0 +1,213 @@
+"""onnx: the artifact says what the model says, in every precision, and is the same bytes each time."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx_parts import Silent, artifact, features, model, report
+
+from backends.serving.contract import Contract
+from backends.work import w8a8
+from backends.work.export_onnx import export
+from backends.work.parity import agreement, hear_artifact, hear_model, held_out
+from backends.work.report import Report
+from llmspec.errors import BlockedError, PlaceError
+
+PRECISIONS = ["fp32", "int8", "int4"]
+
+
+def inputs() -> dict[str, Path]:
+    return {"model": model(), "features": features()}
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def test_fp32_says_exactly_what_the_model_says() -> None:
+    _, numbers = artifact("fp32")
+    assert numbers["parity_tokens"] == 1.0
+    assert numbers["parity_perplexity"] == pytest.approx(1.0, abs=1e-4)
+    assert numbers["compared_rows"] == 12
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_a_quantized_artifact_stays_close_to_a_trained_model(precision: str) -> None:
+    _, numbers = artifact(precision)
+    assert numbers["parity_tokens"] >= 0.98
+    assert numbers["parity_perplexity"] <= 1.05
+
+
+def test_each_precision_is_smaller_than_the_one_before() -> None:
+    fp32, int8, int4 = (artifact(precision)[1]["megabytes"] for precision in PRECISIONS)
+    assert fp32 > int8 > int4
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_artifact_holds_what_serving_needs_and_nothing_else(precision: str) -> None:
+    folder, _ = artifact(precision)
+    assert set(bytes_of(folder)) == {
+        "model.onnx", "model.onnx.data", "genai_config.json", "tokenizer.json", "tokenizer_config.json", "contract.json",
+    }  # fmt: skip
+    assert Contract.load(folder) == Contract.load(model())
+    assert (folder / "tokenizer.json").read_bytes() == (model() / "tokenizer.json").read_bytes()
+    shape = json.loads((folder / "genai_config.json").read_text())["model"]
+    assert (shape["decoder"]["num_hidden_layers"], shape["decoder"]["head_size"], shape["context_length"]) == (2, 32, 256)
+
+
+EXPORT_AGAIN = """
+import sys
+from pathlib import Path
+from backends.work.export_onnx import export
+from backends.work.report import Report
+from onnx_parts import Silent
+model, features, output, precision = sys.argv[1:]
+export({"onnx": {"precision": precision}}, {"model": Path(model), "features": Path(features)}, Path(output), Report(Silent()))
+"""
+
+
+def test_another_process_in_another_folder_writes_the_same_bytes(tmp_path: Path) -> None:
+    moved, again = tmp_path / "moved", tmp_path / "again"
+    shutil.copytree(model(), moved)
+    path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
+    for precision in ("int8", "int4"):
+        shutil.rmtree(again, ignore_errors=True)
+        again.mkdir()
+        command = [sys.executable, "-c", EXPORT_AGAIN, str(moved), str(features()), str(again), precision]
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "5"})
+        assert bytes_of(again) == bytes_of(artifact(precision)[0])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_artifact_names_no_folder_and_no_commit(precision: str) -> None:
+    folder, _ = artifact(precision)
+    content = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert str(folder.parent).encode() not in content
+    assert "+" not in onnx.load(folder / "model.onnx", load_external_data=False).producer_version
+
+
+def test_what_a_killed_export_left_behind_is_gone(tmp_path: Path) -> None:
+    (tmp_path / ".build").mkdir()
+    (tmp_path / ".build/model.onnx").write_text("half")
+    (tmp_path / "model.onnx.data").write_text("half")
+    export({"onnx": {"precision": "int4"}}, inputs(), tmp_path, report())
+    assert bytes_of(tmp_path) == bytes_of(artifact("int4")[0])
+
+
+def test_a_broken_artifact_is_found_out(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(artifact("fp32")[0], broken)
+    graph = onnx.load(broken / "model.onnx")
+    weight = next(item for item in graph.graph.initializer if item.name == "model.layers.1.mlp.down_proj.MatMul.weight")
+    weight.raw_data = (np.frombuffer(weight.raw_data, np.float32) * -3).tobytes()
+    (broken / "model.onnx.data").unlink()
+    onnx.save(graph, broken / "model.onnx", save_as_external_data=True, location="model.onnx.data")
+    rows = held_out(features())
+    numbers = agreement(hear_model(model(), rows, lambda: None), hear_artifact(broken, rows, lambda: None))
+    assert numbers["parity_tokens"] < 0.9
+    assert numbers["parity_perplexity"] > 1.2
+
+
+def test_rows_are_compared_only_where_training_taught_something() -> None:
+    rows = held_out(features())
+    _, numbers = artifact("fp32")
+    assert numbers["compared_tokens"] == sum(int(row.loss.sum()) for row in rows) < sum(len(row) for row in rows)
+
+
+def test_features_of_another_contract_are_refused(tmp_path: Path) -> None:
+    other = tmp_path / "features"
+    shutil.copytree(features(), other)
+    contract = Contract.load(other)
+    type(contract)(**{**vars(contract), "system_prompt": "Be brief."}).save(other)
+    with pytest.raises(BlockedError, match="train it again"):
+        export({"onnx": {"precision": "fp32"}}, {"model": model(), "features": other}, tmp_path, report())
+
+
+def test_an_exchanged_tokenizer_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "model"
+    shutil.copytree(model(), other)
+    (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text().replace("<|pad|>", "<|qad|>"))
+    with pytest.raises(BlockedError, match="not the tokenizer its contract names"):
+        export({"onnx": {"precision": "fp32"}}, {"model": other, "features": features()}, tmp_path, report())
+
+
+def test_an_architecture_the_builder_does_not_know_is_named(tmp_path: Path) -> None:
+    other, output = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(model(), other)
+    output.mkdir()
+    settings = json.loads((other / "config.json").read_text()) | {"architectures": ["GPT2LMHeadModel"]}
+    (other / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(PlaceError, match=r"GPT2LMHeadModel.*does not know this architecture"):
+        export({"onnx": {"precision": "fp32"}}, {"model": other, "features": features()}, output, report())
+
+
+def test_the_comparison_reports_its_progress_and_the_builder_keeps_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    heard = Silent()
+    export({"onnx": {"precision": "fp32"}}, inputs(), tmp_path, Report(heard))
+    assert heard.events[-1]["done"] == heard.events[-1]["total"] == 24
+    assert "Reading layer" not in "".join(capfd.readouterr()) + "".join(heard.lines)
+
+
+# w8a8
+
+
+def run(path: Path, ids: np.ndarray, lengths: list[int]) -> np.ndarray:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    mask = (np.arange(ids.shape[1])[None, :] < np.array(lengths)[:, None]).astype(np.int64)
+    past = {
+        f"past_key_values.{layer}.{side}": np.zeros((len(ids), 1, 0, 32), np.float32)
+        for layer in range(2)
+        for side in ("key", "value")
+    }
+    return session.run(["logits"], {"input_ids": ids, "attention_mask": mask, **past})[0]
+
+
+def test_int8_logits_are_the_same_to_the_bit_alone_and_in_a_batch() -> None:
+    path = artifact("int8")[0] / "model.onnx"
+    lengths = [40, 13, 27, 5, 31, 1, 40, 8]
+    ids = np.random.default_rng(0).integers(6, 300, (len(lengths), 40))
+    together = run(path, ids, lengths)
+    for index, length in enumerate(lengths):
+        alone = run(path, ids[index : index + 1, :length], [length])
+        assert np.array_equal(alone[0], together[index, :length])
+
+
+def test_every_product_of_weights_becomes_int8() -> None:
+    graph = onnx.load(artifact("int8")[0] / "model.onnx", load_external_data=False).graph
+    kinds = [node.op_type for node in graph.node]
+    assert "MatMul" not in kinds
+    assert kinds.count("MatMulIntegerToFloat") == 2 * 5 + 1
+    assert kinds.count("QuantizeLinear") == 2 * 4 + 1, "gate and up read the same rows, which are quantized once"
+
+
+def test_an_untied_embedding_is_rewritten_too(tmp_path: Path) -> None:
+    import torch
+    from transformers import LlamaForCausalLM
+
+    other, output = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(model(), other)
+    output.mkdir()
+    llama = LlamaForCausalLM.from_pretrained(other)
+    llama.config.tie_word_embeddings = False
+    llama.lm_head.weight = torch.nn.Parameter(llama.model.embed_tokens.weight.detach().clone())
+    llama.save_pretrained(other)
+    numbers = export({"onnx": {"precision": "int8"}}, {"model": other, "features": features()}, output, report())
+    assert numbers["parity_tokens"] >= 0.98
+    assert numbers["megabytes"] == pytest.approx(artifact("int8")[1]["megabytes"], rel=0.1)
+
+
+def test_columns_come_back_within_half_a_step() -> None:
+    weight = np.random.default_rng(1).normal(size=(50, 7)).astype(np.float32)
+    weight[:, 3] = 0
+    quantized, scales = w8a8.quantize_columns(weight)
+    assert np.abs(quantized * scales - weight).max() <= scales.max() / 2 + 1e-6
+    assert not quantized[:, 3].any()
