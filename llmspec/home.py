@@ -12,3 +12,13 @@ def home() -> Path:
 def root() -> Path:
     """What relative stores are relative to."""
     return home().parent
+
+
+def run_folder(name: str, target: str) -> Path:
+    """The live endpoint's own files: its state, its logs, its lock."""
+    return home() / "run" / f"{name}-{target}"
+
+
+def journal_folder(name: str, target: str) -> Path:
+    """What the endpoint was asked and answered."""
+    return home() / "journal" / f"{name}-{target}"

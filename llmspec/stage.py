@@ -12,7 +12,7 @@ from llmspec import checks, files
 from llmspec.digests import Digests
 from llmspec.errors import CallError, LLMSpecError
 from llmspec.expressions import Verdict
-from llmspec.home import home, root
+from llmspec.home import journal_folder, root
 from llmspec.job import Input, Job, digest_of
 from llmspec.load import Loaded, load
 from llmspec.lock import locked
@@ -212,7 +212,7 @@ class Product:
 
     @property
     def journal(self) -> Path:
-        return home() / "journal" / f"{self.name}-{self.target}"
+        return journal_folder(self.name, self.target)
 
     def lock(self, **how: Any) -> Any:
         """One writer per product."""

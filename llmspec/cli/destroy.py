@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmspec.cli.common import target_option
 from llmspec.errors import CallError
-from llmspec.home import home
+from llmspec.home import home, run_folder
 from llmspec.present import megabytes
 from llmspec.stage import Product
 
@@ -43,8 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _folders(product: Product, artifacts: bool) -> list[Path]:
-    name = f"{product.name}-{product.target}"
-    ours = [product.releases.folder, home() / "run" / name, product.journal, home() / "logs" / product.name]
+    ours = [product.releases.folder, run_folder(product.name, product.target), product.journal, home() / "logs" / product.name]
     return [product.store.product(product.name), *ours[1:]] if artifacts else ours
 
 
