@@ -1,6 +1,7 @@
 """The ground every model of the language stands on: frozen, and an unknown key is an error."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ def wrong(fault: str, cure: str = "", at: str = "", word: str = "") -> PydanticC
 
 def did_you_mean(word: str, known: Iterable[str], listed: bool = True) -> str:
     """The cure for a word that is not known: the nearest one, and all of them when they are few."""
-    names = [str(name) for name in known]
+    names = [str(name) for name in itertools.islice(known, 200)]
     near = difflib.get_close_matches(word[:80], names, n=1) or [name for name in names if name == word.lower()]
     parts = [f"did you mean '{near[0]}'?"] if near else []
     if listed and names and len(names) <= 20:
