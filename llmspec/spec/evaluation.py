@@ -27,9 +27,8 @@ class Evaluation(Section):
 
     @model_validator(mode="after")
     def _gates_are_measured(self) -> Self:
-        for gate in self.gates:
+        for number, gate in enumerate(self.gates):
             if gate.metric not in self.metrics:
-                raise wrong(
-                    f"gate '{gate}' needs {gate.metric}, which is not measured", f"add {gate.metric} to evaluation.metrics", "gates"
-                )
+                fault = f"gate '{gate}' needs {gate.metric}, which is not measured"
+                raise wrong(fault, f"add {gate.metric} to evaluation.metrics", f"gates[{number}]", gate.metric)
         return self
