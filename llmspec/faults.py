@@ -124,7 +124,13 @@ def _find(item: Any, root: Node) -> Found:
 def _locate_mapping(root: Node, loc: Path) -> tuple[Path, list[Node]]:
     """What a key is missing from is a mapping: `{hub: x/y}` without a revision, never the text `x/y`."""
     path, nodes = locate(root, loc)
-    while len(nodes) > 1 and loc and not isinstance(nodes[-1].value, dict) and isinstance(nodes[-2].value, dict) and loc[-1] == path[-1]:
+    while (
+        len(nodes) > 1
+        and loc
+        and not isinstance(nodes[-1].value, dict)
+        and isinstance(nodes[-2].value, dict)
+        and loc[-1] == path[-1]
+    ):
         path, nodes = path[:-1], nodes[:-1]
     return path, nodes
 
@@ -278,7 +284,9 @@ def _other(item: Found, meant: fields.Meant | None) -> tuple[str, str]:
         case "string_too_short":
             return "is empty", _about(meant)
         case "too_short":
-            return f"needs at least {_number(item.context.get('min_length', 1))}, and has {len(item.node.value or ())}", _about(meant)
+            return f"needs at least {_number(item.context.get('min_length', 1))}, and has {len(item.node.value or ())}", _about(
+                meant
+            )
         case "too_long":
             return f"has {len(item.node.value or ())}, and at most {item.context.get('max_length')} are allowed", ""
         case "finite_number":
@@ -304,7 +312,9 @@ def _union(items: list[Found], source: Source) -> Problem | None:
     if "a whole number" in expected and "a number" in expected:
         expected.remove("a whole number")
     fault = f"expects {_either(expected)}, got {_named(node)}"
-    return source.problem(node.spot(), fields.format_path(items[0].path), fault, "write a value, or take the key out" if value is None else "")
+    return source.problem(
+        node.spot(), fields.format_path(items[0].path), fault, "write a value, or take the key out" if value is None else ""
+    )
 
 
 def _either(words: Iterable[str]) -> str:
@@ -338,7 +348,13 @@ def _named(node: Node) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,}"
+        if isinstance(value, int) and abs(value) >= 10_000
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _about(meant: fields.Meant | None) -> str:

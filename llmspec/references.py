@@ -68,7 +68,9 @@ class References:
             text += node.value[end : piece.start()] + (item.raw if item is not None else literal)
             end = piece.end()
             if len(text) > _LONGEST or self._written + len(text) > 100 * _LONGEST:
-                return self._fault(node, path, piece[0], f"more than {_LONGEST:,} characters once it is filled in", "use fewer references")
+                return self._fault(
+                    node, path, piece[0], f"more than {_LONGEST:,} characters once it is filled in", "use fewer references"
+                )
         text += node.value[end:]
         self._written += len(text)
         return replace(node, value=text, raw=text, how=first.how if first is not None else node.how)
@@ -138,7 +140,10 @@ class References:
 def _not_a_reference(inside: str) -> tuple[str, str]:
     kind, dot, name = inside.partition(".")
     if not dot:
-        return f"${{{shorten(inside)}}} is no reference", "write ${var.…}, ${env.…} or ${secret.…}, or '$${' for the characters themselves"
+        return (
+            f"${{{shorten(inside)}}} is no reference",
+            "write ${var.…}, ${env.…} or ${secret.…}, or '$${' for the characters themselves",
+        )
     if kind.strip() not in _KINDS:
         near = did_you_mean(kind, _KINDS, listed=False)
         cure = near.replace(f"'{kind}'", "") if near else "a reference is ${var.…}, ${env.…} or ${secret.…}"

@@ -320,7 +320,9 @@ class _Builder:
             self._merge(level, node, key.mark)
         elif key.value in level.items:
             first = level.items[key.value].key
-            self._note(key.mark, f"the key '{syntax.shorten(key.value)}' is written twice", f"keep one: the first is on line {first.line}")
+            self._note(
+                key.mark, f"the key '{syntax.shorten(key.value)}' is written twice", f"keep one: the first is on line {first.line}"
+            )
         else:
             level.items[key.value] = replace(node, key=key.mark)
 

@@ -86,7 +86,9 @@ def _second_colon(error: Any, lines: list[str], row: int, column: int) -> Spot:
             width = len(lines[above].strip())
             return Spot(above + 1, start + 1, width, "a ':' is missing", "write `key: value`")
         fault = "this key is indented deeper than the value above it allows"
-        return Spot(row + 1, len(line) - len(line.lstrip()) + 1, len(line[:column].strip()), fault, "line it up with its neighbours")
+        return Spot(
+            row + 1, len(line) - len(line.lstrip()) + 1, len(line[:column].strip()), fault, "line it up with its neighbours"
+        )
     fault = "a second ':' on one line"
     return Spot(row + 1, column + 1, 1, fault, "quote the text if the ':' belongs to it, or start a new line for a new key")
 

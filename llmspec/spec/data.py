@@ -17,9 +17,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 class Source(Section):
     """Files that hold rows."""
 
-    name: (
-        Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$"), Like("write small letters, digits, '-' and '_': `faq`")] | None
-    ) = None
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$"), Like("write small letters, digits, '-' and '_': `faq`")] | None = (
+        None
+    )
     """How reports call it; the file's stem when absent."""
     path: Annotated[str, OutsideKey()] = Field(min_length=1)
     """A file or a glob, relative to the spec: `data/faq.jsonl`, `data/*.csv`."""

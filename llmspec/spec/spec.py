@@ -72,7 +72,8 @@ class Spec(Section):
     ] = None
     """Who answers for it: an e-mail or `team:NAME`."""
     tags: dict[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$"), _TAG], Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$"), _TAG]
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$"), _TAG],
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$"), _TAG],
     ] = {}
     """Labels for Dagster and the cloud."""
     vars: dict[str, str | int | float | bool] = {}
