@@ -1,0 +1,159 @@
+"""evaluation: the artifact is asked held-out questions, through the engine that will serve it.   onnx -> EVALUATION -> endpoint"""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from typing import Any, cast
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from backends.serving.contract import Contract
+from backends.serving.engine import Engine, Generation
+from backends.serving.sampling import Sampling
+from backends.work import wording
+from backends.work.predictions import Asked, latency, refusals, table_of, worst
+from backends.work.report import Report
+from llmspec.errors import BlockedError
+from llmspec.spec.endpoint import Limits
+from llmspec.spec.evaluation import Evaluation
+
+SLOTS = 8
+"""How many rows are answered at a time; fixed, so that a larger machine gives the same scores."""
+PER_ROW: dict[str, Callable[[str, str], float]] = {
+    "token_f1": wording.token_f1,
+    "exact_match": wording.exact_match,
+    "rouge_l": wording.rouge_l,
+}
+
+
+def score(options: dict[str, Any], inputs: dict[str, Path], output: Path, report: Report) -> dict[str, Any]:
+    """Ask, compare, and write down both."""
+    wanted = Evaluation.model_validate(options["evaluation"])
+    limits = Limits.model_validate(options["endpoint"].get("limits", {}))
+    contract = Contract.load(inputs["onnx"])
+    same_system_prompt(contract, options["endpoint"])
+    rows = chosen(read_rows(inputs["data"], wanted.data), wanted.rows)
+    asked = prepare(contract, inputs["onnx"], rows)
+    takes = min(limits.input_tokens, context_length(inputs["onnx"]) - 1)
+    fitting = [item for item in asked if len(item.prompt) <= takes]
+    if fitting:
+        engine = Engine(inputs["onnx"], slots=SLOTS, max_len=longest(fitting, limits.output_tokens))
+        answer_all(engine, fitting, limits.output_tokens, report)
+        if "perplexity" in wanted.metrics:
+            read_all(engine, fitting, report)
+    per_row = [name for name in wanted.metrics if name in PER_ROW]
+    for item in asked:
+        item.scores = {name: PER_ROW[name](item.row["answer"], item.answer) for name in per_row}
+    scores = summarize(asked, list(wanted.metrics))
+    write(output, asked, scores, takes)
+    report.summary = " · ".join(f"{name} {value:.3g}" for name, value in scores.items() if name in wanted.metrics)
+    return {**scores, "rows": len(asked)}
+
+
+def read_rows(data: Path, part: str) -> list[dict[str, Any]]:
+    rows = pq.read_table(data / f"{part}.parquet").to_pylist()
+    if not rows:
+        raise BlockedError(f"{data}: no {part} row to evaluate with: raise data.split.{part}, or add rows")
+    return cast(list[dict[str, Any]], rows)
+
+
+def chosen(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]:
+    """The same rows each time, drawn by the hash of their id: the first ones would all be from one source."""
+    if most is not None and most < len(rows):
+        rows = sorted(rows, key=lambda row: hashlib.sha256(str(row["id"]).encode()).digest())[:most]
+    return sorted(rows, key=lambda row: str(row["id"]))
+
+
+def same_system_prompt(contract: Contract, endpoint: dict[str, Any]) -> None:
+    if (endpoint.get("system_prompt") or None) != (contract.system_prompt or None):
+        raise BlockedError("endpoint.system_prompt is not the one the model was trained with: apply from features on")
+
+
+def context_length(artifact: Path) -> int:
+    return int(json.loads((artifact / "genai_config.json").read_text(encoding="utf-8"))["model"]["context_length"])
+
+
+def prepare(contract: Contract, artifact: Path, rows: list[dict[str, Any]]) -> list[Asked]:
+    """Prompt and expected answer as tokens, each on its own, as training had them."""
+    tokenizer = Tokenizer.from_file(str(artifact / "tokenizer.json"))
+    end = ending(contract, tokenizer)
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    return [Asked(row, ids(prompt_of(contract, row)), ids(row["answer"] + end)) for row in rows]
+
+
+def prompt_of(contract: Contract, row: dict[str, Any]) -> str:
+    return contract.render([{"role": "user", "content": row["question"]}], context=row.get("context"))
+
+
+def ending(contract: Contract, tokenizer: Tokenizer) -> str:
+    """What is expected after each answer: as the template has it, up to the first token that ends it."""
+    after = contract.ending
+    ends = [str(tokenizer.id_to_token(number)) for number in contract.stop_ids]
+    found = [after.index(token) + len(token) for token in ends if token in after]
+    return after[: min(found)] if found else after.rstrip() + contract.eos_token
+
+
+def longest(asked: list[Asked], output_tokens: int) -> int:
+    """What the engine must hold: it reserves memory for no more."""
+    return max(len(item.prompt) + max(len(item.expected), output_tokens) for item in asked)
+
+
+def answer_all(engine: Engine, asked: list[Asked], max_tokens: int, report: Report) -> None:
+    """Several in flight, as under load; greedy, so that the same artifact gives the same answers."""
+    waiting, running = deque(asked), dict[Generation, Asked]()
+    started, tokens = time.monotonic(), 0
+    while waiting or running:
+        while waiting and len(running) < engine.slots:
+            item = waiting.popleft()
+            running[engine.submit(item.prompt, Sampling(max_tokens))] = item
+        for generation in engine.step():
+            if generation.finish and (ended := running.pop(generation, None)):
+                ended.take(generation)
+                tokens += ended.tokens
+                speed = tokens / max(time.monotonic() - started, 1e-9)
+                report.progress(len(asked) - len(waiting) - len(running), len(asked), "questions", tokens_per_second=speed)
+
+
+def read_all(engine: Engine, asked: list[Asked], report: Report) -> None:
+    """How likely the expected answers are, given the questions; of a very long one, as much as the model can read."""
+    for done, item in enumerate(asked, start=1):
+        (chances,) = engine.logprobs([(item.prompt + item.expected)[: engine.max_len]])
+        item.surprises = [-float(chance) for chance in chances[len(item.prompt) - 1 :]]
+        report.progress(done, len(asked), "expected answers")
+
+
+def summarize(asked: list[Asked], metrics: list[str]) -> dict[str, float]:
+    """Means over all rows, those refused as well: a question that the endpoint does not take is not answered."""
+    scores = {}
+    for name in metrics:
+        if name in PER_ROW:
+            scores[name] = mean(item.scores[name] for item in asked)
+        elif surprises := [surprise for item in asked for surprise in item.surprises]:
+            scores[name] = math.exp(mean(surprises))
+    scores["stopped"] = mean(item.finish == "stop" for item in asked)
+    scores["refused"] = mean(item.finish == "refused" for item in asked)
+    return {name: round(value, 6) for name, value in scores.items()}
+
+
+def write(output: Path, asked: list[Asked], scores: dict[str, float], takes: int) -> None:
+    """scores.json and predictions.parquet are the artifact; what is under report/ is for people."""
+    (output / "report").mkdir(exist_ok=True)
+    (output / "scores.json").write_text(json.dumps(scores, indent=1, sort_keys=True))
+    pq.write_table(table_of(asked), output / "predictions.parquet")
+    (output / "report/worst.md").write_text(worst(asked), encoding="utf-8")
+    answered = [item for item in asked if item.finish != "refused"]
+    (output / "report/refused.md").write_text(refusals([item for item in asked if item not in answered], takes), encoding="utf-8")
+    if answered:
+        (output / "report/latency.json").write_text(json.dumps(latency(answered), indent=1))
