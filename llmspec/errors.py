@@ -1,6 +1,15 @@
 """Everything llmspec can say no with. Each message gives the place, the fault and the cure."""
 
+import unicodedata
 from dataclasses import dataclass
+
+FAILED = "work failed: "
+"""How a work process begins the last line it says, so that its place can repeat the cause."""
+
+_MAX_SHOWN = 110
+"""Characters of a line that are shown around the caret."""
+_MAX_LISTED = 50
+"""Problems that a message lists; the rest are counted."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +34,25 @@ class Problem:
         said = f"{place}  {self.where + ': ' if self.where else ''}{self.fault}"
         if not self.line or not self.text:
             return said + (f"\n  {self.cure}" if self.cure else "")
-        gutter = f"{self.line:>5} | "
-        caret = " " * (self.column - 1) + "^" * max(1, self.width)
-        return f"{said}\n{gutter}{self.text}\n{' ' * 5} | {caret}{' ' + self.cure if self.cure else ''}"
+        text, before, width = self._window()
+        caret = " " * _columns(before) + "^" * max(1, width)
+        return f"{said}\n{self.line:>5} | {text}\n{' ' * 5} | {caret}{' ' + self.cure if self.cure else ''}"
+
+    def _window(self) -> tuple[str, str, int]:
+        """The part of the line around the fault, what of it is left of the caret, and how many carets fit."""
+        text = "".join(" " if char == "\t" or not char.isprintable() else char for char in self.text)
+        start = self.column - 1
+        first = max(0, min(start - 20, len(text) - _MAX_SHOWN)) if len(text) > _MAX_SHOWN and start > 60 else 0
+        head = "…" if first else ""
+        tail = "…" if len(text) > first + _MAX_SHOWN else ""
+        shown = text[first : first + _MAX_SHOWN]
+        width = _columns(text[start : min(start + self.width, first + _MAX_SHOWN)])
+        return head + shown + tail, head + text[first:start], width
+
+
+def _columns(text: str) -> int:
+    """How wide a terminal prints it: East Asian characters take two columns, combining ones none."""
+    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 class LLMSpecError(Exception):
@@ -43,7 +68,9 @@ class SpecError(LLMSpecError):
 
     def __init__(self, *problems: Problem):
         self.problems = problems
-        super().__init__("\n".join(str(problem) for problem in problems))
+        listed = [str(problem) for problem in problems[:_MAX_LISTED]]
+        more = len(problems) - len(listed)
+        super().__init__("\n".join(listed + ([f"… and {more:,} more like these"] if more else [])))
 
 
 class CallError(LLMSpecError):

@@ -1,12 +1,17 @@
-"""Where llmspec keeps what belongs to this project and this machine."""
+"""Where llmspec keeps what belongs to this machine and this project: logs, the endpoint's state, Dagster's database."""
 
 import os
 from pathlib import Path
 
 
 def home() -> Path:
-    """`.llmspec` in the project's root, where commands are run; LLMSPEC_HOME names another."""
-    return Path(os.environ.get("LLMSPEC_HOME") or Path.cwd() / ".llmspec")
+    """The `.llmspec` folder: of the working directory, or where LLMSPEC_HOME says."""
+    return Path(os.environ.get("LLMSPEC_HOME") or Path.cwd() / ".llmspec").absolute()
+
+
+def root() -> Path:
+    """What relative stores are relative to."""
+    return home().parent
 
 
 def run_folder(name: str, target: str) -> Path:

@@ -48,7 +48,7 @@ class Job:
     @property
     def key(self) -> str:
         """What makes the result what it is: never a place, a URI or a time."""
-        sources = {name: sorted(files.values()) for name, files in self.files.items()}
+        sources = {name: [files[path] for path in sorted(files)] for name, files in self.files.items()}
         inputs = {name: item.digest for name, item in self.inputs.items()}
         return digest_of([self.stage, self.engine, self.version, self.keyed, inputs, sources])[:20]
 

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from llmspec.job import digest_of
+from llmspec.store import write_atomically
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Release:
     """The spec's `endpoint` section: api, host, port, system_prompt, limits."""
     evaluation_key: str = ""
     scores: dict[str, float] = field(default_factory=dict)
+    scored_on: str = ""
+    """Digest of the rows that judged it."""
     verdict: list[dict[str, Any]] = field(default_factory=list)
     made_at: str = ""
     made_by: str = ""
@@ -51,3 +55,51 @@ class Live:
     pid: int
     since: float
     """Unix time at which this release began to answer."""
+
+
+@dataclass(frozen=True)
+class Releases:
+    """All releases of a product at a target, and the pointer to the live one."""
+
+    folder: Path
+
+    def all(self) -> list[Release]:
+        """The oldest first."""
+        return [Release.from_json(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("[0-9]*.json"))]
+
+    def get(self, number: int) -> Release | None:
+        path = self._path(number)
+        return Release.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def live(self) -> Release | None:
+        """What the pointer says is live; whether it really answers, a place knows."""
+        try:
+            number = json.loads((self.folder / "live.json").read_text(encoding="utf-8"))["release"]
+        except FileNotFoundError:
+            return None
+        return self.get(number)
+
+    def add(self, release: Release) -> None:
+        """Immutable: the same number again must be the same content (a crash came between writing it and making it live)."""
+        known = self.get(release.number)
+        assert known is None or known.content == release.content
+        if known is None:
+            write_atomically(self._path(release.number), release.to_json())
+
+    def point(self, release: Release, at: str) -> None:
+        write_atomically(self.folder / "live.json", json.dumps({"release": release.number, "since": at}))
+
+    def number_for(self, content: str) -> int:
+        """The number of a release with this content that never went live, or the next free one."""
+        every, live = self.all(), self.live()
+        last = every[-1] if every else None
+        if last and last.content == content and (live is None or last.number > live.number):
+            return last.number
+        return last.number + 1 if last else 1
+
+    def forget(self) -> None:
+        """Nothing is live."""
+        (self.folder / "live.json").unlink(missing_ok=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.json"

@@ -35,3 +35,11 @@ def scrub(text: str) -> str:
     for value in sorted(_seen, key=len, reverse=True):
         text = text.replace(value, "***")
     return text
+
+
+def names_in(value: Any) -> set[str]:
+    """The names of all secrets that a structure refers to."""
+    if isinstance(value, str):
+        return set(REFERENCE.findall(value))
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {name for item in items for name in names_in(item)}

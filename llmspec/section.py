@@ -1,6 +1,9 @@
 """The ground every model of the language stands on: frozen, and an unknown key is an error."""
 
+import difflib
+import itertools
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
@@ -13,12 +16,30 @@ STAGES = ("data", "features", "model", "onnx", "evaluation", "endpoint", "monito
 class Section(BaseModel):
     """A piece of the spec. It holds what was asked for and does no I/O."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
-def wrong(fault: str, cure: str = "", at: str = "") -> PydanticCustomError:
-    """What a validator raises: the fault, its cure, and the field it is about when that is deeper than the model."""
-    return PydanticCustomError("llmspec", "{fault}", {"fault": fault, "cure": cure, "at": at})
+def wrong(fault: str, cure: str = "", at: str = "", word: str = "") -> PydanticCustomError:
+    """What a validator raises: the fault, its cure, the field it is about when that is deeper than the model, and the
+    word or key in the value that the caret should be under."""
+    return PydanticCustomError("llmspec", "{fault}", {"fault": fault, "cure": cure, "at": at, "word": word})
+
+
+def did_you_mean(word: str, known: Iterable[str], listed: bool = True) -> str:
+    """The cure for a word that is not known: the nearest one, and all of them when they are few."""
+    names = [str(name) for name in itertools.islice(known, 200)]
+    near = difflib.get_close_matches(word[:80], names, n=1) or [name for name in names if name == word.lower()]
+    parts = [f"did you mean '{near[0]}'?"] if near else []
+    if listed and names and len(names) <= 20:
+        parts.append(f"(known: {', '.join(names)})")
+    return " ".join(parts)
+
+
+class Like:
+    """Says in words what a field's pattern asks for."""
+
+    def __init__(self, words: str):
+        self.words = words
 
 
 class OutsideKey:
@@ -32,6 +53,7 @@ class MayHoldSecret:
 SecretText = Annotated[str, MayHoldSecret()]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 3650 * 86400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
@@ -39,16 +61,20 @@ def parse_duration(value: Any) -> Any:
     """'5m' -> 300.0 seconds. A bare number has no unit, so it is refused."""
     if isinstance(value, float | int) and not isinstance(value, bool) and value == 0:
         return 0.0
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return float(match[1]) * _UNITS[match[2]]
-    raise wrong(f"{value!r} is not a duration", "write a number and a unit: 500ms, 30s, 5m, 2h, 30d")
+    if not isinstance(value, str) or len(value) > 40 or not (match := _DURATION.fullmatch(value.strip())):
+        raise wrong(f"{str(value)[:60]!r} is not a duration", "write a number and a unit: 500ms, 30s, 5m, 2h, 30d")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST:
+        raise wrong(f"{value} is longer than ten years", "write at most 3650d")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:
+    """300.0 -> '5m': the largest unit that it is a whole number of. `parse_duration` reads it back."""
     for unit in ("d", "h", "m", "s"):
         if seconds >= _UNITS[unit] and seconds % _UNITS[unit] == 0:
-            return f"{seconds / _UNITS[unit]:g}{unit}"
-    return f"{seconds * 1000:g}ms"
+            return f"{seconds / _UNITS[unit]:.0f}{unit}"
+    return f"{seconds * 1000:.6f}".rstrip("0").rstrip(".") + "ms"
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str), PlainSerializer(format_duration)]

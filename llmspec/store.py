@@ -14,11 +14,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmspec.errors import DamagedError
+from llmspec.errors import DamagedError, StoreError
+from llmspec.home import home
 from llmspec.job import Digest, digest_of
 
 MANIFEST = "manifest.json"
 REPORT = "report"
+PARTIAL = ".partial"
+DAMAGED = ".damaged"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def content_digest(files: dict[str, File]) -> Digest:
 
 def partial(output: Path) -> Path:
     """Where an artifact grows. Kept over a crash, so that training can go on from its checkpoint."""
-    return output.with_name(output.name + ".partial")
+    return output.with_name(output.name + PARTIAL)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -130,9 +133,105 @@ class Artifact:
         return self
 
 
+@dataclass(frozen=True)
+class Store:
+    """All artifacts and releases of all products: a folder.
+
+    `elders` are stores that this project used before: what is complete there need not be made again, only copied.
+    """
+
+    root: Path
+    elders: tuple[Path, ...] = ()
+
+    def product(self, name: str) -> Path:
+        return self.root / name
+
+    def folder(self, name: str, stage: str, key: str) -> Path:
+        return self.root / name / stage / key
+
+    def find(self, name: str, stage: str, key: str) -> Artifact | None:
+        """The complete artifact with this key, here or in an elder store."""
+        for root in (self.root, *self.elders):
+            artifact = open_artifact(root / name / stage / key)
+            if artifact and artifact.whole():
+                return artifact
+        return None
+
+    def owns(self, artifact: Artifact) -> bool:
+        return artifact.folder.is_relative_to(self.root)
+
+    def adopt(self, artifact: Artifact) -> None:
+        """Copy an elder's artifact here, with the manifest last."""
+        manifest = artifact.verify().manifest
+        output = self.folder(manifest.spec, manifest.stage, manifest.key)
+        grown = partial(output)
+        shutil.rmtree(grown, ignore_errors=True)
+        shutil.copytree(artifact.folder, grown, ignore=shutil.ignore_patterns(MANIFEST))
+        seal(grown, output, manifest)
+
+    def artifacts(self, name: str, stage: str) -> list[Artifact]:
+        """All complete artifacts of a stage, the oldest first."""
+        folders = (self.root / name / stage).glob("*/")
+        found = [artifact for folder in folders if folder.suffix not in (PARTIAL, DAMAGED) and (artifact := open_artifact(folder))]
+        return sorted(found, key=lambda artifact: (artifact.manifest.finished, artifact.manifest.key))
+
+    def head(self, name: str, target: str, stage: str) -> Artifact | None:
+        """The artifact that was last made or reused for this target: what a plan compares with."""
+        try:
+            key = (self.root / name / stage / f"{target}.head").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        return open_artifact(self.folder(name, stage, key))
+
+    def move_head(self, name: str, target: str, stage: str, key: str) -> None:
+        path = self.root / name / stage / f"{target}.head"
+        if not path.exists() or path.read_text(encoding="utf-8").strip() != key:
+            write_atomically(path, key + "\n")
+
+    def set_aside(self, artifact: Artifact) -> None:
+        """A damaged artifact loses its manifest, so that it counts as never made; its files stay to be looked at."""
+        aside = artifact.folder.with_name(artifact.folder.name + DAMAGED)
+        shutil.rmtree(aside, ignore_errors=True)
+        artifact.folder.replace(aside)
+
+    def writable(self) -> None:
+        """Say so now, not after an hour of training."""
+        probe = self.root / f".write-{os.getpid()}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_text("llmspec", encoding="utf-8")
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(
+                f"cannot write to the store {self.root}: {reason}\n  free or mount it, or name another `store:`"
+            ) from error
+
+
 def open_artifact(folder: Path) -> Artifact | None:
     """The artifact in this folder; None when it is not complete."""
     try:
         return Artifact(folder, Manifest.from_json((folder / MANIFEST).read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError, KeyError):
         return None
+
+
+def _known_stores() -> Path:
+    return home() / "stores.json"
+
+
+def elders(name: str, store: Path) -> tuple[Path, ...]:
+    """Stores that this project used for this product before, the latest first."""
+    try:
+        known = json.loads(_known_stores().read_text(encoding="utf-8")).get(name, [])
+    except (OSError, ValueError):
+        return ()
+    return tuple(Path(root) for root in reversed(known) if Path(root) != store and Path(root).is_dir())
+
+
+def remember_store(name: str, store: Path) -> None:
+    """Moving house must not retrain, so the old address is kept."""
+    path = _known_stores()
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    roots = [root for root in known.get(name, []) if root != str(store)]
+    write_atomically(path, json.dumps(known | {name: [*roots, str(store)]}, indent=1))

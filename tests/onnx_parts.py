@@ -56,10 +56,9 @@ def workshop() -> Path:
 @cache
 def features() -> Path:
     """A tokenizer, a contract, and the twelve rows as token ids."""
+    from backends.work.token_rows import TokenRows
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
-
-    from backends.work.token_rows import TokenRows
 
     folder = workshop() / "features"
     folder.mkdir()
@@ -83,7 +82,6 @@ def features() -> Path:
 
 def row_of(tokenizer: Any, contract: Contract, question: str, answer: str) -> Any:
     import numpy as np
-
     from backends.work.token_rows import Row
 
     prompt = tokenizer.encode(contract.render([{"role": "user", "content": question}]), add_special_tokens=False).ids
@@ -113,7 +111,6 @@ def model() -> Path:
 
 def learn_by_heart(llama: Any) -> None:
     import torch
-
     from backends.work.token_rows import TokenRows
 
     every = TokenRows.load(features() / "validation.safetensors")

@@ -1,9 +1,26 @@
 """local: this machine. Jobs are child processes, the endpoint is a supervised process."""
 
-from typing import ClassVar
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+from llmspec import secrets
+from llmspec.errors import FAILED, PlaceError
+from llmspec.home import home
+from llmspec.job import Job
+from llmspec.progress import publish
 from llmspec.registry import Place
 from llmspec.section import STAGES
+
+if TYPE_CHECKING:
+    import dagster
+
+GRACE_SECONDS = 4.0
+"""What a child gets to save its checkpoint after it was asked to end."""
 
 
 class Local(Place):
@@ -11,3 +28,94 @@ class Local(Place):
 
     runs: ClassVar[tuple[str, ...]] = tuple(stage for stage in STAGES if stage != "endpoint")
     serves: ClassVar[bool] = True
+
+    def run(self, context: "dagster.AssetExecutionContext", job: Job) -> None:
+        """Open the work door in a child process; progress and logs come back through Dagster Pipes."""
+        from dagster import PipesEnvContextInjector, open_pipes_session
+
+        log = home() / "logs" / job.spec / f"{job.stage}-{job.key}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        order = log.with_suffix(".job.json")
+        order.write_text(job.to_json(), encoding="utf-8")
+        with open_pipes_session(context, PipesEnvContextInjector(), reader(job.stage)) as session:
+            child = start(order, session.get_bootstrap_env_vars())
+            scribe = threading.Thread(target=copy_scrubbed, args=(child.stdout, log, job), daemon=True)
+            scribe.start()
+            try:
+                code = child.wait()
+            finally:
+                end(child)
+                scribe.join(timeout=GRACE_SECONDS)
+        if code != 0:
+            raise PlaceError(f"{job.stage}: {cause(log, code)}", str(log))
+
+
+def start(order: Path, bootstrap: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """The child has a session of its own, so that Ctrl-C reaches it through us; its stdin tells it when we are gone."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "backends.work", str(order)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **bootstrap, "LLMSPEC_PARENT": "stdin"},
+        start_new_session=True,
+    )
+
+
+def end(child: "subprocess.Popen[bytes]") -> None:
+    """Ask, wait, insist. A child that has ended already needs nothing."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(timeout=GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def copy_scrubbed(said: IO[bytes], log: Path, job: Job) -> None:
+    """What the child says goes to the log, without the values of the secrets that its job refers to."""
+    hidden = [os.environ[name].encode() for name in secrets.names_in(job.options) if os.environ.get(name)]
+    with log.open("wb") as file:
+        for line in said:
+            for value in hidden:
+                line = line.replace(value, b"***")
+            file.write(line)
+            file.flush()
+
+
+def cause(log: Path, code: int) -> str:
+    """The work's own last word, or how the process ended."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split(FAILED)
+    if len(lines) > 1:
+        return lines[-1].strip()
+    if code < 0:
+        return f"its process was ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+    return f"its process ended with code {code}"
+
+
+def reader(stage: str) -> Any:
+    """Pipes messages from a file, with progress passed on live to whoever listens in this process."""
+    from dagster import PipesTempFileMessageReader
+
+    class Passing:
+        """A message handler that hears progress before Dagster files it away."""
+
+        def __init__(self, handler: Any):
+            self._handler = handler
+
+        def handle_message(self, message: Any) -> None:
+            payload = (message.get("params") or {}).get("payload")
+            if message["method"] == "report_custom_message" and isinstance(payload, dict) and "progress" in payload:
+                publish(stage, "progress", **payload["progress"])
+                return
+            self._handler.handle_message(message)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._handler, name)
+
+    class Reader(PipesTempFileMessageReader):
+        def read_messages(self, handler: Any) -> Any:
+            return super().read_messages(Passing(handler))  # type: ignore[arg-type]
+
+    return Reader()

@@ -4,13 +4,14 @@ Written at `features` beside the tokenizer, copied into every later artifact, an
 Training, evaluation and the endpoint all render through this one module, so that what is served is what was trained.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Template
+from jinja2 import Template, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llmspec.job import digest_of
@@ -27,14 +28,41 @@ CHAT = (
 CONTEXT_QA = (
     "{{ bos_token }}{% for message in messages if message.role == 'system' %}{{ message.content }}\n\n{% endfor %}"
     "{% if context %}[Context]\n{{ context }}\n\n{% endif %}"
-    "{% for message in messages if message.role != 'system' %}{% if message.role == 'user' %}[Question]\n{{ message.content }}\n\n[Answer]\n"
+    "{% for message in messages if message.role != 'system' %}"
+    "{% if message.role == 'user' %}[Question]\n{{ message.content }}\n\n[Answer]\n"
     "{% else %}{{ message.content }}\n####{{ eos_token }}{% if not loop.last %}\n{% endif %}{% endif %}{% endfor %}"
 )
 """[Context] [Question] [Answer] … ####"""
 
 
+PLAIN_CHAT = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message.role == 'system' %}{{ message.content }}\n\n"
+    "{% elif message.role == 'assistant' %}### Assistant:\n{{ message.content }}{{ eos_token }}\n\n"
+    "{% else %}### User:\n{{ message.content }}\n\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
+)
+"""The chat form of a base that brings none: markers in plain text, so that its vocabulary stays as it is."""
+
+STOP_TEXTS = {CHAT: [], CONTEXT_QA: ["\n####", "####"], PLAIN_CHAT: ["\n### User:", "### User:"]}
+"""Texts that end an answer, the longer first: the line break before the mark is not part of the answer either."""
+
+
+def sha256_of_tokenizer(folder: Path) -> str:
+    return hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
+
+
 def _refuse(message: str) -> None:
     raise ValueError(f"the chat template refuses this conversation: {message}")
+
+
+def with_context(messages: list[dict[str, Any]], context: str) -> list[dict[str, Any]]:
+    """The context and a blank line before the last question, for a template that knows no context."""
+    last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=None)
+    if last is None:
+        return messages
+    asked = messages[last] | {"content": f"{context}\n\n{messages[last]['content']}"}
+    return [*messages[:last], asked, *messages[last + 1 :]]
 
 
 @dataclass(frozen=True)
@@ -62,11 +90,20 @@ class Contract:
         return digest_of(asdict(self))
 
     @cached_property
-    def _compiled(self) -> Template:
+    def _environment(self) -> ImmutableSandboxedEnvironment:
+        # No clock among the globals: a prompt with today's date in it is another prompt tomorrow.
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
         environment.globals["raise_exception"] = _refuse
-        environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-        return environment.from_string(self.template)
+        environment.filters["tojson"] = lambda value, indent=None, **_: json.dumps(value, ensure_ascii=False, indent=indent)
+        return environment
+
+    @cached_property
+    def _compiled(self) -> Template:
+        return self._environment.from_string(self.template)
+
+    @cached_property
+    def _reads_context(self) -> bool:
+        return "context" in meta.find_undeclared_variables(self._environment.parse(self.template))
 
     def conversation(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The messages with the system prompt before them, unless they bring their own."""
@@ -76,6 +113,8 @@ class Contract:
 
     def render(self, messages: list[dict[str, Any]], *, context: str | None = None, answer: bool = True) -> str:
         """Text that the model continues with its answer (or, with answer=False, the whole conversation)."""
+        if context and not self._reads_context:
+            messages, context = with_context(messages, context), None
         return self._compiled.render(
             messages=self.conversation(messages),
             context=context,
@@ -83,6 +122,15 @@ class Contract:
             eos_token=self.eos_token,
             add_generation_prompt=answer,
         )
+
+    @property
+    def ending(self) -> str:
+        """What this form writes after an answer: the trained model says it, and so stops."""
+        asked, answered = {"role": "user", "content": "Are you there?"}, {"role": "assistant", "content": "Certainly."}
+        _, found, after = self.render([asked, answered], answer=False).rpartition(answered["content"])
+        if not found:
+            raise ValueError("the chat template leaves answers out of the conversation, so nothing can be learned from it")
+        return after
 
     def save(self, folder: Path) -> None:
         text = json.dumps(asdict(self) | {"hash": self.hash}, indent=1, ensure_ascii=False, sort_keys=True)

@@ -4,12 +4,11 @@ import importlib
 import os
 import platform
 import resource
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from backends.work.report import Channel, Report
+from llmspec.errors import FAILED, LLMSpecError
+from llmspec.git import commit
 from llmspec.job import Job
 from llmspec.secrets import resolve, scrub
-from llmspec.store import File, Manifest, content_digest, files_in, open_artifact, partial, seal, sha256_of
+from llmspec.store import File, Manifest, content_digest, files_in, partial, seal, sha256_of
 
 TOOLS = (
     "torch",
@@ -93,19 +94,6 @@ def installed() -> dict[str, str]:
     return found
 
 
-def git_commit() -> str:
-    """The commit of the folder that asked; empty outside a repository or without git."""
-    if not shutil.which("git"):
-        return ""
-    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-
-
-def verified(uri: str) -> Path:
-    """The folder behind a URI, its bytes as its manifest says (a base checkpoint from outside the store has none)."""
-    artifact = open_artifact(Path(uri))
-    return artifact.verify().folder if artifact else Path(uri)
-
-
 def do(job: Job, report: Report) -> Manifest:
     """Open the inputs, do the work, hash what came out, write the manifest last."""
     module, _, function = job.work.partition(":")
@@ -114,7 +102,7 @@ def do(job: Job, report: Report) -> Manifest:
     grown = partial(output)
     grown.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    inputs = {name: verified(item.uri) for name, item in job.inputs.items()}
+    inputs = {name: Path(item.uri) for name, item in job.inputs.items()}
     options = resolve(job.options) | {"files": {source: sorted(files) for source, files in job.files.items()}}
     metrics = work(options, inputs, grown, report)
     files = {name: File(sha256_of(grown / name), (grown / name).stat().st_size) for name in files_in(grown)}
@@ -134,7 +122,7 @@ def do(job: Job, report: Report) -> Manifest:
         seconds=round(time.monotonic() - started, 2),
         peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        git=git_commit(),
+        git=commit(),
         versions=installed(),
     )
     seal(grown, output, manifest)
@@ -146,7 +134,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     job = Job.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     with channel() as out:
-        manifest = do(job, Report(out))
+        try:
+            manifest = do(job, Report(out))
+        except LLMSpecError as error:
+            sys.exit(f"{FAILED}{scrub(str(error))}")
+        except Exception as error:
+            # The one place that may catch all: a traceback can hold a secret, and Pipes would pass it on as it is.
+            print(scrub(traceback.format_exc()), file=sys.stderr)
+            sys.exit(f"{FAILED}{scrub(f'{type(error).__name__}: {error}')}")
         out.log(f"{job.stage}: {manifest.summary or 'done'} in {manifest.seconds:.1f} s")
 
 

@@ -1,22 +1,27 @@
 """data: where rows come from, how they are cleaned, and who may see which."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_serializer, model_validator
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from llmspec.expressions import Comparison
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Section, one_named, wrong
+from llmspec.section import Like, OutsideKey, Section, did_you_mean, one_named, wrong
 
-Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), Like("a column is small letters, digits and '_': `question`")]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Source(Section):
     """Files that hold rows."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] | None = None
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$"), Like("write small letters, digits, '-' and '_': `faq`")] | None = (
+        None
+    )
     """How reports call it; the file's stem when absent."""
-    path: str = Field(min_length=1)
+    path: Annotated[str, OutsideKey()] = Field(min_length=1)
     """A file or a glob, relative to the spec: `data/faq.jsonl`, `data/*.csv`."""
     format: Literal["csv", "tsv", "json", "jsonl", "parquet"] | None = None
     """Read from the file's ending when absent."""
@@ -70,6 +75,20 @@ class Remove(TextStep):
     pattern: str = Field(min_length=1)
     """A regular expression without look-around and back-references, so that every engine reads it alike."""
 
+    @field_validator("pattern")
+    @classmethod
+    def _every_engine_reads_it(cls, pattern: str) -> str:
+        # pydantic's own expressions are Rust's, which is what Sail runs; Java reads all of them
+        try:
+            SchemaValidator(core_schema.str_schema(pattern=pattern))
+        except SchemaError as error:
+            said = [line.removeprefix("error: ") for line in str(error).splitlines() if line.startswith("error: ")]
+            raise wrong(
+                f"not a regular expression that every engine reads: {said[0] if said else 'it is too large'}",
+                "use one without look-around and back-references",
+            ) from None
+        return pattern
+
 
 class DropMissing(Step):
     """Rows without a value go."""
@@ -112,7 +131,10 @@ def _bare_value(value: Any) -> Any:
     if isinstance(value, dict) and len(value) == 1:
         ((name, options),) = value.items()
         field = CleanStep.model_fields.get(name)
-        if field is not None and not isinstance(options, dict):
+        if field is None:
+            cure = did_you_mean(str(name), CleanStep.model_fields)
+            raise wrong(f"no cleaning step named '{str(name)[:60]}'", cure, word=str(name))
+        if not isinstance(options, dict):
             step = next(t for t in getattr(field.annotation, "__args__", ()) if t is not type(None))
             if options is None:
                 return {name: {}}
@@ -149,6 +171,11 @@ class CleanStep(Section):
             raise wrong("a cleaning step is one name", "start each step with its own '-'")
         return self
 
+    @model_serializer(mode="wrap")
+    def _only_itself(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        """The steps it is not say nothing, so a step that is added to the language changes no key."""
+        return {self.name: handler(self)[self.name]}
+
     @property
     def name(self) -> str:
         (name,) = self.model_fields_set
@@ -170,7 +197,7 @@ class Split(Section):
     """Share that measures the loss while training and the artifact's parity after."""
     test: float = Field(default=0.1, gt=0, lt=1)
     """Share that nobody sees before evaluation."""
-    seed: int = 7
+    seed: Seed = 7
     """Another seed, another split."""
     group_by: Column | None = None
     """Rows that share this column stay together as well; rows that share a question always do."""
@@ -207,7 +234,7 @@ class Data(Section):
     """How a row becomes text: the base model's own chat form, or [Context] [Question] [Answer] … ####."""
     split: Split = Split()
     """How rows are divided."""
-    checks: DataChecks = DataChecks()
+    checks: Annotated[DataChecks, OutsideKey()] = DataChecks()
     """What must hold before anything trains."""
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from llmspec.expressions import Gate
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Section, wrong
+from llmspec.section import OutsideKey, Section, wrong
 
 Metric = Literal["token_f1", "exact_match", "perplexity", "rouge_l"]
 
@@ -22,14 +22,13 @@ class Evaluation(Section):
     """At most so many rows, always the same ones; all when absent."""
     metrics: list[Metric] = Field(default=["token_f1", "exact_match", "perplexity", "rouge_l"], min_length=1)
     """What is measured."""
-    gates: list[Gate] = []
+    gates: Annotated[list[Gate], OutsideKey()] = []
     """All must hold, or the endpoint is not touched: `token_f1 >= 0.8`, `perplexity <= champion * 1.02`."""
 
     @model_validator(mode="after")
     def _gates_are_measured(self) -> Self:
-        for gate in self.gates:
+        for number, gate in enumerate(self.gates):
             if gate.metric not in self.metrics:
-                raise wrong(
-                    f"gate '{gate}' needs {gate.metric}, which is not measured", f"add {gate.metric} to evaluation.metrics", "gates"
-                )
+                fault = f"gate '{gate}' needs {gate.metric}, which is not measured"
+                raise wrong(fault, f"add {gate.metric} to evaluation.metrics", f"gates[{number}]", gate.metric)
         return self

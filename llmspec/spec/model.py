@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Duration, OutsideKey, SecretText, Section, wrong
+from llmspec.section import Duration, Like, OutsideKey, SecretText, Section, wrong
 
 
 class ScratchBase(Section):
@@ -18,23 +18,25 @@ class ScratchBase(Section):
 class PathBase(Section):
     """A transformers checkpoint in a folder."""
 
-    path: str = Field(min_length=1)
+    path: Annotated[str, OutsideKey()] = Field(min_length=1)
     """The folder, relative to the spec."""
 
 
 class SpecBase(Section):
     """The model that another spec trains, in the same store."""
 
-    spec: str = Field(pattern=r"\.ya?ml$")
+    spec: Annotated[str, Field(pattern=r"\.ya?ml$"), OutsideKey(), Like("name the other spec's file: `other.yaml`")]
     """The other spec's file, relative to this one."""
 
 
 class HubBase(Section):
     """A model from the Hugging Face hub."""
 
-    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$"), Like("write organisation/name: `Qwen/Qwen3-0.6B`")]
     """`organisation/name`."""
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    revision: Annotated[
+        str, Field(pattern=r"^[0-9a-f]{40}$"), Like("write the commit's 40 digits; the hub lists them under 'Files and versions'")
+    ]
     """The commit, all 40 digits: a branch moves, and a model that moves cannot be explained."""
     token: Annotated[SecretText | None, OutsideKey()] = None
     """For gated models: `${secret.HF_TOKEN}`."""
@@ -91,7 +93,7 @@ class Training(Section):
     """Pull of the weights towards zero."""
     clip: float = Field(default=1.0, gt=0)
     """Largest gradient norm."""
-    seed: int = 7
+    seed: int = Field(default=7, ge=0, lt=2**32)
     """Initial weights and row order."""
     checkpoint_every: Annotated[Duration, OutsideKey()] = 300.0
     """How much work a crash may cost."""
@@ -109,9 +111,16 @@ class Model(Section):
     method: Literal["full", "lora", "qlora"] = "full"
     """full: every weight. lora: a small adapter. qlora: an adapter over a 4-bit base."""
     adapter: Adapter | None = None
-    """For lora and qlora."""
+    """For lora and qlora; its defaults when absent."""
     training: Training = Training()
     """The loop."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapters_have_defaults(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("method") in ("lora", "qlora") and value.get("adapter") is None:
+            return value | {"adapter": {}}
+        return value
 
     @model_validator(mode="after")
     def _method_fits(self) -> Self:

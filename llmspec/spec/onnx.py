@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Section
+from llmspec.section import OutsideKey, Section
 
 
 class Parity(Section):
@@ -24,5 +24,5 @@ class Onnx(Section):
     """The tool that does it."""
     precision: Literal["fp32", "int8", "int4"] = "fp32"
     """int8: fastest under load. int4: smallest, and fastest for a single user. fp32: as trained."""
-    parity: Parity = Parity()
+    parity: Annotated[Parity, OutsideKey()] = Parity()
     """Blocks everything below when it does not hold."""

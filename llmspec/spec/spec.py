@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from llmspec import registry
 from llmspec.registry import AnyPlace, Place, name_of
-from llmspec.section import STAGES, Section, wrong
+from llmspec.section import STAGES, Like, Section, wrong
 from llmspec.spec.data import Data
 from llmspec.spec.endpoint import Endpoint
 from llmspec.spec.evaluation import Evaluation
@@ -17,6 +17,8 @@ from llmspec.spec.onnx import Onnx
 
 StageName = Literal["data", "features", "model", "onnx", "evaluation", "endpoint", "monitors"]
 DEFAULT_STORE = ".llmspec/store"
+_TAG = Like("a tag is letters, digits, '.', '_' and '-', at most 63 of them")
+_TARGET = Like("a target is small letters, digits and '-': `prod`")
 
 
 class Target(Section):
@@ -57,14 +59,21 @@ class Spec(Section):
 
     llmspec: Literal[1]
     """Version of the language."""
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    name: Annotated[
+        str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$"), Like("write small letters, digits and '-', a letter first: `support-bot`")
+    ]
     """What it is called everywhere; the same as the file's stem."""
     description: str = ""
     """One sentence for people."""
-    owner: str | None = Field(default=None, pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
+    owner: Annotated[
+        str | None,
+        Field(pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$"),
+        Like("write an e-mail or `team:NAME`: `ana@acme.example`, `team:search`"),
+    ] = None
     """Who answers for it: an e-mail or `team:NAME`."""
     tags: dict[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$")], Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$")]
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$"), _TAG],
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$"), _TAG],
     ] = {}
     """Labels for Dagster and the cloud."""
     vars: dict[str, str | int | float | bool] = {}
@@ -87,7 +96,7 @@ class Spec(Section):
     """How it answers the world."""
     monitors: Monitors = Field(default_factory=Monitors)
     """What is watched once it is live."""
-    targets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], Target] = {}
+    targets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$"), _TARGET], Target] = Field(default={}, max_length=50)
     """Named overlays of this spec: `local`, `prod`."""
 
     @model_validator(mode="after")

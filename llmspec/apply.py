@@ -1,0 +1,78 @@
+"""Run a plan through Dagster, so that the UI shows the same run; report what came of it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+
+from llmspec.compile import assets
+from llmspec.errors import DamagedError, LLMSpecError, StaleError
+from llmspec.home import home
+from llmspec.plan import Plan, plan
+from llmspec.progress import Event, listening
+from llmspec.stage import Product
+
+FORCE = "llmspec/force"
+QUIET = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
+
+
+@dataclass
+class Outcome:
+    """What came of an apply."""
+
+    run_id: str
+    passed: bool
+    errors: list[LLMSpecError] = field(default_factory=list)
+
+
+def dagster_home() -> Path:
+    """Dagster's own folder: its database and the logs of its runs."""
+    folder = home() / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "dagster.yaml"
+    if not config.exists():
+        config.write_text(QUIET, encoding="utf-8")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder
+
+
+def materialize(product: Product, stages: Sequence[str], *, force: bool = False) -> Outcome:
+    """One run, in this process, of these stages; the heavy work is in its children."""
+    dagster_home()
+    errors: list[LLMSpecError] = []
+
+    def hear(event: Event) -> None:
+        if event.kind == "failed":
+            errors.append(event.facts["error"])
+
+    with dg.DagsterInstance.get() as instance, listening(hear):
+        job = dg.Definitions(assets=assets(product), executor=dg.in_process_executor).resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(product.stage(stage).asset_key) for stage in stages],
+            tags={"llmspec/apply": product.target, **({FORCE: "true"} if force else {})},
+            raise_on_error=False,
+        )
+    return Outcome(result.run_id, result.success, errors)
+
+
+def apply(product: Product, what: Plan, *, select: str | None = None, force: bool = False) -> Outcome:
+    """The plan's pending stages. An artifact that turns out damaged is set aside, and what it was for is planned again."""
+    outcome = materialize(product, [step.stage for step in what.pending], force=force)
+    for _ in what.steps:
+        if not any(isinstance(error, DamagedError) for error in outcome.errors):
+            break
+        product = product.fresh()
+        again = plan(product, select=select)
+        outcome = materialize(product, [step.stage for step in again.pending])
+    return outcome
+
+
+def agreed(now: Plan, saved: dict[str, object]) -> None:
+    """A saved plan is only applied if it still says what would happen."""
+    if saved.get("fingerprint") != now.fingerprint:
+        raise StaleError(
+            f"the saved plan is stale: the spec, its data or the store changed since\n  plan again: llmspec plan {now.file} --out FILE"
+        )

@@ -1,0 +1,52 @@
+"""What must hold of an artifact before the next stage may use it: a pure function of the spec and the numbers in the manifest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmspec.expressions import Comparison, Verdict
+from llmspec.spec import Spec
+
+
+def names(stage: str, spec: Spec) -> list[str]:
+    """The checks a stage will be put to, before it has run."""
+    match stage:
+        case "data":
+            return [f"{name} {comparison}" for name, comparison in _comparisons(spec).items()]
+        case "onnx":
+            return list(_parity(spec))
+        case "evaluation":
+            return [str(gate) for gate in spec.evaluation.gates]
+    return []
+
+
+def judge(stage: str, spec: Spec, metrics: Mapping[str, Any], champion: Mapping[str, float] | None) -> list[Verdict]:
+    """Every check of a stage, with the numbers that decide it."""
+    match stage:
+        case "data":
+            return [_compare(name, comparison, metrics) for name, comparison in _comparisons(spec).items()]
+        case "onnx":
+            return [_compare(name.split(" ")[0], comparison, metrics, name) for name, comparison in _parity(spec).items()]
+        case "evaluation":
+            return [gate.judge(metrics, champion) for gate in spec.evaluation.gates]
+    return []
+
+
+def _comparisons(spec: Spec) -> dict[str, Comparison]:
+    checks = spec.data.checks
+    asked = {"rows": checks.rows, "dropped": checks.dropped, "duplicates": checks.duplicates}
+    return {name: comparison for name, comparison in asked.items() if comparison is not None}
+
+
+def _parity(spec: Spec) -> dict[str, Comparison]:
+    parity = spec.onnx.parity
+    asked = {"parity_tokens": f">= {parity.tokens}", "parity_perplexity": f"<= {parity.perplexity}"}
+    return {f"{name} {limit}": Comparison.parse(limit) for name, limit in asked.items()}
+
+
+def _compare(name: str, comparison: Comparison, metrics: Mapping[str, Any], label: str = "") -> Verdict:
+    label = label or f"{name} {comparison}"
+    value = metrics.get(name)
+    if value is None:
+        return Verdict(label, False, f"{name} was not measured")
+    passed = comparison.holds(value)
+    return Verdict(label, passed, f"{name} {value:.4g}, asked {comparison}")

@@ -1,0 +1,79 @@
+"""Make it so: plan, ask, run what is pending through Dagster, swap the endpoint when the gates hold."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from llmspec.cli.common import look, target_option
+from llmspec.errors import BlockedError, CallError
+from llmspec.plan import Plan, plan
+from llmspec.present import plan_lines, seconds
+from llmspec.stage import Product
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="an llm.yaml")
+    target_option(parser)
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument("--select", metavar="STAGE", help="model, model+ (and below) or +model (and above)")
+    parser.add_argument("--force", action="store_true", help="make the selection again although it is there")
+    parser.add_argument("--plan", metavar="PLAN", help="a plan saved by `llmspec plan --out`; refused when stale")
+    parser.add_argument("--no-wait", action="store_true", help="fail at once when somebody else is applying")
+
+
+def run(args: argparse.Namespace) -> int:
+    started = time.monotonic()
+    saved = json.loads(Path(args.plan).read_text(encoding="utf-8")) if args.plan else {}
+    select, force = saved.get("select", args.select), saved.get("force", args.force)
+    product = Product.open(args.file, args.target)
+    with product.lock(
+        wait=0 if args.no_wait else 86400, waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}")
+    ):
+        what = plan(product, select=select, force=force, **look(product))
+        if saved:
+            from llmspec.apply import agreed
+
+            agreed(what, saved)
+        if not what.pending and not what.blocked:
+            return _nothing(product, started)
+        print("\n".join(plan_lines(what)))
+        if not what.pending:
+            raise BlockedError(_why_blocked(what))
+        if not (args.yes or saved or _agree()):
+            print("Nothing was run.")
+            return 1
+        return _do(product, what, select, force, started)
+
+
+def _nothing(product: Product, started: float) -> int:
+    live = product.spec.place("endpoint").live(product.name, product.target)
+    where = f" Release {live.release} is live: {live.url}" if live else ""
+    print(f"Nothing to change.{where}  ({time.monotonic() - started:.1f} s)")
+    return 0
+
+
+def _why_blocked(what: Plan) -> str:
+    return "\n".join(f"{step.stage} is blocked: {'; '.join(step.why)}" for step in what.blocked)
+
+
+def _agree() -> bool:
+    if not sys.stdin.isatty():
+        raise CallError("nobody is here to answer; add --yes to apply without asking")
+    return input("Apply? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _do(product: Product, what: Plan, select: str | None, force: bool, started: float) -> int:
+    from llmspec.apply import apply  # Dagster takes two seconds to import: only when there is something to do
+    from llmspec.cli.live import Display
+    from llmspec.progress import listening
+
+    with Display(product, what) as display, listening(display.hear):
+        outcome = apply(product, what, select=select, force=force)
+    display.close(outcome)
+    if not outcome.passed:
+        return 1
+    live = product.spec.place("endpoint").live(product.name, product.target)
+    print(f"Done in {seconds(time.monotonic() - started)}." + (f" Release {live.release} is live: {live.url}" if live else ""))
+    return 0

@@ -1,0 +1,57 @@
+"""Remove what a spec made: the endpoint and its releases; with --artifacts, everything in the store too. Lists first, asks, then removes."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from llmspec.cli.common import target_option
+from llmspec.errors import CallError
+from llmspec.home import home, run_folder
+from llmspec.present import megabytes
+from llmspec.stage import Product
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="an llm.yaml")
+    target_option(parser)
+    parser.add_argument("--artifacts", action="store_true", help="data, models and evaluations as well")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    product = Product.open(args.file, args.target)
+    place = product.spec.place("endpoint")
+    live = place.live(product.name, product.target)
+    folders = [folder for folder in _folders(product, args.artifacts) if folder.exists()]
+    if not live and not folders:
+        print("Nothing to destroy.")
+        return 0
+    if live:
+        print(f"  - endpoint     release {live.release} at {live.url}")
+    for folder in folders:
+        print(f"  - {folder}  {megabytes(_size(folder) / 1e6)}")
+    if not args.yes and not _agree():
+        print("Nothing was removed.")
+        return 1
+    with product.lock():
+        place.stop(product.name, product.target)
+        for folder in folders:
+            shutil.rmtree(folder)
+    print("Destroyed.")
+    return 0
+
+
+def _folders(product: Product, artifacts: bool) -> list[Path]:
+    ours = [product.releases.folder, run_folder(product.name, product.target), product.journal, home() / "logs" / product.name]
+    return [product.store.product(product.name), *ours[1:]] if artifacts else ours
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _agree() -> bool:
+    if not sys.stdin.isatty():
+        raise CallError("nobody is here to answer; add --yes to destroy without asking")
+    return input("Destroy? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,57 @@
+"""What is live, how it does, and which alarms ring."""
+
+import argparse
+import json
+import time
+from typing import Any
+
+from llmspec.cli.common import target_option
+from llmspec.journal_stats import recent
+from llmspec.present import seconds
+from llmspec.stage import Product
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="an llm.yaml")
+    target_option(parser)
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace) -> int:
+    product = Product.open(args.file, args.target)
+    facts = gather(product)
+    if args.output == "json":
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(lines(facts)))
+    return 0 if facts["state"] in ("live", "nothing deployed") else 1
+
+
+def gather(product: Product) -> dict[str, Any]:
+    """What the pointer says, what answers, and what the journal holds of the last `monitors.every`."""
+    pointed = product.releases.live()
+    live = product.spec.place("endpoint").live(product.name, product.target)
+    state = "nothing deployed" if pointed is None else "down" if live is None else "live"
+    facts: dict[str, Any] = {"name": product.name, "target": product.target, "state": state}
+    if pointed:
+        facts |= {"release": pointed.number, "made_at": pointed.made_at, "scores": pointed.scores}
+    if live:
+        facts |= {"url": live.url, "answers": live.release, "up_seconds": round(time.time() - live.since)}
+    if pointed and live and live.release != pointed.number:
+        facts["state"] = "another release answers"
+    return facts | {"window_seconds": product.spec.monitors.every, "recent": recent(product.journal, product.spec.monitors)}
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    dot = "●" if facts["state"] == "live" else "○"
+    head = f"{facts['name']}  {facts['target']}  {dot} {facts['state']}"
+    if "release" in facts:
+        head += f"  release {facts['release']}"
+    if "url" in facts:
+        head += f"  {facts['url']}  up {seconds(facts['up_seconds'])}"
+    numbers = facts["recent"]
+    said = f"  last {seconds(facts['window_seconds'])}   {numbers['requests']:,} requests"
+    if numbers["requests"]:
+        said += f" · p95 {numbers['p95_latency'] * 1000:,.0f} ms · {numbers['errors']:,} errors · {numbers['tokens_per_second']:,.1f} tok/s"
+    ringing = [alarm["reason"] for alarm in numbers["alarms"] if alarm["ringing"]]
+    return [head, said, f"  alarms      {'; '.join(ringing) or 'none'}"]

@@ -1,0 +1,44 @@
+"""Digests of files outside the store, remembered by size, time and inode so that a plan stays quick."""
+
+import json
+from pathlib import Path
+
+from llmspec.home import home
+from llmspec.job import Digest, digest_of
+from llmspec.store import sha256_of, write_atomically
+
+
+class Digests:
+    """A memory of what was hashed; losing it costs time only."""
+
+    def __init__(self) -> None:
+        self._path = home() / "cache" / "digests.json"
+        try:
+            self._known: dict[str, list[str | int]] = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._known = {}
+        self._new = False
+
+    def file(self, path: Path) -> Digest:
+        stat = path.stat()
+        seen = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        known = self._known.get(str(path))
+        if known and known[1:] == seen:
+            return str(known[0])
+        digest = sha256_of(path)
+        self._known[str(path)] = [digest, *seen]
+        self._new = True
+        return digest
+
+    def folder(self, folder: Path) -> Digest:
+        """Of every file's name and bytes: a checkpoint from outside the store."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return digest_of({path.relative_to(folder).as_posix(): self.file(path) for path in files})
+
+    def remember(self) -> None:
+        """Keep what was learned; a folder that cannot be written only costs the next plan some time."""
+        if self._new:
+            try:
+                write_atomically(self._path, json.dumps(self._known))
+            except OSError:
+                self._new = False

@@ -1,0 +1,66 @@
+"""How long and how much memory: as last time where there was one, else a stated rule."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmspec.spec.model import PathBase, ScratchBase
+from llmspec.stage import Product, Stage
+
+TINY_PARAMETERS = 1_700_000
+FLOPS_PER_CORE = 15e9
+"""What a training step reaches on a laptop's core, in fp32."""
+BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds and memory, and on what they rest."""
+
+    seconds: float | None
+    memory_mb: float | None
+    basis: str
+
+
+def estimate(stage: Stage) -> Estimate:
+    """From the last manifest of the stage when there is one: that machine, that data, this epochs."""
+    last = stage.head or next(reversed(stage.product.store.artifacts(stage.product.name, stage.name)), None)
+    if last is None:
+        return _rule(stage)
+    scale, basis = 1.0, "as last time"
+    if stage.name == "model":
+        before = last.manifest.options.get("model", {}).get("training", {}).get("epochs")
+        now = stage.product.spec.model.training.epochs
+        if before and before != now:
+            scale, basis = now / before, f"last time × {now / before:.3g} epochs"
+    return Estimate(last.manifest.seconds * scale, last.manifest.peak_memory_mb, basis)
+
+
+def _rule(stage: Stage) -> Estimate:
+    size = sum(Path(path).stat().st_size for files in stage.product.sources.values() for path in files)
+    tokens = size / BYTES_PER_TOKEN
+    match stage.name:
+        case "data":
+            return Estimate(4 + size / 3e6, 400 + size / 1e6 * 4, "rule: 4 s and 3 MB/s of sources")
+        case "features":
+            return Estimate(3 + tokens / 2e5, 300 + tokens / 1e5, "rule: 3 s and 200 k tokens/s")
+        case "model":
+            return _training_rule(stage.product, tokens)
+        case "onnx":
+            return Estimate(12, 1200, "rule: small models, 12 s")
+        case "evaluation":
+            return Estimate(3 + tokens / 2e3, 600, "rule: a tenth of the tokens at 200 tokens/s")
+    return Estimate(None, None, "")
+
+
+def _training_rule(product: Product, tokens: float) -> Estimate:
+    match product.spec.model.base:
+        case ScratchBase():
+            parameters = TINY_PARAMETERS
+        case PathBase(path=path):
+            parameters = sum(f.stat().st_size for f in (product.loaded.path.parent / path).glob("*.safetensors")) // 4
+        case _:
+            return Estimate(None, None, "no earlier run to judge from")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    seconds = 5 + 6 * parameters * tokens * product.spec.model.training.epochs / (FLOPS_PER_CORE * cores)
+    return Estimate(seconds, 500 + parameters * 16 / 1e6, "rule: 6 × parameters × tokens at 15 GFLOP/s per core")

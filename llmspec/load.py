@@ -1,0 +1,199 @@
+"""A file and a target become a validated spec, and every value knows where it was written. Or: all that is wrong, at once."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmspec import faults, fields, overlay
+from llmspec.errors import Problem, SpecError
+from llmspec.references import References
+from llmspec.scalars import resolve
+from llmspec.source import Node, Source, read
+from llmspec.spec import Spec
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value came from."""
+
+    file: str
+    line: int
+    """From 1; 0 for a default."""
+    column: int
+    how: str
+    """`written`, `target prod`, `var region`, `env NAME` or `default`."""
+
+    def __str__(self) -> str:
+        if not self.line:
+            return self.how
+        place = f"{self.file}:{self.line}"
+        return place if self.how == "written" else f"{place} ({self.how})"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A spec that holds, at one target."""
+
+    spec: Spec
+    path: Path
+    target: str
+    root: Node
+    """What was written, overlaid and filled in."""
+    source: Source
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that the file declares."""
+        return tuple(self.spec.targets)
+
+    def at(self, path: str) -> str:
+        """`specs/x.yaml:21`: where a value was written, or the nearest thing around it; empty for a default."""
+        origin = self._origin(fields.parse_path(path))
+        return f"{origin.file}:{origin.line}" if origin.line else ""
+
+    def problem(self, where: str, fault: str, cure: str = "") -> Problem:
+        """Something wrong with a value that only the world could tell."""
+        origin = self._origin(fields.parse_path(where))
+        node = self._node(fields.parse_path(where))
+        return self.source.problem(node.spot() if origin.line else None, where, fault, cure)
+
+    def excerpt(self, key: str) -> str:
+        """What the file says under a top-level key, as it was written."""
+        node = self.source.root.value.get(key)
+        if node is None or node.key is None:
+            return ""
+        first, *rest = self.source.lines[node.key.line - 1 :]
+        below = takewhile(lambda line: not line.strip() or line[0] in " #-", rest)
+        return "\n".join([first, *below]).rstrip()
+
+    @cached_property
+    def origins(self) -> dict[str, Origin]:
+        """Dotted path -> where it was written. Every value of the spec, defaults and shorthands as well."""
+        return dict(self._origins(self.plain, ()))
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """The resolved spec as JSON, without its targets."""
+        return self.spec.model_dump(mode="json", exclude={"targets"})
+
+    def _origins(self, value: Any, path: fields.Path) -> Iterator[tuple[str, Origin]]:
+        if path:
+            yield fields.format_path(path), self._origin(path)
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for part, inner in items:
+            yield from self._origins(inner, (*path, part))
+
+    def _node(self, path: fields.Path) -> Node:
+        """The node at a path, or the innermost one around it."""
+        node = self.root
+        for part in path:
+            items = node.value
+            if isinstance(items, list) and isinstance(part, int) and part < len(items):
+                node = items[part]
+            elif isinstance(items, dict) and part in items:
+                node = items[part]
+        return node
+
+    def _origin(self, path: fields.Path) -> Origin:
+        node = self.root
+        for part in path:
+            if isinstance(node.value, dict) and part not in node.value and not _stands_for(node, part, path):
+                return Origin(str(self.path), 0, 0, "default")
+            items = node.value if isinstance(node.value, dict | list) else ()
+            if isinstance(items, list) and isinstance(part, int) and part < len(items):
+                node = items[part]
+            elif isinstance(items, dict) and part in items:
+                node = items[part]
+        if node is self.root or node.value is None:
+            return Origin(str(self.path), 0, 0, "default")
+        mark = node.spot()
+        return Origin(str(self.path), mark.line, mark.column, node.how)
+
+
+def _stands_for(node: Node, part: fields.Part, path: fields.Path) -> bool:
+    """Whether a value is written in a short form that does not name this part."""
+    return False
+
+
+def load(path: Path | str, target: str | None = None, env: Mapping[str, str] = os.environ) -> Loaded:
+    """The spec in a file, at a target. Raises SpecError with everything that is wrong, for every target of the file."""
+    path = Path(path)
+    source = read(path)
+    chosen = target or overlay.pick(source.root)
+    problems = {_identity(problem): problem for problem in source.problems}
+    if (cure := overlay.check(source, chosen)) is not None:
+        mark = source.root.value["targets"].key if "targets" in source.root.value else None
+        problem = source.problem(mark, "targets", f"no target named '{chosen}'", cure)
+        problems[_identity(problem)] = problem
+        chosen = overlay.DEFAULT_TARGET
+    others = [name for name in list(overlay.names(source.root))[:50] if name != chosen]
+    views = {name: _view(source, name, env, needs_env=name == chosen) for name in (chosen, *others)}
+    problems |= _together({name: found for name, (_, _, found) in views.items()}, chosen)
+    if problems:
+        raise SpecError(*sorted(problems.values(), key=lambda problem: (problem.line, problem.column)))
+    spec, root, _ = views[chosen]
+    assert spec is not None
+    return Loaded(spec, path, chosen, root, source)
+
+
+def _view(source: Source, target: str, env: Mapping[str, str], needs_env: bool) -> tuple[Spec | None, Node, list[Problem]]:
+    """The spec at one target, and what is wrong with it there."""
+    root = overlay.at_target(source.root, target)
+    variables = root.value.get("vars")
+    known = variables.value if variables is not None and isinstance(variables.value, dict) else {}
+    references = References(source, known, env, needs_env)
+    root = references.fill(root)
+    spec, root, found = _validate(root, source)
+    return spec, root, references.problems + found + _misnamed(root, source)
+
+
+def _misnamed(root: Node, source: Source) -> list[Problem]:
+    """The name is the file's: a plan, a store and a URL that show the name then lead back to the file."""
+    node, stem = root.value.get("name"), Path(source.file).stem
+    if node is None or not isinstance(node.value, str) or node.spoiled or node.value == stem:
+        return []
+    fault = f"{faults.shown(node)} is not the file's name"
+    return [source.problem(node.spot(), "name", fault, f"write `name: {stem}`, or rename the file to {node.value[:63]}.yaml")]
+
+
+def _validate(root: Node, source: Source) -> tuple[Spec | None, Node, list[Problem]]:
+    try:
+        return Spec.model_validate(root.plain()), root, []
+    except ValidationError as error:
+        if misfits := faults.misfits(error, root):
+            return _validate(_typed(root, {id(node) for node in misfits}), source)
+        return None, root, faults.explain(error, root, source)
+
+
+def _typed(node: Node, misfits: set[int]) -> Node:
+    """An environment variable is only text: where the field wants a number, it is read as YAML would read it."""
+    if isinstance(node.value, dict):
+        return replace(node, value={key: _typed(item, misfits) for key, item in node.value.items()})
+    if isinstance(node.value, list):
+        return replace(node, value=[_typed(item, misfits) for item in node.value])
+    return replace(node, value=resolve(node.value), untyped=False) if id(node) in misfits else node
+
+
+def _identity(problem: Problem) -> tuple[Any, ...]:
+    return problem.line, problem.column, problem.fault
+
+
+def _together(found: dict[str, list[Problem]], chosen: str) -> dict[tuple[Any, ...], Problem]:
+    """One problem is told once; the targets are named when it is only there."""
+    merged: dict[tuple[Any, ...], Problem] = {}
+    holders: dict[tuple[Any, ...], list[str]] = {}
+    for target, problems in found.items():
+        for problem in problems:
+            merged.setdefault(_identity(problem), problem)
+            holders.setdefault(_identity(problem), []).append(target)
+    for key, targets in holders.items():
+        if len(set(targets)) < len(found):
+            named = ", ".join(dict.fromkeys(targets))
+            merged[key] = replace(merged[key], where=f"{merged[key].where} (target {named})".strip())
+    return merged

@@ -1,0 +1,131 @@
+"""Make a stage's artifact, or find that it is made: the same whether apply, the UI or a schedule asks."""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from llmspec import plan
+from llmspec.errors import BlockedError, DamagedError, PlaceError
+from llmspec.git import commit
+from llmspec.lock import user
+from llmspec.progress import publish
+from llmspec.registry import Place
+from llmspec.release import Live, Release
+from llmspec.stage import NotReadyError, Product, Stage
+from llmspec.store import Artifact
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of a stage."""
+
+    artifact: Artifact
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What came of `endpoint`."""
+
+    release: Release
+    live: Live
+    changed: bool
+
+
+def make(stage: Stage, place: Place, context: Any, *, force: bool = False) -> Made:
+    """Reuse the artifact when its bytes are right, else have the place run the job."""
+    product = stage.product
+    with product.lock(wait=3600, waiting=lambda who: publish(stage.name, "note", text=f"waiting for {who}")):
+        publish(stage.name, "started")
+        started = time.monotonic()
+        require(stage)
+        job = stage.job
+        found = None if force else sound(product, product.store.find(product.name, stage.name, job.key))
+        if found is None:
+            product.store.writable()
+            place.run(context, job)
+        artifact = found or product.store.find(product.name, stage.name, job.key)
+        if artifact is None:
+            raise PlaceError(f"{stage.name}: the job ended without an artifact at {job.output}")
+        product.store.move_head(product.name, product.target, stage.name, job.key)
+        publish(stage.name, "done", reused=found is not None, seconds=time.monotonic() - started, summary=artifact.manifest.summary)
+    return Made(artifact, found is not None)
+
+
+def watch(product: Product, place: Place, context: Any) -> Made:
+    """`monitors`: read the journal of what is live, now."""
+    live = product.releases.live()
+    if live is None:
+        raise NotReadyError("monitors", "a live endpoint")
+    stage = product.stage("monitors")
+    publish("monitors", "started")
+    started = time.monotonic()
+    job = stage.watch_job(live)
+    with product.lock(wait=3600):
+        place.run(context, job)
+        product.store.move_head(product.name, product.target, "monitors", job.key)
+    artifact = product.store.find(product.name, "monitors", job.key)
+    assert artifact
+    publish("monitors", "done", reused=False, seconds=time.monotonic() - started, summary=artifact.manifest.summary)
+    return Made(artifact, False)
+
+
+def require(stage: Stage) -> None:
+    """What this stage reads exists, has the bytes its manifest says, and passed its checks."""
+    for need in stage.needs:
+        upstream = stage.product.stage(need)
+        artifact = sound(stage.product, upstream.artifact)
+        if artifact is None:
+            raise NotReadyError(stage.name, need)
+        failed = [verdict.reason for verdict in upstream.verdicts(artifact) if not verdict.passed]
+        if failed and need != "evaluation":
+            raise BlockedError(f"{need} does not pass: {'; '.join(failed)}")
+
+
+def sound(product: Product, artifact: Artifact | None) -> Artifact | None:
+    """The artifact, if its bytes are right. A damaged one is set aside, so that the next apply makes it again."""
+    if artifact is None:
+        return None
+    try:
+        return artifact.verify()
+    except DamagedError:
+        product.store.set_aside(artifact)
+        raise
+
+
+def deploy(product: Product, place: Place) -> Deployed:
+    """The gate, then the swap, then a look at what really runs, then the pointer. A gate that fails touches nothing."""
+    with product.lock(wait=3600, waiting=lambda who: publish("endpoint", "note", text=f"waiting for {who}")):
+        publish("endpoint", "started")
+        started = time.monotonic()
+        require(product.stage("endpoint"))
+        candidate, now = product.candidate(), product.releases.live()
+        if now and now.content == candidate.content:
+            live = place.serve(now)
+            publish(
+                "endpoint", "done", reused=True, seconds=time.monotonic() - started, summary=f"release {now.number} at {live.url}"
+            )
+            return Deployed(now, live, False)
+        release = _passed(product, candidate)
+        product.releases.add(release)
+        live = place.serve(release)
+        if live.release != release.number:
+            raise PlaceError(f"release {release.number} was deployed, but release {live.release} answers at {live.url}")
+        product.releases.point(release, release.made_at)
+        publish(
+            "endpoint", "done", reused=False, seconds=time.monotonic() - started, summary=f"release {release.number} at {live.url}"
+        )
+    return Deployed(release, live, True)
+
+
+def _passed(product: Product, candidate: Release) -> Release:
+    """The candidate with its verdict written into it; or the gate stays shut."""
+    judged = plan.verdicts(product, candidate)
+    failed = [verdict.reason for verdict in judged if not verdict.passed]
+    if failed:
+        live = product.releases.live()
+        still = f"The endpoint still serves release {live.number}." if live else "Nothing is live."
+        raise BlockedError(f"Stopped at the gate: {'; '.join(failed)}. {still}")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return replace(candidate, verdict=[vars(verdict) for verdict in judged], made_at=now, made_by=user(), git=commit())

@@ -1,0 +1,287 @@
+"""What would change, and why: a pure function of the spec, the store and, where it was asked, what answers now."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from llmspec.errors import CallError
+from llmspec.estimate import estimate
+from llmspec.expressions import Verdict
+from llmspec.job import digest_of
+from llmspec.registry import name_of
+from llmspec.release import Live, Release
+from llmspec.section import STAGES
+from llmspec.stage import NEEDS, NotReadyError, Product, Stage
+from llmspec.store import Manifest
+
+Action = Literal["reuse", "run", "rerun", "may rerun", "deploy", "redeploy", "may redeploy", "restart", "blocked", "skipped"]
+QUIET = ("reuse", "skipped")
+HINTS = {"data": "if cleaning changes no row, nothing below runs", "features": "if no token changes, nothing below runs"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value that differs from the last time."""
+
+    path: str
+    before: Any
+    after: Any
+    at: str = ""
+    """`specs/x.yaml:21`."""
+
+    def __str__(self) -> str:
+        return f"{self.path} {_short(self.before)} → {_short(self.after)}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What would happen to one stage."""
+
+    stage: str
+    action: Action
+    why: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    key: str = ""
+    """Of the artifact, where it is known before anything runs."""
+    seconds: float | None = None
+    memory_mb: float | None = None
+    basis: str = ""
+    hint: str = ""
+
+    @property
+    def pending(self) -> bool:
+        return self.action not in (*QUIET, "blocked")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every stage's step, in order."""
+
+    file: str
+    name: str
+    target: str
+    store: str
+    spec_digest: str
+    steps: list[Step]
+
+    @property
+    def pending(self) -> list[Step]:
+        return [step for step in self.steps if step.pending]
+
+    @property
+    def blocked(self) -> list[Step]:
+        return [step for step in self.steps if step.action == "blocked"]
+
+    @property
+    def seconds(self) -> float:
+        return sum(step.seconds or 0 for step in self.pending)
+
+    @property
+    def fingerprint(self) -> str:
+        """What a saved plan must find again: the spec as resolved, and every decision."""
+        return digest_of(
+            [self.spec_digest, self.target, [[s.stage, s.action, s.key, s.why, [str(c) for c in s.changes]] for s in self.steps]]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"fingerprint": self.fingerprint, "pending": len(self.pending), "seconds": self.seconds}
+
+
+def selected(select: str | None) -> tuple[str, ...]:
+    """'model' -> itself, 'model+' -> and all below, '+model' -> and all above."""
+    if not select:
+        return STAGES
+    name = select.strip("+")
+    if name not in STAGES:
+        raise CallError(f"--select {select}: no stage named '{name}' (known: {', '.join(STAGES)})")
+    chosen = {name}
+    if select.startswith("+"):
+        for stage in reversed(STAGES):
+            chosen |= set(NEEDS[stage]) if stage in chosen else set()
+    if select.endswith("+"):
+        for stage in STAGES:
+            chosen |= {stage} if set(NEEDS[stage]) & chosen else set()
+    return tuple(stage for stage in STAGES if stage in chosen)
+
+
+def plan(
+    product: Product, *, select: str | None = None, force: bool = False, live: Live | None = None, looked: bool = False
+) -> Plan:
+    """`live` is what was seen to answer, when somebody `looked`; without a look, the pointer is believed."""
+    chosen = selected(select)
+    steps: list[Step] = []
+    for name in STAGES:
+        stage = product.stage(name)
+        if name not in chosen:
+            steps.append(Step(name, "skipped", ["not selected"]))
+        elif name == "endpoint":
+            steps.append(_endpoint(product, _unsettled(name, steps), live, looked))
+        elif name == "monitors":
+            steps.append(_monitors(product, _unsettled(name, steps)))
+        else:
+            steps.append(_step(stage, _unsettled(name, steps), force))
+    loaded = product.loaded
+    product.digests.remember()
+    return Plan(str(loaded.path), product.name, product.target, str(product.spec.store), digest_of(product.everything), steps)
+
+
+def _unsettled(name: str, steps: list[Step]) -> dict[str, Action]:
+    """What this stage reads that is not there yet, or is not good enough."""
+    return {step.stage: step.action for step in steps if step.stage in NEEDS[name] and (step.pending or step.action == "blocked")}
+
+
+def _step(stage: Stage, above: dict[str, Action], force: bool) -> Step:
+    blocked = [name for name, action in above.items() if action == "blocked"]
+    if blocked:
+        return Step(stage.name, "blocked", [f"{blocked[0]} does not pass"])
+    head = stage.head
+    changes = differences(stage, head.manifest) if head else []
+    try:
+        key = "" if above else stage.job.key
+    except NotReadyError as waiting:
+        return Step(stage.name, "blocked", [f"{waiting.needs} has not been made"])
+    if key and stage.artifact and not force:
+        return _reuse(stage)
+    costs = estimate(stage)
+    more: dict[str, Any] = {"key": key, "seconds": costs.seconds, "memory_mb": costs.memory_mb, "basis": costs.basis}
+    if head is None:
+        return Step(stage.name, "run", ["nothing was made yet"], **more)
+    if key and stage.artifact:
+        return Step(stage.name, "rerun", ["forced"], **more)
+    hint = HINTS.get(stage.name, "")
+    if changes:
+        return Step(stage.name, "rerun", changes=changes, hint=hint, **more)
+    if key and head.manifest.key == key:
+        return Step(stage.name, "rerun", ["its files are damaged or gone"], **more)
+    if key:
+        return Step(stage.name, "rerun", [f"{name} changed" for name in _changed_inputs(stage, head.manifest)], hint=hint, **more)
+    sure = any(action == "run" for action in above.values())
+    return Step(
+        stage.name, "rerun" if sure else "may rerun", [f"{name} will change" for name in above], hint="" if sure else hint, **more
+    )
+
+
+def _reuse(stage: Stage) -> Step:
+    artifact = stage.artifact
+    assert artifact
+    failed = [verdict for verdict in stage.verdicts(artifact) if not verdict.passed]
+    if failed and stage.name != "evaluation":
+        return Step(stage.name, "blocked", [verdict.reason for verdict in failed], key=artifact.manifest.key)
+    return Step(stage.name, "reuse", [artifact.manifest.summary] if artifact.manifest.summary else [], key=artifact.manifest.key)
+
+
+def _endpoint(product: Product, above: dict[str, Action], live: Live | None, looked: bool) -> Step:
+    blocked = [name for name, action in above.items() if action == "blocked"]
+    if blocked:
+        return Step("endpoint", "blocked", [f"{blocked[0]} does not pass", _still(product)])
+    now = product.releases.live()
+    if above:
+        return Step("endpoint", "may redeploy" if now else "deploy", [f"after {' and '.join(above)}", *_gates(product)])
+    try:
+        candidate = product.candidate()
+    except NotReadyError as waiting:
+        return Step("endpoint", "blocked", [f"{waiting.needs} has not been made"])
+    if now and now.content == candidate.content:
+        if looked and (live is None or live.release != now.number):
+            return Step("endpoint", "restart", [f"release {now.number} should be live and does not answer"])
+        where = f" at {live.url}" if live else ""
+        return Step("endpoint", "reuse", [f"release {now.number} is live{where}"])
+    failed = [verdict for verdict in verdicts(product, candidate) if not verdict.passed]
+    if failed:
+        return Step("endpoint", "blocked", [*(f"gate: {verdict.reason}" for verdict in failed), _still(product)])
+    if now is None:
+        return Step("endpoint", "deploy", [f"release {candidate.number}", *_gates(product)])
+    return Step(
+        "endpoint",
+        "redeploy",
+        [f"release {now.number} → {candidate.number}, swapped without dropping a request", *_artifact_change(now, candidate)],
+        changes=_diff(product, {"endpoint": now.serving}, {"endpoint": candidate.serving}),
+    )
+
+
+def _monitors(product: Product, above: dict[str, Action]) -> Step:
+    alarms = len(product.spec.monitors.alarms)
+    what = f"{alarms} alarm{'' if alarms == 1 else 's'}"
+    if "blocked" in above.values():
+        return Step("monitors", "blocked", ["endpoint does not pass"])
+    live = product.releases.live()
+    if above or live is None:
+        return Step("monitors", "run", [what])
+    stage = product.stage("monitors")
+    found = product.store.find(product.name, "monitors", stage.watch_job(live).key)
+    return Step("monitors", "reuse" if found else "run", [what])
+
+
+def verdicts(product: Product, candidate: Release) -> list[Verdict]:
+    """The gate: a pure function of stored scores. A champion scored on other rows is named as such."""
+    champion = product.releases.live()
+    judged = [gate.judge(candidate.scores, champion.scores if champion else None) for gate in product.spec.evaluation.gates]
+    if champion and champion.scored_on != candidate.scored_on:
+        note = " (the champion was scored on other rows)"
+        return [Verdict(v.gate, v.passed, v.reason + note) if "champion" in v.gate else v for v in judged]
+    return judged
+
+
+def differences(stage: Stage, before: Manifest) -> list[Change]:
+    """What the stage itself reads differently than last time: options, engine, sources."""
+    changes = _diff(stage.product, before.options, stage.keyed)
+    engine = name_of(type(stage.engine))
+    if before.engine == engine and before.version != stage.engine.version:
+        changes.append(Change(f"engine {engine} version", before.version, stage.engine.version))
+    if stage.name == "data":
+        changes += _source_changes(stage.product, before)
+    return changes
+
+
+def _source_changes(product: Product, before: Manifest) -> list[Change]:
+    changes = []
+    for name, files in product.sources.items():
+        old = sorted(before.sources.get(name, {}).values())
+        if old and old != sorted(files.values()):
+            changes.append(
+                Change(
+                    f"source {name}",
+                    f"{len(old)} files {digest_of(old)[:6]}",
+                    f"{len(files)} files {digest_of(sorted(files.values()))[:6]}",
+                )
+            )
+    return changes
+
+
+def _changed_inputs(stage: Stage, before: Manifest) -> list[str]:
+    return [name for name, item in stage.job.inputs.items() if before.inputs.get(name) != item.digest] or ["its input"]
+
+
+def _artifact_change(now: Release, candidate: Release) -> list[str]:
+    return (
+        [] if now.artifact_digest == candidate.artifact_digest else [f"onnx {now.artifact_key[:6]} → {candidate.artifact_key[:6]}"]
+    )
+
+
+def _gates(product: Product) -> list[str]:
+    gates = product.spec.evaluation.gates
+    return [f"gates: {', '.join(str(gate) for gate in gates)}"] if gates else ["no gates"]
+
+
+def _still(product: Product) -> str:
+    live = product.releases.live()
+    return f"the endpoint still serves release {live.number}" if live else "nothing is live"
+
+
+def _diff(product: Product, before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+    old, new = _flat(before), _flat(after)
+    paths = [path for path in new if old.get(path) != new[path]] + [path for path in old if path not in new]
+    return [Change(path, old.get(path), new.get(path), product.loaded.at(path)) for path in paths]
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    """{'model': {'epochs': 3}} -> {'model.epochs': 3}; an empty mapping or list is a value."""
+    if isinstance(tree, dict) and tree:
+        return {p: v for key, item in tree.items() for p, v in _flat(item, f"{path}.{key}" if path else str(key)).items()}
+    if isinstance(tree, list) and tree and isinstance(tree[0], dict):
+        return {p: v for number, item in enumerate(tree) for p, v in _flat(item, f"{path}[{number}]").items()}
+    return {path: tree}
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else "on" if value == {} else str(value)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -1,0 +1,107 @@
+"""Plans, sizes and times as a person reads them."""
+
+import os
+import sys
+from collections.abc import Iterable
+
+from llmspec.plan import Plan, Step
+
+MARKS = {
+    "reuse": "=",
+    "run": "+",
+    "rerun": "~",
+    "may rerun": "~",
+    "deploy": "!",
+    "redeploy": "!",
+    "may redeploy": "!",
+    "restart": "!",
+    "blocked": "✗",
+    "skipped": "·",
+}
+COLOURS = {"+": "32", "~": "33", "!": "36", "✗": "31", "✓": "32", "=": "2", "·": "2"}
+
+
+def coloured(text: str, mark: str) -> str:
+    """Colour only where a person looks, and only where it helps."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{COLOURS[mark]}m{text}\x1b[0m" if mark in COLOURS else text
+
+
+def seconds(value: float) -> str:
+    """'12 s', '5:48', '2:03:10'."""
+    if value < 60:
+        return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def about(value: float) -> str:
+    """'about 20 s', 'about 7 min', 'about 3 h'."""
+    if value < 90:
+        return f"about {max(1, round(value)):.0f} s"
+    return f"about {value / 60:.0f} min" if value < 5400 else f"about {value / 3600:.1f} h"
+
+
+def megabytes(value: float) -> str:
+    return f"{value:,.0f} MB" if value < 1000 else f"{value / 1000:.1f} GB"
+
+
+def count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _cost(step: Step) -> str:
+    if step.seconds is None:
+        return f"({step.basis})" if step.basis and step.pending else ""
+    memory = f" · {megabytes(step.memory_mb)}" if step.memory_mb else ""
+    return f"{about(step.seconds)}{memory} ({step.basis})"
+
+
+def _reasons(step: Step) -> list[str]:
+    return [*(f"{change}{'   ' + change.at if change.at else ''}" for change in step.changes), *step.why]
+
+
+def plan_lines(plan: Plan) -> Iterable[str]:
+    """The plan as the terminal shows it."""
+    yield f"{plan.name}  target {plan.target}  store {plan.store}"
+    yield ""
+    for step in plan.steps:
+        mark = MARKS[step.action]
+        reasons = _reasons(step) or [""]
+        yield coloured(f"  {mark} {step.stage:<12} {step.action:<12}", mark) + f" {reasons[0]}".rstrip()
+        for more in [*reasons[1:], step.hint, _cost(step)]:
+            if more:
+                yield " " * 30 + more
+    yield ""
+    yield summary(plan)
+
+
+def summary(plan: Plan) -> str:
+    """'1 to rerun, 3 that may follow, 1 to redeploy. About 7 min on this machine.'"""
+    if not plan.pending:
+        return "Blocked." if plan.blocked else "Nothing to change."
+    groups = {
+        "to run": ("run",),
+        "to rerun": ("rerun",),
+        "that may follow": ("may rerun",),
+        "to deploy": ("deploy",),
+        "to redeploy": ("redeploy",),
+        "that may be redeployed": ("may redeploy",),
+        "to restart": ("restart",),
+    }
+    counted = {what: sum(step.action in actions for step in plan.steps) for what, actions in groups.items()}
+    parts = [f"{number} {what}" for what, number in counted.items() if number]
+    time = about(plan.seconds)
+    return f"{', '.join(parts)}. {time[0].upper()}{time[1:]} on this machine."
+
+
+def plan_markdown(plan: Plan) -> str:
+    """The plan as a comment on a pull request."""
+    rows = [
+        f"| {MARKS[s.action]} | {s.stage} | {s.action} | {'<br>'.join([*_reasons(s), *([s.hint] if s.hint else [])]) or '–'} | {_cost(s) or '–'} |"
+        for s in plan.steps
+    ]
+    head = f"### llmspec plan: {plan.name}, target {plan.target}\n\n| | stage | action | why | cost |\n|---|---|---|---|---|\n"
+    return head + "\n".join(rows) + f"\n\n{summary(plan)}\n"

@@ -1,0 +1,314 @@
+"""A spec at a target, stage by stage: what each reads, its job, its artifact. Plan and apply both look here, so they agree."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llmspec import checks, files
+from llmspec.digests import Digests
+from llmspec.errors import CallError, LLMSpecError
+from llmspec.expressions import Verdict
+from llmspec.home import journal_folder, root
+from llmspec.job import Input, Job, digest_of
+from llmspec.load import Loaded, load
+from llmspec.lock import locked
+from llmspec.registry import Card, Engine, Place, name_of
+from llmspec.release import Release, Releases
+from llmspec.section import STAGES, OutsideKey, Section
+from llmspec.spec import Spec
+from llmspec.spec.model import HubBase, PathBase, ScratchBase, SpecBase
+from llmspec.store import Artifact, Store, elders, remember_store
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "data": (),
+    "features": ("data",),
+    "model": ("features",),
+    "onnx": ("model", "features"),
+    "evaluation": ("onnx", "data"),
+    "endpoint": ("onnx", "evaluation"),
+    "monitors": ("endpoint",),
+}
+"""Whose artifacts a stage reads."""
+
+READS: Mapping[str, tuple[str, ...]] = {
+    "data": ("data.engine", "data.sources", "data.clean", "data.split"),
+    "features": ("features", "data.template", "model.base", "endpoint.system_prompt"),
+    "model": ("model",),
+    "onnx": ("onnx",),
+    "evaluation": ("evaluation", "endpoint.limits.output_tokens"),
+    "endpoint": ("endpoint",),
+    "monitors": ("monitors",),
+}
+"""Which parts of the spec a stage reads: a change anywhere else cannot reach it."""
+
+
+class NotReadyError(LLMSpecError):
+    """A stage's turn has not come: something that it reads does not exist."""
+
+    def __init__(self, stage: str, needs: str):
+        self.needs = needs
+        super().__init__(f"{stage} needs {needs}, which has not been made")
+
+
+def keyed(value: Any) -> Any:
+    """The part of a section that changes what comes out, as JSON. Absent is absent, so a new optional key moves no old one."""
+    if isinstance(value, Section):
+        fields = type(value).model_fields
+        kept = {name for name, info in fields.items() if not any(isinstance(mark, OutsideKey) for mark in info.metadata)}
+        inner = {name: keyed(item) for name in fields if name in kept and (item := getattr(value, name)) is not None}
+        return {name_of(type(value)): inner} if isinstance(value, Card) else inner
+    if isinstance(value, dict):
+        return {key: keyed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [keyed(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def picked(tree: dict[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
+    """Only these dotted paths of a tree; one that is absent stays absent."""
+    out: dict[str, Any] = {}
+    for path in paths:
+        *parents, last = path.split(".")
+        source, target = tree, out
+        for parent in parents:
+            source = source.get(parent) or {}
+            target = target.setdefault(parent, {})
+        if last in source:
+            target[last] = source[last]
+    return out
+
+
+@dataclass(frozen=True)
+class Product:
+    """What one llm.yaml makes, at one target."""
+
+    loaded: Loaded
+    store: Store
+    digests: Digests = field(default_factory=Digests)
+    above: tuple[Path, ...] = ()
+    """The specs that asked for this one as their base."""
+
+    @classmethod
+    def open(
+        cls, path: Path | str, target: str | None = None, *, above: tuple[Path, ...] = (), digests: Digests | None = None
+    ) -> "Product":
+        loaded = load(Path(path), target)
+        store = root() / loaded.spec.store
+        return cls(loaded, Store(store, elders(loaded.spec.name, store)), digests or Digests(), above)
+
+    def fresh(self) -> "Product":
+        """The same product with nothing remembered: what is in the store may have changed."""
+        return Product(self.loaded, self.store, Digests(), self.above)
+
+    @property
+    def spec(self) -> Spec:
+        return self.loaded.spec
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def target(self) -> str:
+        return self.loaded.target
+
+    @cached_property
+    def stages(self) -> dict[str, "Stage"]:
+        return {name: Stage(self, name) for name in STAGES}
+
+    def stage(self, name: str) -> "Stage":
+        return self.stages[name]
+
+    @cached_property
+    def everything(self) -> dict[str, Any]:
+        """The whole spec as JSON."""
+        return self.spec.model_dump(mode="json")
+
+    @cached_property
+    def keyed(self) -> dict[str, Any]:
+        found = keyed(self.spec)
+        assert isinstance(found, dict)
+        for source, said in zip(self.spec.data.sources, found["data"]["sources"], strict=True):
+            said["name"] = files.source_name(source)
+        return found
+
+    @cached_property
+    def sources(self) -> dict[str, dict[str, str]]:
+        """Source -> file -> digest. All files that are missing are one error."""
+        found = files.find(self.loaded)
+        return {name: {str(path): self.digests.file(path) for path in paths} for name, paths in found.items()}
+
+    @cached_property
+    def base_product(self) -> "Product | None":
+        """The product whose model this one starts from."""
+        base = self.spec.model.base
+        if not isinstance(base, SpecBase):
+            return None
+        path = (self.loaded.path.parent / base.spec).resolve()
+        above = (*self.above, self.loaded.path.resolve())
+        if path in above:
+            raise CallError(f"{self.loaded.path}: model.base goes round in a circle: {' → '.join(p.name for p in (*above, path))}")
+        product = Product.open(path, self.target if self.target in load(path).targets else None, above=above, digests=self.digests)
+        return Product(product.loaded, self.store, self.digests, above)
+
+    def base(self) -> Input | None:
+        """The checkpoint that training starts from, when it is one on disk."""
+        match self.spec.model.base:
+            case ScratchBase() | HubBase():
+                return None
+            case PathBase(path=path):
+                folder = files.base_folder(self.loaded, path)
+                return Input(str(folder), self.digests.folder(folder))
+            case SpecBase(spec=spec):
+                assert self.base_product
+                artifact = self.base_product.stage("model").artifact
+                if artifact is None:
+                    raise NotReadyError("features", f"the model of {spec}")
+                return Input(artifact.uri, artifact.manifest.digest)
+
+    def candidate(self) -> Release:
+        """The release that the spec and the artifacts ask for now."""
+        onnx, evaluation = (self.stage(name).artifact for name in ("onnx", "evaluation"))
+        if onnx is None or evaluation is None:
+            raise NotReadyError("endpoint", "onnx" if onnx is None else "evaluation")
+        contract = json.loads((onnx.folder / "contract.json").read_text(encoding="utf-8"))["hash"]
+        draft = Release(
+            number=0,
+            spec=self.name,
+            target=self.target,
+            artifact=onnx.uri,
+            artifact_key=onnx.manifest.key,
+            artifact_digest=onnx.manifest.digest,
+            contract=contract,
+            serving=self.everything["endpoint"],
+            evaluation_key=evaluation.manifest.key,
+            scores={name: value for name, value in evaluation.manifest.metrics.items() if isinstance(value, float | int)},
+            scored_on=evaluation.manifest.inputs["data"],
+        )
+        live = self.releases.live()
+        number = live.number if live and live.content == draft.content else self.releases.number_for(draft.content)
+        return replace(draft, number=number)
+
+    @property
+    def releases(self) -> Releases:
+        folders = [place / self.name / "endpoint" / self.target for place in (self.store.root, *self.store.elders)]
+        return Releases(next((folder for folder in folders if folder.is_dir()), folders[0]))
+
+    def settle(self) -> None:
+        """Bring here what an elder store holds of this product, and remember this store."""
+        for stage in STAGES:
+            artifact = self.stage(stage).artifact if stage not in ("endpoint", "monitors") else None
+            if artifact and not self.store.owns(artifact):
+                self.store.adopt(artifact)
+                self.store.move_head(self.name, self.target, stage, artifact.manifest.key)
+        ours = self.store.root / self.name / "endpoint" / self.target
+        if self.releases.folder != ours:
+            shutil.copytree(self.releases.folder, ours)
+        remember_store(self.name, self.store.root)
+
+    @property
+    def journal(self) -> Path:
+        return journal_folder(self.name, self.target)
+
+    def lock(self, **how: Any) -> Any:
+        """One writer per product."""
+        return locked(self.store.product(self.name) / ".lock", **how)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the seven, for one product."""
+
+    product: Product
+    name: str
+
+    @property
+    def asset_key(self) -> list[str]:
+        return [self.product.name, self.name]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return NEEDS[self.name]
+
+    @property
+    def deps(self) -> list[list[str]]:
+        """Upstream asset keys, the base's model in another spec included."""
+        own = [[self.product.name, need] for need in self.needs]
+        base = self.product.base_product if self.name in ("features", "model") else None
+        return own + ([[base.name, "model"]] if base else [])
+
+    @property
+    def engine(self) -> Engine:
+        engine = self.product.spec.section(self.name).engine  # type: ignore[attr-defined]
+        assert isinstance(engine, Engine)
+        return engine
+
+    @property
+    def place(self) -> Place:
+        return self.product.spec.place(self.name)
+
+    @cached_property
+    def keyed(self) -> dict[str, Any]:
+        """The options in the key; paths in it are paths in the spec, so that a difference has a line."""
+        return picked(self.product.keyed, READS[self.name])
+
+    @property
+    def code_version(self) -> str:
+        return digest_of([name_of(type(self.engine)), self.engine.version, self.keyed])[:12]
+
+    @cached_property
+    def job(self) -> Job:
+        """What would be done now. Its key is over the content of what it reads, so that must exist."""
+        inputs: dict[str, Input] = {}
+        for need in self.needs:
+            artifact = self.product.stage(need).artifact
+            if artifact is None:
+                raise NotReadyError(self.name, need)
+            inputs[need] = Input(artifact.uri, artifact.manifest.digest)
+        if self.name in ("features", "model") and (base := self.product.base()):
+            inputs["base"] = base
+        options = picked(self.product.everything, READS[self.name])
+        return self._job(options, self.keyed, inputs)
+
+    def _job(self, options: dict[str, Any], keyed: dict[str, Any], inputs: dict[str, Input]) -> Job:
+        product = self.product
+        draft = Job(
+            spec=product.name,
+            stage=self.name,
+            engine=name_of(type(self.engine)),
+            version=self.engine.version,
+            work=self.engine.work,
+            options=options,
+            keyed=keyed,
+            inputs=inputs,
+            files=product.sources if self.name == "data" else {},
+        )
+        return Job(**{**vars(draft), "output": str(product.store.folder(product.name, self.name, draft.key))})
+
+    def watch_job(self, release: Release) -> Job:
+        """The job of `monitors`: it reads the journal of a live release."""
+        options = picked(self.product.everything, READS["monitors"]) | {"journal": str(self.product.journal)}
+        return self._job(options, self.keyed | {"release": release.number}, {})
+
+    @cached_property
+    def artifact(self) -> Artifact | None:
+        """The complete artifact that the spec asks for now; None when something is missing or changed."""
+        try:
+            key = self.job.key
+        except NotReadyError:
+            return None
+        return self.product.store.find(self.product.name, self.name, key)
+
+    @cached_property
+    def head(self) -> Artifact | None:
+        """The artifact that was last made or reused here."""
+        return self.product.store.head(self.product.name, self.product.target, self.name)
+
+    def verdicts(self, artifact: Artifact) -> list[Verdict]:
+        """What the spec demands of this artifact, judged from its manifest."""
+        champion = self.product.releases.live()
+        return checks.judge(self.name, self.product.spec, artifact.manifest.metrics, champion.scores if champion else None)

@@ -1,0 +1,76 @@
+"""`explain FILE [STAGE]`: why a stage is stale or not, what it was made from, what is live and how it came to be."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmspec.plan import plan, verdicts
+from llmspec.present import megabytes, seconds
+from llmspec.section import STAGES
+from llmspec.stage import NotReadyError, Product
+from llmspec.store import REPORT, Artifact
+
+
+def explain(path: Path, stage: str | None, target: str | None) -> str:
+    """The story of one stage, or a line for each."""
+    product = Product.open(path, target)
+    if stage is None:
+        return "\n".join(line for name in STAGES for line in _story(product, name, brief=True))
+    return "\n".join(_story(product, stage, brief=False))
+
+
+def _story(product: Product, stage: str, *, brief: bool) -> Iterator[str]:
+    step = next(step for step in plan(product).steps if step.stage == stage)
+    yield f"{stage}  {step.action}" + (f"  {'; '.join(step.why)}" if step.why else "")
+    for change in step.changes:
+        yield f"  {change}" + (f"   {change.at}" if change.at else "")
+    if brief:
+        return
+    if stage == "endpoint":
+        yield from _live(product)
+        return
+    artifact = product.stage(stage).artifact or product.stage(stage).head
+    if artifact is None:
+        yield "  nothing was made yet"
+    else:
+        yield from _artifact(product, stage, artifact)
+
+
+def _artifact(product: Product, stage: str, artifact: Artifact) -> Iterator[str]:
+    manifest = artifact.manifest
+    size = sum(file.bytes for file in manifest.files.values())
+    yield f"  made        key {manifest.key}, {manifest.finished}, in {seconds(manifest.seconds)}, {megabytes(manifest.peak_memory_mb)} of memory"
+    yield f"  is          {manifest.summary or stage} · {megabytes(size / 1e6)} · content {manifest.digest[:12]}"
+    for name, digest in manifest.inputs.items():
+        yield f"  from        {name} {digest[:12]}"
+    for name, files in manifest.sources.items():
+        yield f"  from        {name}: {', '.join(Path(file).name for file in files)}"
+    yield f"  by          {manifest.engine} {manifest.version}" + (f", commit {manifest.git[:8]}" if manifest.git else "")
+    for verdict in product.stage(stage).verdicts(artifact):
+        yield f"  {'passed' if verdict.passed else 'FAILED':<11} {verdict.reason}"
+    if stage in ("data", "features", "evaluation"):
+        for report in sorted((artifact.folder / REPORT).glob("*.md")):
+            yield f"\n  {report.stem}:"
+            yield from (f"    {line}" for line in report.read_text(encoding="utf-8").splitlines())
+
+
+def _live(product: Product) -> Iterator[str]:
+    release = product.releases.live()
+    if release is None:
+        yield "  nothing is live"
+    else:
+        onnx = product.store.find(product.name, "onnx", release.artifact_key)
+        yield f"  serves      release {release.number}: onnx {release.artifact_key}" + (
+            f", {onnx.manifest.summary}" if onnx else ""
+        )
+        yield f"  serving     {json.dumps(release.serving, ensure_ascii=False)}"
+        yield f"  passed      {'; '.join(verdict['reason'] for verdict in release.verdict) or 'no gates'}"
+        yield f"  applied by  {release.made_by}, {release.made_at}" + (f", commit {release.git[:8]}" if release.git else "")
+    try:
+        candidate = product.candidate()
+    except NotReadyError as waiting:
+        yield f"  next        {waiting}"
+        return
+    if release is None or candidate.content != release.content:
+        judged = verdicts(product, candidate)
+        yield f"  next        release {candidate.number}: {'; '.join(verdict.reason for verdict in judged) or 'no gates'}"

@@ -1,0 +1,99 @@
+"""Somebody else's engine and place: installed with pip, named in YAML, like ours."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Project
+
+PLUGIN = Path(__file__).parent / "plugin"
+SPEC = """\
+llmspec: 1
+name: tiny
+data:
+  engine: {acme_rows: {shout: true, badge: "${secret.ACME_BADGE}"}}
+  sources: [{path: rows.jsonl}]
+model:
+  base: {scratch: tiny}
+places:
+  data: {acme_box: {label: crate}}
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, installed by pip into a folder."""
+    site = tmp_path_factory.mktemp("site")
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(site),
+    ]
+    subprocess.run([*pip, str(PLUGIN)], check=True, cwd=site)
+    return site
+
+
+@pytest.fixture
+def acme(project: Project, installed: Path) -> Project:
+    project.env = {
+        "PYTHONPATH": os.pathsep.join([str(installed), project.environment()["PYTHONPATH"]]),
+        "ACME_BADGE": "s3cr3t-badge-991",
+    }
+    return project.write(SPEC)
+
+
+def test_a_foreign_engine_and_place_are_used_from_yaml(acme: Project) -> None:
+    acme.run("apply", "tiny.yaml", "--select", "data", "--yes")
+    (manifest,) = acme.store.glob("tiny/data/*/manifest.json")
+    told = json.loads(manifest.read_text())
+    assert told["engine"] == "acme_rows"
+    assert told["metrics"]["rows"] == 40
+    assert (acme.store / "tiny" / "data" / "crate.ran").read_text() == told["key"]
+
+
+def test_a_foreign_engine_s_options_are_checked_with_their_place_in_the_file(acme: Project) -> None:
+    acme.edit("shout: true", "shuot: true")
+    said = acme.run("validate", "tiny.yaml", check=False)
+    assert said.returncode == 2
+    assert "tiny.yaml:4:24" in said.stderr + said.stdout
+    assert "did you mean 'shout'" in said.stderr + said.stdout
+
+
+def test_a_misspelt_foreign_place_is_recognised(acme: Project) -> None:
+    acme.edit("acme_box", "acme_bx")
+    said = acme.run("validate", "tiny.yaml", check=False)
+    assert said.returncode == 2
+    assert "did you mean 'acme_box'" in said.stderr + said.stdout
+
+
+def test_a_foreign_place_that_cannot_do_a_stage_is_refused(acme: Project) -> None:
+    acme.edit("  data: {acme_box", "  model: {acme_box")
+    said = acme.run("validate", "tiny.yaml", check=False)
+    assert said.returncode == 2
+    assert "acme_box cannot do model" in said.stderr + said.stdout
+
+
+def test_the_schema_and_the_list_of_backends_know_foreign_cards(acme: Project) -> None:
+    schema = acme.run("schema").stdout
+    assert "acme_rows" in schema
+    assert "Answers in capitals." in schema
+    listed = acme.run("backends").stdout
+    assert "acme_rows" in listed
+    assert "[acme-llmspec]" in listed
+
+
+def test_a_secret_that_foreign_work_prints_is_in_no_file(acme: Project) -> None:
+    acme.run("apply", "tiny.yaml", "--select", "data", "--yes")
+    for path in acme.folder.rglob("*"):
+        if path.is_file():
+            assert b"s3cr3t-badge-991" not in path.read_bytes(), path
