@@ -5,14 +5,16 @@ Plain Python on the last lines of a few files, so that `llmspec status` can ask 
 
 import json
 import math
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from llmspec.expressions import Alarm
 from llmspec.journal import CURRENT, full_files
 from llmspec.section import format_duration
+from llmspec.spec.monitors import Monitors
 
 MINUTE = 60.0
 MOST_BYTES = 64 * 2**20
@@ -58,7 +60,7 @@ class Request:
             return None
 
 
-def recent(folder: Path, since: float, most_bytes: int = MOST_BYTES) -> tuple[list[Request], bool]:
+def requests_since(folder: Path, since: float, most_bytes: int = MOST_BYTES) -> tuple[list[Request], bool]:
     """The requests answered since then, oldest first, and whether that is all of them."""
     found: list[Request] = []
     read = 0
@@ -207,3 +209,31 @@ def summary(found: Numbers) -> str:
     if "tokens_per_second" in found:
         parts.append(f"{found['tokens_per_second']:,.0f} tok/s")
     return " · ".join(parts)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the journal."""
+
+    minutes: list[Minute]
+    """Empty when the endpoint has no journal yet."""
+    numbers: Numbers
+    """Of the last `monitors.every`."""
+    alarms: list[Ringing]
+    whole: bool
+    """False when the journal was too busy to be read as far back as was wanted: the newest requests are counted."""
+
+
+def look(folder: Path, monitors: Monitors, now: float) -> Look:
+    """As far back as `monitors.every` and the longest alarm want."""
+    since = now - max([monitors.every, *(alarm.lasting + MINUTE for alarm in monitors.alarms)])
+    requests, whole = requests_since(folder, since)
+    minutes = by_minute(requests, since, now) if folder.is_dir() else []
+    found = numbers([request for request in requests if request.time >= now - monitors.every], monitors.every)
+    return Look(minutes, found, [ringing(alarm, minutes, now, monitors.every) for alarm in monitors.alarms], whole)
+
+
+def recent(folder: Path, monitors: Monitors, now: float | None = None) -> dict[str, Any]:
+    """The numbers of the last `monitors.every`, and the alarms, as JSON."""
+    found = look(folder, monitors, time.time() if now is None else now)
+    return {**found.numbers, "alarms": [asdict(alarm) for alarm in found.alarms]}

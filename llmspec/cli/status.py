@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from llmspec.cli.common import target_option
-from llmspec.journal_stats import recent
+from llmspec.journal_stats import recent, summary
 from llmspec.present import seconds
 from llmspec.stage import Product
 
@@ -50,8 +50,6 @@ def lines(facts: dict[str, Any]) -> list[str]:
     if "url" in facts:
         head += f"  {facts['url']}  up {seconds(facts['up_seconds'])}"
     numbers = facts["recent"]
-    said = f"  last {seconds(facts['window_seconds'])}   {numbers['requests']:,} requests"
-    if numbers["requests"]:
-        said += f" · p95 {numbers['p95_latency'] * 1000:,.0f} ms · {numbers['errors']:,} errors · {numbers['tokens_per_second']:,.1f} tok/s"
+    said = f"  last {seconds(facts['window_seconds'])}   {summary(numbers)}"
     ringing = [alarm["reason"] for alarm in numbers["alarms"] if alarm["ringing"]]
     return [head, said, f"  alarms      {'; '.join(ringing) or 'none'}"]
