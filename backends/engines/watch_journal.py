@@ -11,5 +11,3 @@ class WatchJournal(Engine):
     stage: ClassVar[str] = "monitors"
     work: ClassVar[str] = "backends.work.watch_journal:watch"
     tool: ClassVar[str] = "plotly"
-    requires: ClassVar[tuple[str, ...]] = ("matplotlib",)
-    install: ClassVar[str] = "pip install 'llmspec[train]'"

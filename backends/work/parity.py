@@ -92,10 +92,10 @@ def agreement(model: list[Heard], artifact: list[Heard]) -> dict[str, float]:
     same = np.concatenate([a.likeliest == b.likeliest for a, b in zip(model, artifact, strict=True)])
     of_model, of_artifact = perplexity(model), perplexity(artifact)
     return {
-        "parity_tokens": float(same.mean()),
-        "parity_perplexity": of_artifact / of_model,
-        "model_perplexity": of_model,
-        "artifact_perplexity": of_artifact,
+        "parity_tokens": round(float(same.mean()), 6),
+        "parity_perplexity": round(of_artifact / of_model, 6),
+        "model_perplexity": round(of_model, 6),
+        "artifact_perplexity": round(of_artifact, 6),
         "compared_rows": len(model),
         "compared_tokens": len(same),
     }
