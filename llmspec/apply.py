@@ -1,6 +1,7 @@
 """Run a plan through Dagster, so that the UI shows the same run; report what came of it."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from llmspec.progress import Event, listening
 from llmspec.stage import Product
 
 FORCE = "llmspec/force"
+SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The terminal is ours; Dagster's own log is in its database, for the UI."""
 QUIET = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 
 
@@ -41,6 +44,7 @@ def dagster_home() -> Path:
 def materialize(product: Product, stages: Sequence[str], *, force: bool = False) -> Outcome:
     """One run, in this process, of these stages; the heavy work is in its children."""
     dagster_home()
+    warnings.filterwarnings("ignore", message=".*currently in (preview|beta).*")
     errors: list[LLMSpecError] = []
 
     def hear(event: Event) -> None:
@@ -52,6 +56,7 @@ def materialize(product: Product, stages: Sequence[str], *, force: bool = False)
         result = job.execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(product.stage(stage).asset_key) for stage in stages],
+            run_config=SILENT,
             tags={"llmspec/apply": product.target, **({FORCE: "true"} if force else {})},
             raise_on_error=False,
         )

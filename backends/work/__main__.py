@@ -96,12 +96,12 @@ def installed() -> dict[str, str]:
 
 def do(job: Job, report: Report) -> Manifest:
     """Open the inputs, do the work, hash what came out, write the manifest last."""
+    started = time.monotonic()
     module, _, function = job.work.partition(":")
     work = getattr(importlib.import_module(module), function)
     output = Path(job.output)
     grown = partial(output)
     grown.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
     inputs = {name: Path(item.uri) for name, item in job.inputs.items()}
     options = resolve(job.options) | {"files": {source: sorted(files) for source, files in job.files.items()}}
     metrics = work(options, inputs, grown, report)
