@@ -13,6 +13,7 @@ from typing import Any
 from llmspec.expressions import Alarm
 from llmspec.journal import CURRENT, full_files
 from llmspec.section import format_duration
+from llmspec.spec.monitors import Monitors
 
 MINUTE = 60.0
 MOST_BYTES = 64 * 2**20
@@ -189,6 +190,27 @@ def _lasting(alarm: Alarm, minutes: Sequence[Minute], now: float) -> Ringing:
     true = [value for value in known if alarm.rings(value)]
     reason = f"true in {len(true)} of {len(known)} minutes with data, at last {alarm.metric} {said(alarm.metric, known[-1])}"
     return Ringing(alarm.text, len(true) == len(known), reason)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at the journal found."""
+
+    numbers: Numbers
+    """Of the last `monitors.every`."""
+    alarms: list[Ringing]
+    minutes: list[Minute]
+    whole: bool
+    """False when the journal was too busy to be read all the way back."""
+
+
+def look(journal: Path, monitors: Monitors, now: float) -> Look:
+    """Back over `monitors.every`, and as far as the longest alarm needs."""
+    back = max([monitors.every, *(alarm.lasting + MINUTE for alarm in monitors.alarms)])
+    requests, whole = recent(journal, now - back)
+    minutes = by_minute(requests, now - back, now) if journal.is_dir() else []
+    found = numbers([request for request in requests if request.time >= now - monitors.every], monitors.every)
+    return Look(found, [ringing(alarm, minutes, now, monitors.every) for alarm in monitors.alarms], minutes, whole)
 
 
 def said(metric: str, value: float) -> str:

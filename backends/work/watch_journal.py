@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.work.report import Report
-from llmspec.journal_stats import MINUTE, Minute, Ringing, by_minute, numbers, recent, ringing, summary
+from llmspec.journal_stats import MINUTE, Minute, Ringing, look, summary
 from llmspec.pictures import curve
 from llmspec.spec.monitors import Monitors
 
@@ -23,14 +23,11 @@ def watch(options: dict[str, Any], inputs: dict[str, Path], output: Path, report
     """Look back over `monitors.every`, and as far as the longest alarm needs."""
     monitors, journal = Monitors.model_validate(options["monitors"]), Path(options["journal"])
     now = float(options.get("now") or time.time())
-    back = max([monitors.every, *(alarm.lasting + MINUTE for alarm in monitors.alarms)])
-    requests, whole = recent(journal, now - back)
-    if not whole:
-        report.log(f"{journal}: too busy to read all of the last {back / MINUTE:,.0f} minutes; the newest are counted")
-    minutes = by_minute(requests, now - back, now) if journal.is_dir() else []
-    alarms = [ringing(alarm, minutes, now, monitors.every) for alarm in monitors.alarms]
-    found = numbers([request for request in requests if request.time >= now - monitors.every], monitors.every)
-    write(output, minutes, alarms, now)
+    seen = look(journal, monitors, now)
+    alarms, found = seen.alarms, seen.numbers
+    if not seen.whole:
+        report.log(f"{journal}: too busy to be read all the way back; the newest requests are counted")
+    write(output, seen.minutes, alarms, now)
     rung = sum(alarm.ringing for alarm in alarms)
     report.summary = f"{summary(found)} · " + (f"{rung} of {len(alarms)} alarms ring" if rung else "no alarm rings")
     return {**found, "alarms": [asdict(alarm) for alarm in alarms]}
