@@ -79,5 +79,6 @@ def agreed(now: Plan, saved: dict[str, object]) -> None:
     """A saved plan is only applied if it still says what would happen."""
     if saved.get("fingerprint") != now.fingerprint:
         raise StaleError(
-            f"the saved plan is stale: the spec, its data or the store changed since\n  plan again: llmspec plan {now.file} --out FILE"
+            f"the saved plan is stale: the spec, its data or the store changed since\n"
+            f"  plan again: llmspec plan {now.file} --out FILE"
         )

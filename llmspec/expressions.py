@@ -64,7 +64,8 @@ class Term:
             return self.value
         if self.sign == "champion":
             return champion
-        assert self.left and self.right
+        assert self.left
+        assert self.right
         left, right = self.left.evaluate(champion), self.right.evaluate(champion)
         if left is None or right is None:
             return None

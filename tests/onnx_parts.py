@@ -56,9 +56,10 @@ def workshop() -> Path:
 @cache
 def features() -> Path:
     """A tokenizer, a contract, and the twelve rows as token ids."""
-    from backends.work.token_rows import TokenRows
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
+
+    from backends.work.token_rows import TokenRows
 
     folder = workshop() / "features"
     folder.mkdir()
@@ -82,6 +83,7 @@ def features() -> Path:
 
 def row_of(tokenizer: Any, contract: Contract, question: str, answer: str) -> Any:
     import numpy as np
+
     from backends.work.token_rows import Row
 
     prompt = tokenizer.encode(contract.render([{"role": "user", "content": question}]), add_special_tokens=False).ids
@@ -111,6 +113,7 @@ def model() -> Path:
 
 def learn_by_heart(llama: Any) -> None:
     import torch
+
     from backends.work.token_rows import TokenRows
 
     every = TokenRows.load(features() / "validation.safetensors")

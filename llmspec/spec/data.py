@@ -26,7 +26,8 @@ class Source(Section):
     format: Literal["csv", "tsv", "json", "jsonl", "parquet"] | None = None
     """Read from the file's ending when absent."""
     columns: dict[Column, str] = Field(default_factory=lambda: {"question": "question", "answer": "answer"})
-    """Our column: theirs. `question` and `answer` are needed, `context` is optional, a dot reaches into a record; more columns are kept for `split.group_by`."""
+    """Our column: theirs. `question` and `answer` are needed, `context` is optional, a dot reaches into a record;
+    more columns are kept for `split.group_by`."""
 
     @model_validator(mode="after")
     def _needs_question_and_answer(self) -> Self:
