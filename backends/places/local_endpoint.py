@@ -24,6 +24,8 @@ from llmspec.store import write_atomically
 LOG = "endpoint.log"
 SERVE_SECONDS = 660.0
 """Longer than the supervisor gives a release to load: its word comes first."""
+STARTING_SECONDS = 10.0
+"""A supervisor takes its lock well within this time, also on a busy machine."""
 STOP_SECONDS = 120.0
 """Requests in flight may end in this time; then the supervisor is killed, and its workers with it."""
 
@@ -114,24 +116,26 @@ def _wake(folder: Path) -> None:
     if supervised(folder):
         return
     (folder / "state.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "backends.serving.supervisor", str(folder.resolve()), "--detach"]
+    command = [sys.executable, "-P", "-m", "backends.serving.supervisor", str(folder.resolve()), "--detach"]
     with (folder / "supervisor.err").open("wb") as errors:
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, check=False)
 
 
 def _answer(folder: Path, request: str) -> dict[str, Any]:
     """The state once this request was dealt with."""
-    until = time.monotonic() + SERVE_SECONDS
-    unseen = 0
-    while time.monotonic() < until:
+    until, missing_since = time.monotonic() + SERVE_SECONDS, 0.0
+    while (now := time.monotonic()) < until:
         said = state(folder)
         if said.get("answered") == request:
             return said
-        unseen = 0 if supervised(folder) else unseen + 1
-        if unseen > 40:
-            _wake(folder) if unseen == 41 else None
-        if unseen > 80:
+        if supervised(folder):
+            missing_since = 0.0
+        elif not missing_since:
+            missing_since = now
+        elif now - missing_since > STARTING_SECONDS:
             break
+        elif now - missing_since > STARTING_SECONDS / 2:
+            _wake(folder)  # the one that lived when we asked was just ending
         time.sleep(0.05)
     errors = folder / "supervisor.err"
     last = errors.read_text(errors="replace").strip().splitlines()[-1:] if errors.exists() else []

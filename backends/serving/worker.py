@@ -32,7 +32,7 @@ class Worker:
         file.write_text(self.release.to_json(), encoding="utf-8")
         self._line, theirs = socket.socketpair()
         self._line.setblocking(False)
-        command = [sys.executable, "-m", "backends.serving", "--release", str(file), "--control", str(theirs.fileno())]
+        command = [sys.executable, "-P", "-m", "backends.serving", "--release", str(file), "--control", str(theirs.fileno())]
         command += ["--journal", self.journal] if self.journal else []
         with theirs:
             self.process = await asyncio.create_subprocess_exec(
