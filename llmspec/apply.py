@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
 
 from llmspec.compile import assets
 from llmspec.errors import DamagedError, LLMSpecError, StaleError
@@ -25,8 +26,8 @@ QUIET = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 class Outcome:
     """What came of an apply."""
 
-    run_id: str
     passed: bool
+    interrupted: bool = False
     errors: list[LLMSpecError] = field(default_factory=list)
 
 
@@ -51,16 +52,20 @@ def materialize(product: Product, stages: Sequence[str], *, force: bool = False)
         if event.kind == "failed":
             errors.append(event.facts["error"])
 
+    job = dg.Definitions(assets=assets(product), executor=dg.in_process_executor).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance, listening(hear):
-        job = dg.Definitions(assets=assets(product), executor=dg.in_process_executor).resolve_implicit_global_asset_job_def()
-        result = job.execute_in_process(
-            instance=instance,
-            asset_selection=[dg.AssetKey(product.stage(stage).asset_key) for stage in stages],
-            run_config=SILENT,
-            tags={"llmspec/apply": product.target, **({FORCE: "true"} if force else {})},
-            raise_on_error=False,
-        )
-    return Outcome(result.run_id, result.success, errors)
+        try:
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[dg.AssetKey(product.stage(stage).asset_key) for stage in stages],
+                run_config=SILENT,
+                tags={"llmspec/apply": product.target, **({FORCE: "true"} if force else {})},
+            )
+        except (dg.Failure, DagsterAssetCheckFailedError):
+            return Outcome(False, errors=errors)
+        except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+            return Outcome(False, interrupted=True)
+    return Outcome(result.success, errors=errors)
 
 
 def apply(product: Product, what: Plan, *, select: str | None = None, force: bool = False) -> Outcome:

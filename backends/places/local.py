@@ -45,7 +45,7 @@ class Local(Place):
             try:
                 code = child.wait()
             finally:
-                end(child)
+                end(child, job.stage)
                 scribe.join(timeout=GRACE_SECONDS)
         if code != 0:
             raise PlaceError(f"{job.stage}: {cause(log, code)}", str(log))
@@ -82,9 +82,10 @@ def start(order: Path, bootstrap: Mapping[str, str]) -> "subprocess.Popen[bytes]
     )
 
 
-def end(child: "subprocess.Popen[bytes]") -> None:
+def end(child: "subprocess.Popen[bytes]", stage: str) -> None:
     """Ask, wait, insist. A child that has ended already needs nothing."""
     if child.poll() is None:
+        publish(stage, "stopping")
         child.terminate()
         try:
             child.wait(timeout=GRACE_SECONDS)
