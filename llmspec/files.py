@@ -10,7 +10,7 @@ from llmspec.spec.data import Source
 
 def source_name(source: Source) -> str:
     """How reports call a source."""
-    return source.name or Path(source.path).stem.replace("*", "all")
+    return source.called
 
 
 def find(loaded: Loaded) -> dict[str, list[Path]]:
