@@ -48,7 +48,7 @@ class Local(Place):
                 end(child, job.stage)
                 scribe.join(timeout=GRACE_SECONDS)
         if code != 0:
-            raise PlaceError(f"{job.stage}: {cause(log, code)}", str(log))
+            raise PlaceError(cause(log, code), str(log))
 
     def serve(self, release: Release) -> Live:
         """Through a supervisor of the endpoint's own, which outlives this process."""
