@@ -59,7 +59,7 @@ class Request:
             return None
 
 
-def recent(folder: Path, since: float, most_bytes: int = MOST_BYTES) -> tuple[list[Request], bool]:
+def requests_since(folder: Path, since: float, most_bytes: int = MOST_BYTES) -> tuple[list[Request], bool]:
     """The requests answered since then, oldest first, and whether that is all of them."""
     found: list[Request] = []
     read = 0
@@ -192,27 +192,6 @@ def _lasting(alarm: Alarm, minutes: Sequence[Minute], now: float) -> Ringing:
     return Ringing(alarm.text, len(true) == len(known), reason)
 
 
-@dataclass(frozen=True)
-class Look:
-    """What one look at the journal found."""
-
-    numbers: Numbers
-    """Of the last `monitors.every`."""
-    alarms: list[Ringing]
-    minutes: list[Minute]
-    whole: bool
-    """False when the journal was too busy to be read all the way back."""
-
-
-def look(journal: Path, monitors: Monitors, now: float) -> Look:
-    """Back over `monitors.every`, and as far as the longest alarm needs."""
-    back = max([monitors.every, *(alarm.lasting + MINUTE for alarm in monitors.alarms)])
-    requests, whole = recent(journal, now - back)
-    minutes = by_minute(requests, now - back, now) if journal.is_dir() else []
-    found = numbers([request for request in requests if request.time >= now - monitors.every], monitors.every)
-    return Look(found, [ringing(alarm, minutes, now, monitors.every) for alarm in monitors.alarms], minutes, whole)
-
-
 def said(metric: str, value: float) -> str:
     """A number with its unit."""
     if metric.endswith(("_latency", "_first_token")):
@@ -229,3 +208,25 @@ def summary(found: Numbers) -> str:
     if "tokens_per_second" in found:
         parts.append(f"{found['tokens_per_second']:,.0f} tok/s")
     return " · ".join(parts)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the journal."""
+
+    minutes: list[Minute]
+    """Empty when the endpoint has no journal yet."""
+    numbers: Numbers
+    """Of the last `monitors.every`."""
+    alarms: list[Ringing]
+    whole: bool
+    """False when the journal was too busy to be read as far back as was wanted: the newest requests are counted."""
+
+
+def look(folder: Path, monitors: Monitors, now: float) -> Look:
+    """As far back as `monitors.every` and the longest alarm want."""
+    since = now - max([monitors.every, *(alarm.lasting + MINUTE for alarm in monitors.alarms)])
+    requests, whole = requests_since(folder, since)
+    minutes = by_minute(requests, since, now) if folder.is_dir() else []
+    found = numbers([request for request in requests if request.time >= now - monitors.every], monitors.every)
+    return Look(minutes, found, [ringing(alarm, minutes, now, monitors.every) for alarm in monitors.alarms], whole)

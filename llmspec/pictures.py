@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import TypeVar
 
 Point = tuple[float, float | None]
+Name = TypeVar("Name", bound=str)
 INK, FAINT = "#7d8590", "#7d859055"
 COLOURS = ("#2a9d8f", "#e09f3e", "#7b6fd0", "#d1495b", "#4f93d2")
 WIDTH = 640
@@ -25,7 +27,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def bars(title: str, scores: Mapping[str, tuple[float, float | None, str | None]]) -> str:
+def bars(title: str, scores: Mapping[Name, tuple[float, float | None, str | None]]) -> str:
     """One row per metric: its value, the champion's thinner and fainter below it, and the gate in words."""
     parts, top = [], 34.0
     for name, (value, champion, gate) in scores.items():

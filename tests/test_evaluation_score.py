@@ -118,6 +118,13 @@ def test_a_question_longer_than_the_endpoint_takes_is_reported_and_not_answered(
     assert (refused["answer"], refused["finish"], refused["perplexity"]) == ("", "refused", None)
 
 
+def test_without_a_limit_of_its_own_the_endpoint_takes_what_the_model_can_read(tmp_path: Path) -> None:
+    rows = [{"id": str(times), "question": "Where? " * times, "answer": "Nowhere.", "source": "faq"} for times in (20, 50, 300)]
+    output, numbers = scored(tmp_path, rows, {**options(), "endpoint": {"limits": {"output_tokens": 512}}})
+    assert numbers["refused"] == pytest.approx(1 / 3, abs=1e-5)
+    assert "| 300 |" in (output / "report/refused.md").read_text()
+
+
 def test_nothing_but_questions_that_are_too_long_still_has_a_score(tmp_path: Path) -> None:
     rows = [{"id": "long", "question": "Where is my parcel? " * 40, "answer": "Nowhere.", "source": "faq"}]
     _, numbers = scored(tmp_path, rows, options())

@@ -14,7 +14,19 @@ from backends.work.report import Report
 from backends.work.watch_journal import watch
 from llmspec.expressions import Alarm
 from llmspec.journal import CURRENT
-from llmspec.journal_stats import Minute, Request, busy_seconds, by_minute, numbers, percentile, recent, ringing, summary
+from llmspec.journal_stats import (
+    Minute,
+    Request,
+    busy_seconds,
+    by_minute,
+    numbers,
+    percentile,
+    recent,
+    requests_since,
+    ringing,
+    summary,
+)
+from llmspec.spec.monitors import Monitors
 
 NOW = 1_800_000_000.0 + 30  # half a minute into a minute
 
@@ -94,7 +106,7 @@ def test_the_writers_lines_are_read_back(tmp_path: Path) -> None:
     del entry["time"]
     writer.write(**entry, question="Where is my parcel?", answer="Here.")
     writer.close()
-    (found,), whole = recent(tmp_path, since=0)
+    (found,), whole = requests_since(tmp_path, since=0)
     assert (found.status, found.seconds, found.answer_tokens, whole) == (200, 0.5, 10, True)
 
 
@@ -103,7 +115,7 @@ def test_only_the_end_of_a_long_journal_is_read(tmp_path: Path) -> None:
     kept = (folder / CURRENT).read_bytes()
     # whatever stands before the end is never looked at: here it is no journal at all
     (folder / CURRENT).write_bytes(b"\x00" * (len(kept) // 2) + kept[len(kept) // 2 :])
-    found, whole = recent(folder, NOW - 100)
+    found, whole = requests_since(folder, NOW - 100)
     assert ([request.time for request in found], whole) == ([NOW - ago for ago in range(100, -1, -1)], True)
 
 
@@ -113,32 +125,32 @@ def test_full_files_are_read_on_when_the_current_one_is_too_short(tmp_path: Path
     journal(tmp_path, line(30), line(20))
     (tmp_path / CURRENT).rename(tmp_path / "journal-000002.jsonl")
     journal(tmp_path, line(10))
-    assert [NOW - request.time for request in recent(tmp_path, NOW - 45)[0]] == [40, 30, 20, 10]
+    assert [NOW - request.time for request in requests_since(tmp_path, NOW - 45)[0]] == [40, 30, 20, 10]
 
 
 def test_a_torn_line_and_one_that_is_no_request_are_passed_over(tmp_path: Path) -> None:
     folder = journal(tmp_path, line(20), line(10))
     with (folder / CURRENT).open("a") as file:
         file.write('[1]\n{"time": "soon"}\n\n{"time": 18000')
-    assert len(recent(folder, NOW - 60)[0]) == 2
+    assert len(requests_since(folder, NOW - 60)[0]) == 2
 
 
 def test_a_line_out_of_order_is_found_all_the_same(tmp_path: Path) -> None:
     entries = [line(30), line(100), line(20)]  # two workers: the middle one was slow to write
     (tmp_path / CURRENT).write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    assert [NOW - request.time for request in recent(tmp_path, NOW - 60)[0]] == [30, 20]
+    assert [NOW - request.time for request in requests_since(tmp_path, NOW - 60)[0]] == [30, 20]
 
 
 def test_a_journal_that_is_too_busy_says_that_it_was_cut(tmp_path: Path) -> None:
     folder = journal(tmp_path, *(line(ago) for ago in range(200)))
-    found, whole = recent(folder, NOW - 500, most_bytes=4000)
+    found, whole = requests_since(folder, NOW - 500, most_bytes=4000)
     assert not whole
     assert 10 < len(found) < 40
     assert found[-1].time == NOW
 
 
 def test_an_endpoint_that_was_never_asked_has_no_numbers(tmp_path: Path) -> None:
-    assert recent(tmp_path / "nowhere", 0) == ([], True)
+    assert requests_since(tmp_path / "nowhere", 0) == ([], True)
 
 
 # alarms
@@ -236,6 +248,12 @@ def test_watching_before_anything_was_asked_is_no_failure(tmp_path: Path) -> Non
 def test_a_status_line_is_short() -> None:
     asked = requests(*(line(ago, seconds=0.64, tokens=64) for ago in range(1, 213)))
     assert summary(numbers(asked, 900)) == "212 requests · p95 640 ms · 0 errors · 100 tok/s"
+
+
+def test_a_look_for_the_terminal_has_the_same_numbers_as_the_work(tmp_path: Path) -> None:
+    folder = journal(tmp_path / "journal", *(line(ago, seconds=1.5) for ago in range(10, 850, 20)))
+    wanted = options(folder, "p95_latency > 1s for 5m")
+    assert recent(folder, Monitors.model_validate(wanted["monitors"]), NOW) == watch(wanted, {}, tmp_path, report())
 
 
 def test_statistics_load_nothing_heavy() -> None:

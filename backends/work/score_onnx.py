@@ -38,16 +38,17 @@ PER_ROW: dict[str, Callable[[str, str], float]] = {
 def score(options: dict[str, Any], inputs: dict[str, Path], output: Path, report: Report) -> dict[str, Any]:
     """Ask, compare, and write down both."""
     wanted = Evaluation.model_validate(options["evaluation"])
-    limits = Limits.model_validate(options["endpoint"].get("limits", {}))
+    endpoint = options["endpoint"]
+    output_tokens = Limits.model_validate(endpoint["limits"]).output_tokens
     contract = Contract.load(inputs["onnx"])
-    same_system_prompt(contract, options["endpoint"])
+    same_system_prompt(contract, endpoint)
     rows = chosen(read_rows(inputs["data"], wanted.data), wanted.rows)
     asked = prepare(contract, inputs["onnx"], rows)
-    takes = min(limits.input_tokens, context_length(inputs["onnx"]) - 1)
+    takes = longest_prompt(inputs["onnx"], endpoint["limits"])
     fitting = [item for item in asked if len(item.prompt) <= takes]
     if fitting:
-        engine = Engine(inputs["onnx"], slots=SLOTS, max_len=longest(fitting, limits.output_tokens))
-        answer_all(engine, fitting, limits.output_tokens, report)
+        engine = Engine(inputs["onnx"], slots=SLOTS, max_len=longest(fitting, output_tokens))
+        answer_all(engine, fitting, output_tokens, report)
         if "perplexity" in wanted.metrics:
             read_all(engine, fitting, report)
     per_row = [name for name in wanted.metrics if name in PER_ROW]
@@ -74,12 +75,15 @@ def chosen(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]
 
 
 def same_system_prompt(contract: Contract, endpoint: dict[str, Any]) -> None:
-    if (endpoint.get("system_prompt") or None) != (contract.system_prompt or None):
+    """The contract's is used; another one in the spec, where the job says it, would be served and not evaluated."""
+    if "system_prompt" in endpoint and (endpoint["system_prompt"] or None) != (contract.system_prompt or None):
         raise BlockedError("endpoint.system_prompt is not the one the model was trained with: apply from features on")
 
 
-def context_length(artifact: Path) -> int:
-    return int(json.loads((artifact / "genai_config.json").read_text(encoding="utf-8"))["model"]["context_length"])
+def longest_prompt(artifact: Path, limits: dict[str, Any]) -> int:
+    """What the endpoint takes: as many tokens as the spec allows and the model can read."""
+    model = json.loads((artifact / "genai_config.json").read_text(encoding="utf-8"))["model"]
+    return int(min(limits.get("input_tokens", math.inf), model["context_length"] - 1))
 
 
 def prepare(contract: Contract, artifact: Path, rows: list[dict[str, Any]]) -> list[Asked]:

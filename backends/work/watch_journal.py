@@ -21,16 +21,14 @@ PICTURES: dict[str, tuple[str, str, dict[str, str]]] = {
 
 def watch(options: dict[str, Any], inputs: dict[str, Path], output: Path, report: Report) -> dict[str, Any]:  # noqa: ARG001
     """Look back over `monitors.every`, and as far as the longest alarm needs."""
-    monitors, journal = Monitors.model_validate(options["monitors"]), Path(options["journal"])
     now = float(options.get("now") or time.time())
-    seen = look(journal, monitors, now)
-    alarms, found = seen.alarms, seen.numbers
-    if not seen.whole:
-        report.log(f"{journal}: too busy to be read all the way back; the newest requests are counted")
-    write(output, seen.minutes, alarms, now)
-    rung = sum(alarm.ringing for alarm in alarms)
-    report.summary = f"{summary(found)} · " + (f"{rung} of {len(alarms)} alarms ring" if rung else "no alarm rings")
-    return {**found, "alarms": [asdict(alarm) for alarm in alarms]}
+    found = look(Path(options["journal"]), Monitors.model_validate(options["monitors"]), now)
+    if not found.whole:
+        report.log("the journal is too busy to read all of it: the newest requests are counted")
+    write(output, found.minutes, found.alarms, now)
+    rung = sum(alarm.ringing for alarm in found.alarms)
+    report.summary = f"{summary(found.numbers)} · " + (f"{rung} of {len(found.alarms)} alarms ring" if rung else "no alarm rings")
+    return {**found.numbers, "alarms": [asdict(alarm) for alarm in found.alarms]}
 
 
 def write(output: Path, minutes: Sequence[Minute], alarms: Sequence[Ringing], now: float) -> None:
