@@ -52,7 +52,9 @@ def test_a_base_without_a_chat_form_gets_one_that_needs_no_new_tokens(tmp_path: 
 
 def test_a_form_that_never_ends_a_turn_gets_the_end_token(tmp_path: Path) -> None:
     endless = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant: "
-    make_features(tmp_path / "f", write_data(tmp_path / "data", [question("phone")]), write_base(tmp_path / "base", template=endless))
+    make_features(
+        tmp_path / "f", write_data(tmp_path / "data", [question("phone")]), write_base(tmp_path / "base", template=endless)
+    )
     (learned,) = texts(tmp_path / "f")[1]
     assert learned.endswith("</s>")
 

@@ -35,7 +35,10 @@ def question(item: str) -> dict[str, Any]:
 def write_data(folder: Path, rows: list[dict[str, Any]] | None = None, held_out: list[dict[str, Any]] | None = None) -> Path:
     """What the stage `data` leaves."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {"train": rows or [question(item) for item in ITEMS], "validation": held_out or [question("headset"), question("mouse")]}
+    parts = {
+        "train": rows or [question(item) for item in ITEMS],
+        "validation": held_out or [question("headset"), question("mouse")],
+    }
     for part, some in parts.items():
         full = [{"id": f"{part}-{n:03}", "context": None, "source": "faq"} | row for n, row in enumerate(some)]
         pq.write_table(pa.Table.from_pylist(full, COLUMNS), folder / f"{part}.parquet")
@@ -81,7 +84,9 @@ class Silent:
         self.lines.append(text)
 
 
-def feature_options(base: dict[str, Any], template: str = "chat", system_prompt: str | None = None, **features: Any) -> dict[str, Any]:
+def feature_options(
+    base: dict[str, Any], template: str = "chat", system_prompt: str | None = None, **features: Any
+) -> dict[str, Any]:
     return {
         "data": {"template": template},
         "features": {"max_tokens": 64} | features,
@@ -97,7 +102,9 @@ def make_features(folder: Path, data: Path, base: Path | None = None, **options:
     return tokenize(asked, inputs, folder, Report(Silent()))
 
 
-def make_model(folder: Path, features: Path, base: Path | None = None, *, channel: Silent | None = None, **model: Any) -> dict[str, Any]:
+def make_model(
+    folder: Path, features: Path, base: Path | None = None, *, channel: Silent | None = None, **model: Any
+) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     asked = {"model": {"base": {"path": "base"} if base else {"scratch": "tiny"}} | model}
     inputs = {"features": features} | ({"base": base} if base else {})
@@ -105,7 +112,7 @@ def make_model(folder: Path, features: Path, base: Path | None = None, *, channe
 
 
 def rows_in(folder: Path, part: str = "train") -> list[Row]:
-    """In the order of the data: packing changes it, so rows are sorted by their tokens' text order in the test that needs it."""
+    """In the order in which they were laid down."""
     laid = TokenRows.load(folder / f"{part}.safetensors")
     return [laid.row(number) for number in range(laid.num_rows)]
 
