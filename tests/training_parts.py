@@ -112,7 +112,7 @@ def make_model(
 
 
 def rows_in(folder: Path, part: str = "train") -> list[Row]:
-    """In the order of the data: packing changes it, so rows are sorted by their tokens' text order in the test that needs it."""
+    """In the order in which they were laid down."""
     laid = TokenRows.load(folder / f"{part}.safetensors")
     return [laid.row(number) for number in range(laid.num_rows)]
 
