@@ -73,7 +73,8 @@ def main() -> int:
     parser.add_argument("--journal", type=Path, help="folder of the journal; none is kept without")
     parser.add_argument("--control", type=int, help="file descriptor of the supervisor's line")
     args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    when = "%(asctime)s " if args.control is None else ""  # the supervisor writes the time of every line itself
+    logging.basicConfig(level=logging.INFO, format=when + "%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     line = Line(args.control) if args.control is not None else None
     journal = Journal(args.journal)
     try:

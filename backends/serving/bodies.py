@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 NEUTRAL: dict[str, list[Any]] = {
     "n": [1],
@@ -37,6 +37,18 @@ def parts_to_text(value: Any) -> Any:
     return "".join(part["text"] for part in value)
 
 
+def encodable(text: str) -> str:
+    """JSON can spell half a character (a lone surrogate); no tokenizer can read one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("half a character (a lone surrogate) is no text") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(encodable)]
+
+
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,7 +58,7 @@ class Message(Part):
 
     role: Literal["system", "developer", "user", "assistant"]
     """`developer` is OpenAI's newer word for system."""
-    content: Annotated[str, BeforeValidator(parts_to_text)]
+    content: Annotated[Text, BeforeValidator(parts_to_text)]
     """Text, or a list of text parts."""
 
     def plain(self) -> dict[str, str]:
@@ -72,7 +84,7 @@ class Request(Part):
     seed: int | None = Field(default=None, ge=0, lt=2**64)
     """The same seed draws the same answer."""
     stop: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=200)]], BeforeValidator(one_or_many), Field(max_length=16)
+        list[Annotated[Text, Field(min_length=1, max_length=200)]], BeforeValidator(one_or_many), Field(max_length=16)
     ] = []
     """Texts that end the answer and are not part of it."""
     stream: bool = False
@@ -98,7 +110,7 @@ class Chat(Request):
 
     messages: list[Message] = Field(min_length=1)
     """The conversation so far; the last turn is the one to answer."""
-    context: str | None = None
+    context: Text | None = None
     """What the answer should be drawn from, for a product with `template: context_qa`. An extension of OpenAI's."""
     max_tokens: int | None = Field(default=None, ge=1)
     """The most tokens of answer; never more than the endpoint's own limit."""
@@ -117,7 +129,7 @@ class Chat(Request):
 class Completion(Request):
     """POST /v1/completions: the text is continued as it is, without the chat's form."""
 
-    prompt: str | list[int] | list[str] | list[list[int]] = Field(min_length=1)
+    prompt: Text | list[int] | list[Text] | list[list[int]] = Field(min_length=1)
     """Text or token ids; of several, each is answered with its own choice."""
     max_tokens: int = Field(default=16, ge=1)
     """The most tokens of answer; never more than the endpoint's own limit."""

@@ -139,7 +139,7 @@ def fill(record: Record, tickets: list[Ticket]) -> None:
     """What the answers were, for the journal."""
     made = [ticket.generation for ticket in tickets]
     record.answer_tokens = sum(len(generation.ids) for generation in made)
-    firsts = [generation.first_token for generation in made if generation.first_token is not None]
+    firsts = [item.submitted + item.first_token - record.started for item in made if item.first_token is not None]
     record.first_token_seconds = min(firsts, default=None)
     record.finish = "+".join(sorted({generation.finish or "cancelled" for generation in made}))
     record.answer = "\n".join(generation.text for generation in made)
