@@ -48,4 +48,4 @@ def plain_value(text: str, tag: str | None, plain: bool) -> tuple[Any, Fault | N
     value: Any = resolve(text)
     if not isinstance(value, _KINDS[kind]) or (kind == "int" and isinstance(value, bool)):
         return text, (f"{text[:60]!r} is not !!{kind}", "take the tag out")
-    return (float(text) if kind == "float" and isinstance(value, int) else value), None
+    return (float(value) if kind == "float" and isinstance(value, int) else value), None

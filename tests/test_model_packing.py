@@ -1,7 +1,6 @@
 """model: how rows lie in memory changes nothing that is learned; which rows make a step is told by the spec alone."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest

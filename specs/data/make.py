@@ -89,8 +89,12 @@ def soiled(clean: list[dict[str, str]], seed: int) -> list[dict[str, str | None]
     for number, place in enumerate(chance.sample(range(len(found)), 60)):
         found[place] = spoil[number % len(spoil)](found[place])
     extra: list[dict[str, str | None]] = [dict(row) for row in chance.sample(clean, 8)]
-    extra += [{**row, "answer": nothing} for row, nothing in zip(chance.sample(clean, 5), ("", None, "?", " ", "see above"), strict=True)]
-    for row, person in zip(chance.sample(clean, 4), ("ana.lopez@mail.example", "+49 30 5550123", "(555) 010-2030", "li@wei.example"), strict=True):
+    extra += [
+        {**row, "answer": nothing} for row, nothing in zip(chance.sample(clean, 5), ("", None, "?", " ", "see above"), strict=True)
+    ]
+    for row, person in zip(
+        chance.sample(clean, 4), ("ana.lopez@mail.example", "+49 30 5550123", "(555) 010-2030", "li@wei.example"), strict=True
+    ):
         extra.append({**row, "question": f"{row['question']} You reach me at {person}."})
     for row in extra:
         found.insert(chance.randrange(len(found)), row)
