@@ -23,7 +23,7 @@ def scores(stage: Stage) -> dg.MarkdownMetadataValue:
     assert stage.artifact
     found = stage.artifact.manifest.metrics
     gates = {gate.metric: str(gate) for gate in stage.product.spec.evaluation.gates}
-    bars = {
+    bars: dict[str, tuple[float, float | None, str | None]] = {
         name: (found[name], champion.scores.get(name) if champion else None, gates.get(name))
         for name in stage.product.spec.evaluation.metrics
     }

@@ -1,11 +1,13 @@
 """Run a plan through Dagster, so that the UI shows the same run; report what came of it."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
 
 from llmspec.compile import assets
 from llmspec.errors import DamagedError, LLMSpecError, StaleError
@@ -15,6 +17,8 @@ from llmspec.progress import Event, listening
 from llmspec.stage import Product
 
 FORCE = "llmspec/force"
+SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The terminal is ours; Dagster's own log is in its database, for the UI."""
 QUIET = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 
 
@@ -22,8 +26,8 @@ QUIET = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 class Outcome:
     """What came of an apply."""
 
-    run_id: str
     passed: bool
+    interrupted: bool = False
     errors: list[LLMSpecError] = field(default_factory=list)
 
 
@@ -41,21 +45,27 @@ def dagster_home() -> Path:
 def materialize(product: Product, stages: Sequence[str], *, force: bool = False) -> Outcome:
     """One run, in this process, of these stages; the heavy work is in its children."""
     dagster_home()
+    warnings.filterwarnings("ignore", message=".*currently in (preview|beta).*")
     errors: list[LLMSpecError] = []
 
     def hear(event: Event) -> None:
         if event.kind == "failed":
             errors.append(event.facts["error"])
 
+    job = dg.Definitions(assets=assets(product), executor=dg.in_process_executor).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance, listening(hear):
-        job = dg.Definitions(assets=assets(product), executor=dg.in_process_executor).resolve_implicit_global_asset_job_def()
-        result = job.execute_in_process(
-            instance=instance,
-            asset_selection=[dg.AssetKey(product.stage(stage).asset_key) for stage in stages],
-            tags={"llmspec/apply": product.target, **({FORCE: "true"} if force else {})},
-            raise_on_error=False,
-        )
-    return Outcome(result.run_id, result.success, errors)
+        try:
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[dg.AssetKey(product.stage(stage).asset_key) for stage in stages],
+                run_config=SILENT,
+                tags={"llmspec/apply": product.target, **({FORCE: "true"} if force else {})},
+            )
+        except (dg.Failure, DagsterAssetCheckFailedError):
+            return Outcome(False, errors=errors)
+        except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+            return Outcome(False, interrupted=True)
+    return Outcome(result.success, errors=errors)
 
 
 def apply(product: Product, what: Plan, *, select: str | None = None, force: bool = False) -> Outcome:
@@ -74,5 +84,6 @@ def agreed(now: Plan, saved: dict[str, object]) -> None:
     """A saved plan is only applied if it still says what would happen."""
     if saved.get("fingerprint") != now.fingerprint:
         raise StaleError(
-            f"the saved plan is stale: the spec, its data or the store changed since\n  plan again: llmspec plan {now.file} --out FILE"
+            f"the saved plan is stale: the spec, its data or the store changed since\n"
+            f"  plan again: llmspec plan {now.file} --out FILE"
         )

@@ -8,7 +8,7 @@ gate       := METRIC OP bound
 alarm      := METRIC OP bound ['for' DURATION]
 """
 
-import difflib
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import core_schema
+from pydantic_core import PydanticCustomError, core_schema
 
-from llmspec.section import format_duration, parse_duration, wrong
+from llmspec.section import did_you_mean, format_duration, parse_duration, wrong
 
 GATE_METRICS = ("token_f1", "exact_match", "perplexity", "rouge_l")
 ALARM_METRICS = (
@@ -30,6 +30,8 @@ ALARM_METRICS = (
     "requests_per_minute",
     "tokens_per_second",
 )
+_DURATIONS = ("p50_latency", "p95_latency", "p99_latency", "p95_first_token")
+"""Metrics in seconds: what they are compared with has a unit."""
 _OPS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -45,9 +47,12 @@ _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "/": operator.truediv,
 }
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)(?P<unit>%|(?:ms|[smhd])\b)?|(?P<name>[A-Za-z_][\w.]*)|(?P<sign>>=|<=|==|!=|[-+*/()<>]))"
+    r"\s*(?:(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)(?P<unit>%|(?:ms|[smhd])\b)?"
+    r"|(?P<name>[A-Za-z_][\w.]*)|(?P<sign>>=|<=|==|!=|[-+*/()<>]))"
 )
+_MEANT = {"=>": ">=", "=<": "<=", "≥": ">=", "≤": "<=", "≠": "!=", "<>": "!=", "=": "=="}
 _MAX_LENGTH = 200
+_MAX_BRACKETS = 20
 
 
 @dataclass(frozen=True)
@@ -64,29 +69,35 @@ class Term:
             return self.value
         if self.sign == "champion":
             return champion
-        assert self.left and self.right
+        assert self.left is not None
+        assert self.right is not None
         left, right = self.left.evaluate(champion), self.right.evaluate(champion)
         if left is None or right is None:
             return None
         return _ARITHMETIC[self.sign](left, right) if self.sign != "/" or right else None
+
+    def asks_champion(self) -> bool:
+        return self.sign == "champion" or any(part is not None and part.asks_champion() for part in (self.left, self.right))
 
 
 class _Parser:
     def __init__(self, text: str, champion: bool):
         self.champion = champion
         self.tokens: list[tuple[str, str]] = []
+        self.timed = False
+        """Whether a number with a unit of time was read."""
+        self.brackets = 0
         if len(text) > _MAX_LENGTH:
-            raise wrong(f"an expression of {len(text)} characters", f"keep it under {_MAX_LENGTH}")
+            raise wrong(f"an expression of {len(text):,} characters", f"keep it under {_MAX_LENGTH}")
         at = 0
         while text[at:].strip():
             match = _TOKEN.match(text, at)
             if not match:
-                raise wrong(f"{text!r}: cannot read {text[at:].strip()[:12]!r}", "write a comparison: `token_f1 >= 0.8`")
+                raise _unreadable(text[at:].split()[0])
             kind = str(match.lastgroup)
             word = match["number"] + (match["unit"] or "") if match["number"] else match[kind]
             self.tokens.append(("number" if match["number"] else kind, word))
             at = match.end()
-        self.text = text
 
     def peek(self) -> tuple[str, str]:
         return self.tokens[0] if self.tokens else ("end", "the end")
@@ -97,10 +108,19 @@ class _Parser:
     def comparison(self) -> str:
         kind, word = self.take()
         if kind != "sign" or word not in _OPS:
-            raise wrong(f"{self.text!r}: expected a comparison, found {word!r}", f"use one of {' '.join(_OPS)}")
+            raise wrong(f"expected a comparison, found {_quoted(word)}", f"use one of {' '.join(_OPS)}", word=word)
         return word
 
     def bound(self) -> Term:
+        """All of the right side: it must be a number, or become one when there is a champion."""
+        found = self._sum()
+        if not found.asks_champion():
+            limit = found.evaluate(None)
+            if limit is None or not math.isfinite(limit):
+                raise wrong("the right side is not a finite number", "is something divided by 0, or too large?")
+        return found
+
+    def _sum(self) -> Term:
         return self._chain(lambda: self._chain(self._atom, "*/"), "+-")
 
     def _chain(self, part: Callable[[], Term], signs: str) -> Term:
@@ -114,28 +134,57 @@ class _Parser:
         if kind == "number":
             if word.endswith("%"):
                 return Term("number", float(word[:-1]) / 100)
+            self.timed = self.timed or word[-1].isalpha()
             return Term("number", parse_duration(word) if word[-1].isalpha() else float(word))
         if (kind, word) == ("name", "champion") and self.champion:
             return Term("champion")
         if word == "(":
-            inner = self.bound()
+            self.brackets += 1
+            if self.brackets > _MAX_BRACKETS:
+                raise wrong(f"more than {_MAX_BRACKETS} brackets", "write it more simply")
+            inner = self._sum()
             if self.take()[1] != ")":
-                raise wrong(f"{self.text!r}: a bracket is not closed", "add ')'")
+                raise wrong("a bracket is not closed", "add ')'", word="(")
             return inner
         allowed = "a number or `champion`" if self.champion else "a number"
-        raise wrong(f"{self.text!r}: expected {allowed}, found {word!r}", f"compare with {allowed}: `>= 0.8`")
+        cure = did_you_mean(word, ["champion"], listed=False) if self.champion and kind == "name" else ""
+        raise wrong(f"expected {allowed}, found {_quoted(word)}", cure or f"compare with {allowed}: `>= 0.8`", word=word)
+
+    def duration(self) -> float:
+        word = self.take()[1]
+        if not word[-1].isalpha() or word == "the end":
+            raise wrong(f"expected a duration after 'for', found {_quoted(word)}", "write `for 5m`", word=f"for {word}")
+        seconds: float = parse_duration(word)
+        return seconds
 
     def end(self) -> None:
         if self.tokens:
-            raise wrong(f"{self.text!r}: did not expect {self.peek()[1]!r}", "one comparison per line")
+            word = self.peek()[1]
+            raise wrong(f"did not expect {_quoted(word)}", "one comparison per line, and nothing after it", word=word)
+
+    def check_unit(self, metric: str = "") -> None:
+        """Seconds are compared with durations, and nothing else is."""
+        if metric in _DURATIONS and not self.timed:
+            raise wrong(f"{metric} is a duration, and what it is compared with has no unit", "write 500ms, 1s or 2m")
+        if metric not in _DURATIONS and self.timed:
+            raise wrong(f"{metric or 'this'} is not a duration", "leave the unit of time out")
 
     def metric(self, known: tuple[str, ...]) -> str:
         kind, word = self.take()
         if kind != "name" or word not in known:
-            near = difflib.get_close_matches(word, known, n=1)
-            cure = f"did you mean {near[0]!r}? " if near else ""
-            raise wrong(f"{self.text!r}: no metric named {word!r}", f"{cure}(known: {', '.join(known)})")
+            fault = f"no metric named {_quoted(word)}" if kind == "name" else f"expected a metric, found {_quoted(word)}"
+            raise wrong(fault, did_you_mean(word, known), word=word)
         return word
+
+
+def _quoted(word: str) -> str:
+    return word if word == "the end" else f"'{word}'"
+
+
+def _unreadable(word: str) -> PydanticCustomError:
+    meant = next((cure for sign, cure in _MEANT.items() if word.startswith(sign)), "")
+    cure = f"did you mean '{meant}'?" if meant else "write a comparison: `token_f1 >= 0.8`"
+    return wrong(f"cannot read '{word[:20]}'", cure, word=word[:20])
 
 
 @dataclass(frozen=True)
@@ -154,7 +203,7 @@ class _Expression:
         if isinstance(value, cls):
             return value
         if not isinstance(value, str):
-            raise wrong(f"{value!r} is not a comparison", f"write it as text: {cls.pattern}")
+            raise wrong(f"{str(value)[:60]} is not a comparison", f'write it as text: "{cls.pattern}"')
         return cls.parse(value)
 
     @classmethod
@@ -185,6 +234,7 @@ class Comparison(_Expression):
         parser = _Parser(text, champion=False)
         found = cls(text.strip(), parser.comparison(), parser.bound())
         parser.end()
+        parser.check_unit()
         return found
 
     def holds(self, value: float) -> bool:
@@ -215,6 +265,7 @@ class Gate(_Expression):
         parser = _Parser(text, champion=True)
         found = cls(text.strip(), parser.metric(GATE_METRICS), parser.comparison(), parser.bound())
         parser.end()
+        parser.check_unit(found.metric)
         return found
 
     def judge(self, scores: Mapping[str, float], champion: Mapping[str, float] | None) -> Verdict:
@@ -222,9 +273,14 @@ class Gate(_Expression):
         value = scores.get(self.metric)
         if value is None:
             return Verdict(self.text, False, f"{self.metric} was not measured")
-        limit = self.bound.evaluate(None if champion is None else champion.get(self.metric))
-        if limit is None:
+        if math.isnan(value):
+            return Verdict(self.text, False, f"{self.metric} is not a number")
+        rival = None if champion is None else champion.get(self.metric)
+        limit = self.bound.evaluate(rival)
+        if limit is None and rival is None:
             return Verdict(self.text, True, f"{self.metric} {value:.4g}, no champion to compare with")
+        if limit is None or math.isnan(limit):
+            return Verdict(self.text, False, f"{self.metric} {value:.4g}, and the champion's {rival:.4g} gives no limit")
         passed = _OPS[self.op](value, limit)
         return Verdict(self.text, passed, f"{self.metric} {value:.4g} {self.op if passed else _not(self.op)} {limit:.4g}")
 
@@ -247,9 +303,10 @@ class Alarm(_Expression):
     def parse(cls, text: str) -> Self:
         parser = _Parser(text, champion=False)
         metric, op, bound, lasting = parser.metric(ALARM_METRICS), parser.comparison(), parser.bound(), 0.0
+        parser.check_unit(metric)
         if parser.peek() == ("name", "for"):
             parser.take()
-            lasting = parse_duration(parser.take()[1])
+            lasting = parser.duration()
         parser.end()
         return cls(text.strip(), metric, op, bound, lasting)
 

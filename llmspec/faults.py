@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -57,7 +57,7 @@ class Found:
 
 def explain(error: ValidationError, root: Node, source: Source) -> list[Problem]:
     """Each error as a problem with its place; what follows from a problem already told is left out."""
-    found = [_find(item, root) for item in error.errors(include_url=False)[:_MOST]]
+    found = _without_misspelt([_find(item, root) for item in error.errors(include_url=False)[:_MOST]])
     groups: dict[tuple[Path, bool], list[Found]] = defaultdict(list)
     for item in found:
         if not _spoiled(root, item.path):
@@ -66,6 +66,17 @@ def explain(error: ValidationError, root: Node, source: Source) -> list[Problem]
     for (_, of_union), items in groups.items():
         problems += [_union(items, source)] if of_union and len(items) > 1 else [_say(item, source) for item in items]
     return [problem for problem in problems if problem is not None]
+
+
+def _without_misspelt(found: list[Found]) -> list[Found]:
+    """A key that is missing because it is misspelt is one problem, not two."""
+    unknown = [(item.path, str(item.named)) for item in found if item.kind == "extra_forbidden"]
+
+    def is_told(item: Found) -> bool:
+        near = (did_you_mean(word, [str(item.named)], listed=False) for path, word in unknown if path == item.path)
+        return item.kind == "missing" and any(near)
+
+    return [item for item in found if not is_told(item)]
 
 
 def misfits(error: ValidationError, root: Node) -> list[Node]:
@@ -91,12 +102,13 @@ def locate(root: Node, loc: Sequence[Part]) -> tuple[Path, list[Node]]:
             continue
         if skipped < 4:
             readings.append((at + 1, skipped + 1, path, nodes))
-        if (inner := _child(nodes[-1], loc[at])) is not None:
+        if (inner := child(nodes[-1], loc[at])) is not None:
             readings.append((at + 1, skipped, (*path, loc[at]), [*nodes, inner]))
     return best[1], best[2]
 
 
-def _child(node: Node, part: Part) -> Node | None:
+def child(node: Node, part: Part) -> Node | None:
+    """The node below, by key or index."""
     if isinstance(node.value, dict):
         found = node.value.get(part)
     elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
@@ -117,7 +129,7 @@ def _find(item: Any, root: Node) -> Found:
     if kind == "llmspec" and context.get("at"):
         loc = (*loc, *fields.parse_path(context["at"]))
     path, nodes = _locate_mapping(root, loc) if kind == "missing" else locate(root, loc)
-    label = str(loc[-1]) if loc and len(path) < len(loc) and kind != "llmspec" and _is_label(root, loc, path) else ""
+    label = str(loc[-1]) if loc and len(path) < len(loc) and kind != "llmspec" and _is_label(loc, path) else ""
     return Found(kind, path, nodes[-1], nodes[-2] if len(nodes) > 1 else root, named, label, loc, item.get("input"), context)
 
 
@@ -135,7 +147,7 @@ def _locate_mapping(root: Node, loc: Path) -> tuple[Path, list[Node]]:
     return path, nodes
 
 
-def _is_label(root: Node, loc: Path, path: Path) -> bool:
+def _is_label(loc: Path, path: Path) -> bool:
     """Whether the last part names a member of a union at the place that was found."""
     meant = fields.at(path)
     return meant is not None and len(list(meant.shapes())) > 1 and path == loc[: len(path)] and len(loc) == len(path) + 1
@@ -146,15 +158,16 @@ def _spoiled(root: Node, path: Path) -> bool:
     for part in path:
         if node is None or node.spoiled:
             break
-        node = _child(node, part)
+        node = child(node, part)
     return node is not None and node.spoiled
 
 
 def _say(item: Found, source: Source) -> Problem | None:
-    where, mark, meant = item.path, item.node.spot(), fields.at(item.path)
+    where, mark = item.path, item.node.spot()
+    meant = (None if item.named else fields.at(item.loc)) or fields.at(item.path)
     fault, cure = _words(item, meant)
     if item.kind in ("extra_forbidden", "literal_key", "pattern_key"):
-        key = _child(item.node, item.named)
+        key = child(item.node, item.named)
         if key is not None and key.spoiled:
             return None
         mark = key.key if key is not None and key.key else mark
@@ -231,15 +244,17 @@ def _pattern(item: Found, meant: fields.Meant | None) -> tuple[str, str]:
     value = item.named if item.kind == "pattern_key" else item.node.value
     like = meant.marked(Like) if meant else None
     if meant is not None and item.kind == "pattern_key":
-        like = _key_like(meant, item.node) or like
+        like = _key_like(meant) or like
     said = "the name " if item.kind == "pattern_key" else ""
     return f"{said}{shorten(value)!r} is not allowed here", like.words if like else f"it must match {item.context.get('pattern')}"
 
 
-def _key_like(meant: fields.Meant, node: Node) -> Like | None:
+def _key_like(meant: fields.Meant) -> Like | None:
+    """What a mapping's own names must be like."""
     for shape, _ in meant.shapes():
-        if fields.get_origin(shape) is dict:
-            return fields.Meant(fields.get_args(shape)[0]).marked(Like)
+        if get_origin(shape) is dict:
+            like = fields.Meant(get_args(shape)[0]).marked(Like)
+            return like if isinstance(like, Like) else None
     return None
 
 
@@ -290,7 +305,7 @@ def _other(item: Found, meant: fields.Meant | None) -> tuple[str, str]:
         case "too_long":
             return f"has {len(item.node.value or ())}, and at most {item.context.get('max_length')} are allowed", ""
         case "finite_number":
-            return f"{shown(item.node)} is not a number that can be counted to", _about(meant)
+            return f"must be a finite number, and is {shown(item.node)}", _about(meant)
         case "string_unicode":
             return "is not text that UTF-8 can hold", "remove the bytes that are no characters"
         case "value_error" | "assertion_error":

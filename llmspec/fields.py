@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import re
 import textwrap
 import types
@@ -48,7 +49,7 @@ class Meant:
 
     def choice(self) -> Choice | None:
         """The kind of card that is chosen here."""
-        return next((choice for _, marks in self.shapes() if (choice := _choice(marks))), None)
+        return next((found for _, marks in self.shapes() if (found := _choice(marks))), None)
 
     def marked(self, kind: type[Any]) -> Any:
         """The first mark of this kind."""
@@ -143,7 +144,7 @@ def _docs_in(owner: type[Any]) -> dict[str, str]:
     except (OSError, SyntaxError):
         return {}  # a class made at run time has no source, so no docstrings
     (body,) = (node.body for node in tree.body[:1] if isinstance(node, ast.ClassDef))
-    pairs = zip(body, body[1:], strict=False)
+    pairs = itertools.pairwise(body)
     return {
         field.target.id: inspect.cleandoc(doc.value.value)
         for field, doc in pairs

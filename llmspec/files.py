@@ -5,12 +5,6 @@ from pathlib import Path
 
 from llmspec.errors import Problem, SpecError
 from llmspec.load import Loaded
-from llmspec.spec.data import Source
-
-
-def source_name(source: Source) -> str:
-    """How reports call a source."""
-    return source.name or Path(source.path).stem.replace("*", "all")
 
 
 def find(loaded: Loaded) -> dict[str, list[Path]]:
@@ -21,7 +15,7 @@ def find(loaded: Loaded) -> dict[str, list[Path]]:
         paths = _glob(loaded.path.parent, source.path)
         if not paths:
             problems.append(_missing(loaded, f"data.sources[{number}].path", source.path, "file"))
-        found.setdefault(source_name(source), []).extend(paths)
+        found.setdefault(source.called, []).extend(paths)
     if problems:
         raise SpecError(*problems)
     return found

@@ -5,9 +5,8 @@ Plain Python on the last lines of a few files, so that `llmspec status` can ask 
 
 import json
 import math
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -231,9 +230,3 @@ def look(folder: Path, monitors: Monitors, now: float) -> Look:
     minutes = by_minute(requests, since, now) if folder.is_dir() else []
     found = numbers([request for request in requests if request.time >= now - monitors.every], monitors.every)
     return Look(minutes, found, [ringing(alarm, minutes, now, monitors.every) for alarm in monitors.alarms], whole)
-
-
-def recent(folder: Path, monitors: Monitors, now: float | None = None) -> dict[str, Any]:
-    """The numbers of the last `monitors.every`, and the alarms, as JSON."""
-    found = look(folder, monitors, time.time() if now is None else now)
-    return {**found.numbers, "alarms": [asdict(alarm) for alarm in found.alarms]}

@@ -93,32 +93,26 @@ class Loaded:
         """The node at a path, or the innermost one around it."""
         node = self.root
         for part in path:
-            items = node.value
-            if isinstance(items, list) and isinstance(part, int) and part < len(items):
-                node = items[part]
-            elif isinstance(items, dict) and part in items:
-                node = items[part]
+            node = faults.child(node, part) or node
         return node
 
     def _origin(self, path: fields.Path) -> Origin:
-        node = self.root
-        for part in path:
-            if isinstance(node.value, dict) and part not in node.value and not _stands_for(node, part, path):
-                return Origin(str(self.path), 0, 0, "default")
-            items = node.value if isinstance(node.value, dict | list) else ()
-            if isinstance(items, list) and isinstance(part, int) and part < len(items):
-                node = items[part]
-            elif isinstance(items, dict) and part in items:
-                node = items[part]
-        if node is self.root or node.value is None:
+        node: Node | None = self.root
+        for at, part in enumerate(path):
+            inner = faults.child(node, part) if node else None
+            node = inner or (node if node and _stands_for(node, part, path[:at]) else None)
+        if node is None or node.value is None:
             return Origin(str(self.path), 0, 0, "default")
         mark = node.spot()
         return Origin(str(self.path), mark.line, mark.column, node.how)
 
 
 def _stands_for(node: Node, part: fields.Part, path: fields.Path) -> bool:
-    """Whether a value is written in a short form that does not name this part."""
-    return False
+    """Whether a short form means this part without naming it: `sail` its card, `[answer]` the columns of a step."""
+    if node.value == part:
+        return True
+    meant = fields.at(path)
+    return not isinstance(node.value, dict) and meant is not None and part in [getattr(it, "main", None) for it in meant.sections()]
 
 
 def load(path: Path | str, target: str | None = None, env: Mapping[str, str] = os.environ) -> Loaded:
@@ -134,7 +128,7 @@ def load(path: Path | str, target: str | None = None, env: Mapping[str, str] = o
         chosen = overlay.DEFAULT_TARGET
     others = [name for name in list(overlay.names(source.root))[:50] if name != chosen]
     views = {name: _view(source, name, env, needs_env=name == chosen) for name in (chosen, *others)}
-    problems |= _together({name: found for name, (_, _, found) in views.items()}, chosen)
+    problems = _together({name: found for name, (_, _, found) in views.items()}, chosen) | problems
     if problems:
         raise SpecError(*sorted(problems.values(), key=lambda problem: (problem.line, problem.column)))
     spec, root, _ = views[chosen]
@@ -150,7 +144,12 @@ def _view(source: Source, target: str, env: Mapping[str, str], needs_env: bool) 
     references = References(source, known, env, needs_env)
     root = references.fill(root)
     spec, root, found = _validate(root, source)
-    return spec, root, references.problems + found + _misnamed(root, source)
+    told = references.problems + found
+    return (
+        spec,
+        root,
+        told + [it for it in _misnamed(root, source) if (it.line, it.column) not in {(p.line, p.column) for p in told}],
+    )
 
 
 def _misnamed(root: Node, source: Source) -> list[Problem]:
@@ -185,7 +184,7 @@ def _identity(problem: Problem) -> tuple[Any, ...]:
 
 
 def _together(found: dict[str, list[Problem]], chosen: str) -> dict[tuple[Any, ...], Problem]:
-    """One problem is told once; the targets are named when it is only there."""
+    """One problem is told once; targets are named when it is only there, and not at the one that was asked for."""
     merged: dict[tuple[Any, ...], Problem] = {}
     holders: dict[tuple[Any, ...], list[str]] = {}
     for target, problems in found.items():
@@ -193,7 +192,7 @@ def _together(found: dict[str, list[Problem]], chosen: str) -> dict[tuple[Any, .
             merged.setdefault(_identity(problem), problem)
             holders.setdefault(_identity(problem), []).append(target)
     for key, targets in holders.items():
-        if len(set(targets)) < len(found):
+        if chosen not in targets:
             named = ", ".join(dict.fromkeys(targets))
             merged[key] = replace(merged[key], where=f"{merged[key].where} (target {named})".strip())
     return merged

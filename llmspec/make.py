@@ -49,7 +49,14 @@ def make(stage: Stage, place: Place, context: Any, *, force: bool = False) -> Ma
         if artifact is None:
             raise PlaceError(f"{stage.name}: the job ended without an artifact at {job.output}")
         product.store.move_head(product.name, product.target, stage.name, job.key)
-        publish(stage.name, "done", reused=found is not None, seconds=time.monotonic() - started, summary=artifact.manifest.summary)
+        publish(
+            stage.name,
+            "done",
+            reused=found is not None,
+            seconds=time.monotonic() - started,
+            summary=artifact.manifest.summary,
+            short=[verdict.reason for verdict in stage.verdicts(artifact) if not verdict.passed],
+        )
     return Made(artifact, found is not None)
 
 

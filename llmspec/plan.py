@@ -166,7 +166,12 @@ def _reuse(stage: Stage) -> Step:
     failed = [verdict for verdict in stage.verdicts(artifact) if not verdict.passed]
     if failed and stage.name != "evaluation":
         return Step(stage.name, "blocked", [verdict.reason for verdict in failed], key=artifact.manifest.key)
-    return Step(stage.name, "reuse", [artifact.manifest.summary] if artifact.manifest.summary else [], key=artifact.manifest.key)
+    told = [artifact.manifest.summary] if artifact.manifest.summary else []
+    if not stage.product.store.owns(artifact):
+        told.append(f"copied from {artifact.folder.parents[2]}")
+    return Step(
+        stage.name, "reuse", [*told, *(f"does not pass: {verdict.reason}" for verdict in failed)], key=artifact.manifest.key
+    )
 
 
 def _endpoint(product: Product, above: dict[str, Action], live: Live | None, looked: bool) -> Step:

@@ -97,11 +97,14 @@ def summary(plan: Plan) -> str:
     return f"{', '.join(parts)}. {time[0].upper()}{time[1:]} on this machine."
 
 
+def _cell(step: Step) -> str:
+    return "<br>".join(line.replace("|", "\\|") for line in [*_reasons(step), step.hint] if line) or "–"
+
+
 def plan_markdown(plan: Plan) -> str:
     """The plan as a comment on a pull request."""
     rows = [
-        f"| {MARKS[s.action]} | {s.stage} | {s.action} | {'<br>'.join([*_reasons(s), *([s.hint] if s.hint else [])]) or '–'} | {_cost(s) or '–'} |"
-        for s in plan.steps
+        f"| {MARKS[step.action]} | {step.stage} | {step.action} | {_cell(step)} | {_cost(step) or '–'} |" for step in plan.steps
     ]
     head = f"### llmspec plan: {plan.name}, target {plan.target}\n\n| | stage | action | why | cost |\n|---|---|---|---|---|\n"
     return head + "\n".join(rows) + f"\n\n{summary(plan)}\n"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["started", "progress", "done", "failed", "note"]
+Kind = Literal["started", "progress", "done", "failed", "stopping", "note"]
 
 
 @dataclass(frozen=True)

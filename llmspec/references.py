@@ -59,7 +59,7 @@ class References:
         nodes = [self._piece(piece, node, path) for piece in pieces]
         if len(self.problems) > before or any(item is not None and item.spoiled for item in nodes):
             return replace(node, spoiled=True)
-        first = next((item for item in nodes if item is not None), None)
+        first = nodes[0]
         if first is not None and pieces[0][0] == node.value:
             return replace(first, mark=node.mark, key=node.key, block=False)
         text, end = "", 0
@@ -73,7 +73,9 @@ class References:
                 )
         text += node.value[end:]
         self._written += len(text)
-        return replace(node, value=text, raw=text, how=first.how if first is not None else node.how)
+        hows = [item.how for item in nodes if item is not None]
+        how = next((how for how in hows if how.startswith("env ")), hows[0] if hows else node.how)
+        return replace(node, value=text, raw=text, how=how)
 
     def _piece(self, piece: re.Match[str], node: Node, path: Path) -> Node | None:
         """The value behind one reference; None where the text stays."""
@@ -114,7 +116,7 @@ class References:
             return Node("", node.mark, spoiled=True)
         found = self._variable(name)
         spoiled = found.spoiled or isinstance(found.value, dict | list) or found.value is None
-        return replace(found, how=f"var {name}", spoiled=spoiled)
+        return replace(found, how=found.how if found.how.startswith("env ") else f"var {name}", spoiled=spoiled)
 
     def _variable(self, name: str) -> Node:
         if name not in self._known:
@@ -141,13 +143,12 @@ def _not_a_reference(inside: str) -> tuple[str, str]:
     kind, dot, name = inside.partition(".")
     if not dot:
         return (
-            f"${{{shorten(inside)}}} is no reference",
+            f"${{{shorten(inside)}}} is not a reference",
             "write ${var.…}, ${env.…} or ${secret.…}, or '$${' for the characters themselves",
         )
     if kind.strip() not in _KINDS:
         near = did_you_mean(kind, _KINDS, listed=False)
-        cure = near.replace(f"'{kind}'", "") if near else "a reference is ${var.…}, ${env.…} or ${secret.…}"
-        return f"there is no ${{{shorten(kind)}.…}}", cure
+        return f"there is no ${{{shorten(kind)}.…}}", near or "a reference is ${var.…}, ${env.…} or ${secret.…}"
     return f"'{shorten(name)}' is no name", "a name is letters, digits and '_', without spaces"
 
 

@@ -45,7 +45,7 @@ def plain_value(text: str, tag: str | None, plain: bool) -> tuple[Any, Fault | N
         return text, None
     if kind not in _KINDS:
         return text, (f"the tag {tag[:60]} is not known", "take it out: a spec needs no tags")
-    value = resolve(text)
+    value: Any = resolve(text)
     if not isinstance(value, _KINDS[kind]) or (kind == "int" and isinstance(value, bool)):
         return text, (f"{text[:60]!r} is not !!{kind}", "take the tag out")
-    return (float(value) if kind == "float" else value), None
+    return (float(value) if kind == "float" and isinstance(value, int) else value), None

@@ -221,7 +221,7 @@ class _Builder:
         try:
             yield from yaml.parse(text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
-            spot = syntax.explain(error, text, self.source.lines)
+            spot = syntax.explain(error, self.source.lines)
             self._stop(Mark(spot.line, spot.column, spot.width), spot.fault, spot.cure)
         except yaml.YAMLError as error:
             self._stop(None, f"is not YAML: {error}")
@@ -344,8 +344,5 @@ def _cure_for_braces(source: Source, mark: Mark) -> str:
 def _mark(event: Any, line_length: int | None = None) -> Mark:
     """Where an event starts, and how wide it is on its first line."""
     start, end = event.start_mark, event.end_mark
-    if end.line == start.line:
-        width = end.column - start.column
-    else:
-        width = max(1, (line_length or 0) - start.column)
+    width = end.column - start.column if end.line == start.line else max(1, (line_length or 0) - start.column)
     return Mark(start.line + 1, start.column + 1, width)

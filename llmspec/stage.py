@@ -133,7 +133,7 @@ class Product:
         found = keyed(self.spec)
         assert isinstance(found, dict)
         for source, said in zip(self.spec.data.sources, found["data"]["sources"], strict=True):
-            said["name"] = files.source_name(source)
+            said["name"] = source.called
         return found
 
     @cached_property

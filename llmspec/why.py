@@ -39,7 +39,8 @@ def _story(product: Product, stage: str, *, brief: bool) -> Iterator[str]:
 def _artifact(product: Product, stage: str, artifact: Artifact) -> Iterator[str]:
     manifest = artifact.manifest
     size = sum(file.bytes for file in manifest.files.values())
-    yield f"  made        key {manifest.key}, {manifest.finished}, in {seconds(manifest.seconds)}, {megabytes(manifest.peak_memory_mb)} of memory"
+    took = f"{seconds(manifest.seconds)}, {megabytes(manifest.peak_memory_mb)} of memory"
+    yield f"  made        key {manifest.key}, {manifest.finished}, in {took}"
     yield f"  is          {manifest.summary or stage} · {megabytes(size / 1e6)} · content {manifest.digest[:12]}"
     for name, digest in manifest.inputs.items():
         yield f"  from        {name} {digest[:12]}"

@@ -1,16 +1,24 @@
 """Real parts for the serving tests: micro checkpoints and their onnx artifacts, made once per test run."""
 
 import atexit
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
+from backends.places import local_endpoint
 from backends.serving.contract import CHAT, CONTEXT_QA, Contract
+from llmspec.release import Release
+from llmspec.store import Artifact, File, Manifest, content_digest, files_in, open_artifact, partial, seal, sha256_of
 
 SPECIAL = ["<|bos|>", "<|eos|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]
 TEXT = ["Where is my order? We ship within two days, and you may return it within thirty days of purchase."] * 4
@@ -104,5 +112,61 @@ def with_contract(target: Path, artifact: Path, **changes: object) -> Path:
     return target
 
 
-def context_qa(target: Path, artifact: Path) -> Path:
-    return with_contract(target, artifact, template=CONTEXT_QA, stop_texts=["\n####"])
+@cache
+def sealed(seed: int = 0, form: str = "chat") -> Artifact:
+    """The artifact in a store's folder, with its manifest."""
+    folder = workshop() / "store" / f"{form}-{seed}"
+    growing = partial(folder)
+    shutil.copytree(exported(seed=seed), growing)
+    if form == "context_qa":
+        contract(growing, template=CONTEXT_QA, stop_texts=["\n####"]).save(growing)
+    files = {name: File(sha256_of(growing / name), (growing / name).stat().st_size) for name in files_in(growing)}
+    key = f"{form}-{seed}"
+    seal(growing, folder, Manifest("bot", "onnx", key, content_digest(files), "export_onnx", 1, {}, {}, {}, files, {}))
+    found = open_artifact(folder)
+    assert found
+    return found
+
+
+LIMITS = {"input_tokens": 256, "output_tokens": 1700, "concurrency": 4, "queue": 2, "timeout": "20s"}
+
+
+def release(
+    number: int = 1, seed: int = 0, form: str = "chat", host: str = "127.0.0.1", port: int = 0, **limits: object
+) -> Release:
+    """A release of `bot` at `local` on a free port."""
+    artifact = sealed(seed, form)
+    serving = {"api": "openai", "host": host, "port": port, "system_prompt": None, "limits": LIMITS | limits}
+    hashed = Contract.load(artifact.folder).hash
+    return Release(number, "bot", "local", str(artifact.folder), artifact.manifest.key, artifact.manifest.digest, hashed, serving)
+
+
+def processes(folder: Path) -> list[int]:
+    """Supervisors and workers of this run folder that are alive."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes().decode(errors="replace")
+            if "backends.serving" in command and str(folder) in command:
+                found.append(int(process.name))
+    return found
+
+
+def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until it holds; fail when it does not."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not become true"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def endpoint(home: Path, first: Release) -> Iterator[str]:
+    """A real supervised endpoint on loopback, under a home of its own; its URL. Nothing is left of it afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMSPEC_HOME", str(home))
+        try:
+            yield local_endpoint.serve(first).url
+        finally:
+            local_endpoint.stop("bot", "local")
+            assert processes(home) == []

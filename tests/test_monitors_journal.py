@@ -21,12 +21,10 @@ from llmspec.journal_stats import (
     by_minute,
     numbers,
     percentile,
-    recent,
     requests_since,
     ringing,
     summary,
 )
-from llmspec.spec.monitors import Monitors
 
 NOW = 1_800_000_000.0 + 30  # half a minute into a minute
 
@@ -248,12 +246,6 @@ def test_watching_before_anything_was_asked_is_no_failure(tmp_path: Path) -> Non
 def test_a_status_line_is_short() -> None:
     asked = requests(*(line(ago, seconds=0.64, tokens=64) for ago in range(1, 213)))
     assert summary(numbers(asked, 900)) == "212 requests · p95 640 ms · 0 errors · 100 tok/s"
-
-
-def test_a_look_for_the_terminal_has_the_same_numbers_as_the_work(tmp_path: Path) -> None:
-    folder = journal(tmp_path / "journal", *(line(ago, seconds=1.5) for ago in range(10, 850, 20)))
-    wanted = options(folder, "p95_latency > 1s for 5m")
-    assert recent(folder, Monitors.model_validate(wanted["monitors"]), NOW) == watch(wanted, {}, tmp_path, report())
 
 
 def test_statistics_load_nothing_heavy() -> None:

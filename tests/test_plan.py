@@ -27,7 +27,7 @@ def test_after_apply_there_is_nothing_to_change(applied_once: Project) -> None:
 
 
 def test_an_edited_comment_retrains_nothing(applied: Project) -> None:
-    applied.write("# a thought\n" + TINY.replace("clean:", "clean:  # in order"))
+    applied.write("# a thought\n" + TINY.replace("drop_missing]", "drop_missing]  # in order"))
     assert reused(applied.actions()) >= set(BUILT)
 
 

@@ -10,10 +10,11 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from llmspec import secrets
 from llmspec.errors import FAILED, PlaceError
-from llmspec.home import home
+from llmspec.home import home, run_folder
 from llmspec.job import Job
 from llmspec.progress import publish
 from llmspec.registry import Place
+from llmspec.release import Live, Release
 from llmspec.section import STAGES
 
 if TYPE_CHECKING:
@@ -44,10 +45,29 @@ class Local(Place):
             try:
                 code = child.wait()
             finally:
-                end(child)
+                end(child, job.stage)
                 scribe.join(timeout=GRACE_SECONDS)
         if code != 0:
-            raise PlaceError(f"{job.stage}: {cause(log, code)}", str(log))
+            raise PlaceError(cause(log, code), str(log))
+
+    def serve(self, release: Release) -> Live:
+        """Through a supervisor of the endpoint's own, which outlives this process."""
+        from backends.places import local_endpoint
+
+        return local_endpoint.serve(release)
+
+    def live(self, name: str, target: str) -> Live | None:
+        from backends.places import local_endpoint
+
+        return local_endpoint.live(name, target)
+
+    def stop(self, name: str, target: str) -> bool:
+        from backends.places import local_endpoint
+
+        return local_endpoint.stop(name, target)
+
+    def logs(self, name: str, target: str) -> str:
+        return str(run_folder(name, target))
 
 
 def start(order: Path, bootstrap: Mapping[str, str]) -> "subprocess.Popen[bytes]":
@@ -62,9 +82,10 @@ def start(order: Path, bootstrap: Mapping[str, str]) -> "subprocess.Popen[bytes]
     )
 
 
-def end(child: "subprocess.Popen[bytes]") -> None:
+def end(child: "subprocess.Popen[bytes]", stage: str) -> None:
     """Ask, wait, insist. A child that has ended already needs nothing."""
     if child.poll() is None:
+        publish(stage, "stopping")
         child.terminate()
         try:
             child.wait(timeout=GRACE_SECONDS)

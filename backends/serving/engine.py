@@ -132,6 +132,10 @@ class Engine:
     def num_active(self) -> int:
         return len(self._active)
 
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting or self._active)
+
     def generate(self, prompts: list[list[int]], max_tokens: int, **sampling: Any) -> list[Answer]:
         """All the answers, in order; each as if it had been asked alone."""
         generations = [self.submit(prompt, Sampling(max_tokens, **sampling)) for prompt in prompts]

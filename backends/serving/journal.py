@@ -5,8 +5,8 @@ one new) can share the file.
 """
 
 import json
+import logging
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any
 
 from llmspec.journal import CURRENT, full_files
 from llmspec.redaction import redact
+
+log = logging.getLogger(__name__)
 
 FILE_BYTES = 32 * 2**20
 KEEP_FILES = 20
@@ -51,7 +53,7 @@ class Journal:
             try:
                 self._append(entry)
             except OSError as error:  # a full disk must not end the service: the loss is said in the log
-                print(f"journal: a line was lost: {error}", file=sys.stderr)
+                log.error("journal: a line was lost: %s", error)
                 self._shut()
         self._shut()
 

@@ -65,7 +65,8 @@ class Pipes:
 def channel() -> Iterator[Channel]:
     from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
-    if not PipesEnvVarParamsLoader().is_dagster_pipes_process():
+    loader: Any = PipesEnvVarParamsLoader
+    if not loader().is_dagster_pipes_process():
         yield Terminal()
         return
     with open_dagster_pipes() as context:
@@ -96,12 +97,12 @@ def installed() -> dict[str, str]:
 
 def do(job: Job, report: Report) -> Manifest:
     """Open the inputs, do the work, hash what came out, write the manifest last."""
+    started = time.monotonic()
     module, _, function = job.work.partition(":")
     work = getattr(importlib.import_module(module), function)
     output = Path(job.output)
     grown = partial(output)
     grown.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
     inputs = {name: Path(item.uri) for name, item in job.inputs.items()}
     options = resolve(job.options) | {"files": {source: sorted(files) for source, files in job.files.items()}}
     metrics = work(options, inputs, grown, report)
@@ -138,7 +139,7 @@ def main() -> None:
             manifest = do(job, Report(out))
         except LLMSpecError as error:
             sys.exit(f"{FAILED}{scrub(str(error))}")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # The one place that may catch all: a traceback can hold a secret, and Pipes would pass it on as it is.
             print(scrub(traceback.format_exc()), file=sys.stderr)
             sys.exit(f"{FAILED}{scrub(f'{type(error).__name__}: {error}')}")

@@ -1,9 +1,9 @@
 """Checkpoints: all that a killed run needs to end as if it had not been killed."""
 
 import os
-import pickle
 import shutil
 import signal
+import zipfile
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -27,11 +27,20 @@ def save(output: Path, state: dict[str, Any]) -> None:
 
 def load(output: Path) -> dict[str, Any] | None:
     """The last one, or None. A damaged one is worth nothing: the run starts over, to the same end."""
-    try:
-        state: dict[str, Any] = torch.load(output / NAME / "last.pt", map_location="cpu", weights_only=True)
-    except (FileNotFoundError, RuntimeError, EOFError, pickle.UnpicklingError):
+    path = output / NAME / "last.pt"
+    if not is_whole(path):
         return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def is_whole(path: Path) -> bool:
+    """torch writes a zip with a check sum for each part."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            return parts.testzip() is None
+    except (FileNotFoundError, zipfile.BadZipFile):
+        return False
 
 
 def clear_but(output: Path) -> None:

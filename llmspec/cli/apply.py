@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from llmspec.cli.common import look, target_option
+from llmspec.cli.common import look, missing, target_option
 from llmspec.errors import BlockedError, CallError
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
@@ -36,11 +36,13 @@ def run(args: argparse.Namespace) -> int:
             from llmspec.apply import agreed
 
             agreed(what, saved)
+        product.settle()
         if not what.pending and not what.blocked:
             return _nothing(product, started)
         print("\n".join(plan_lines(what)))
         if not what.pending:
             raise BlockedError(_why_blocked(what))
+        missing(product, what)
         if not (args.yes or saved or _agree()):
             print("Nothing was run.")
             return 1
@@ -73,7 +75,7 @@ def _do(product: Product, what: Plan, select: str | None, force: bool, started: 
         outcome = apply(product, what, select=select, force=force)
     display.close(outcome)
     if not outcome.passed:
-        return 1
+        return 130 if outcome.interrupted else 1
     live = product.spec.place("endpoint").live(product.name, product.target)
     print(f"Done in {seconds(time.monotonic() - started)}." + (f" Release {live.release} is live: {live.url}" if live else ""))
     return 0

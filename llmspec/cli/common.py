@@ -3,11 +3,24 @@
 import argparse
 from typing import Any
 
+from llmspec.errors import PlaceError
+from llmspec.plan import Plan
+from llmspec.registry import Card
 from llmspec.stage import Product
 
 
 def target_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="T", help="which of the spec's targets; the default one when absent")
+
+
+def missing(product: Product, plan: Plan) -> None:
+    """What the pending stages need and is not installed: all of it at once, before anything runs."""
+    cards: list[tuple[str, Card]] = []
+    for step in plan.pending:
+        cards += [(step.stage, product.stage(step.stage).engine), (step.stage, product.stage(step.stage).place)]
+    lacks = [f"{stage} needs {', '.join(card.missing())}: {card.install}" for stage, card in cards if card.missing()]
+    if lacks:
+        raise PlaceError("\n".join(dict.fromkeys(lacks)))
 
 
 def look(product: Product) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Remove what a spec made: the endpoint and its releases; with --artifacts, everything in the store too. Lists first, asks, then removes."""
+"""Remove what a spec made: the endpoint and its releases; with --artifacts, all in the store too. Lists, asks, then removes."""
 
 import argparse
 import shutil

@@ -26,6 +26,7 @@ class Display:
         self._lock = threading.Lock()
         self._running: tuple[str, float] | None = None
         self._said = 0.0
+        self._short: dict[str, list[str]] = {}
         self._now: dict[str, Any] = {}
         self._ended = threading.Event()
 
@@ -58,9 +59,15 @@ class Display:
 
     def _done(self, event: Event) -> None:
         facts = event.facts
-        time_or_reused = "reused" if facts["reused"] else seconds(facts["seconds"])
         self._running = None
-        self._line("✓", event.stage, f"{time_or_reused:<8} {facts.get('summary') or ''}".rstrip())
+        took = "reused" if facts["reused"] else seconds(facts["seconds"])
+        self._line("✗" if facts.get("short") else "✓", event.stage, f"{took:<8} {facts.get('summary') or ''}".rstrip())
+        self._short |= {event.stage: facts["short"]} if facts.get("short") else {}
+        for reason in facts.get("short") or ():
+            print(f"{' ' * 26}{reason}")
+
+    def _stopping(self, event: Event) -> None:
+        self._line("…", event.stage, f"stopping  {self._what()}".rstrip())
 
     def _failed(self, event: Event) -> None:
         self._running = None
@@ -104,5 +111,12 @@ class Display:
         if outcome.passed:
             return
         live = self.product.releases.live()
-        print(f"The endpoint still serves release {live.number}." if live else "Nothing is live.")
-        print(f"  What was made is kept. Try again: llmspec apply {self.plan.file}")
+        still = f"The endpoint still serves release {live.number}." if live else "Nothing is live."
+        if outcome.interrupted:
+            kept = ", the checkpoint of the training too" if self._running and self._running[0] == "model" else ""
+            print(f"Stopped. What was made is kept{kept}. {still}\n  Apply again to continue: llmspec apply {self.plan.file}")
+            return
+        print(f"Stopped at the gate. {still}" if "evaluation" in self._short else still)
+        if "evaluation" in self._short:
+            print(f"  Worst rows:   llmspec explain {self.plan.file} evaluation")
+        print(f"  Try again:    llmspec apply {self.plan.file}   (what was made is kept)")

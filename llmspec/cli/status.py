@@ -3,11 +3,13 @@
 import argparse
 import json
 import time
+from dataclasses import asdict
 from typing import Any
 
 from llmspec.cli.common import target_option
-from llmspec.journal_stats import recent, summary
+from llmspec.journal_stats import look, summary
 from llmspec.present import seconds
+from llmspec.section import format_duration
 from llmspec.stage import Product
 
 
@@ -39,7 +41,9 @@ def gather(product: Product) -> dict[str, Any]:
         facts |= {"url": live.url, "answers": live.release, "up_seconds": round(time.time() - live.since)}
     if pointed and live and live.release != pointed.number:
         facts["state"] = "another release answers"
-    return facts | {"window_seconds": product.spec.monitors.every, "recent": recent(product.journal, product.spec.monitors)}
+    seen = look(product.journal, product.spec.monitors, time.time())
+    alarms = [asdict(alarm) for alarm in seen.alarms]
+    return facts | {"window_seconds": product.spec.monitors.every, "recent": seen.numbers, "alarms": alarms}
 
 
 def lines(facts: dict[str, Any]) -> list[str]:
@@ -49,7 +53,6 @@ def lines(facts: dict[str, Any]) -> list[str]:
         head += f"  release {facts['release']}"
     if "url" in facts:
         head += f"  {facts['url']}  up {seconds(facts['up_seconds'])}"
-    numbers = facts["recent"]
-    said = f"  last {seconds(facts['window_seconds'])}   {summary(numbers)}"
-    ringing = [alarm["reason"] for alarm in numbers["alarms"] if alarm["ringing"]]
-    return [head, said, f"  alarms      {'; '.join(ringing) or 'none'}"]
+    ringing = [f"{alarm['alarm']}: {alarm['reason']}" for alarm in facts["alarms"] if alarm["ringing"]]
+    window = format_duration(facts["window_seconds"])
+    return [head, f"  last {window:<7} {summary(facts['recent'])}", f"  alarms       {'; '.join(ringing) or 'none'}"]

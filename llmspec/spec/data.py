@@ -1,6 +1,7 @@
 """data: where rows come from, how they are cleaned, and who may see which."""
 
 from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_serializer, model_validator
@@ -26,7 +27,13 @@ class Source(Section):
     format: Literal["csv", "tsv", "json", "jsonl", "parquet"] | None = None
     """Read from the file's ending when absent."""
     columns: dict[Column, str] = Field(default_factory=lambda: {"question": "question", "answer": "answer"})
-    """Our column: theirs. `question` and `answer` are needed, `context` is optional, a dot reaches into a record; more columns are kept for `split.group_by`."""
+    """Our column: theirs. `question` and `answer` are needed, `context` is optional, a dot reaches into a record;
+    more columns are kept for `split.group_by`."""
+
+    @property
+    def called(self) -> str:
+        """How reports call it."""
+        return self.name or PurePosixPath(self.path).stem.replace("*", "all")
 
     @model_validator(mode="after")
     def _needs_question_and_answer(self) -> Self:
@@ -34,6 +41,8 @@ class Source(Section):
             raise wrong(
                 f"columns must name {' and '.join(sorted(missing))}", "write `columns: {question: …, answer: …}`", "columns"
             )
+        if made := {"id", "source"} & self.columns.keys():
+            raise wrong(f"column {made.pop()!r} is made by llmspec", "call yours something else", "columns")
         return self
 
 
@@ -228,7 +237,7 @@ class Data(Section):
     """sail (embedded, no JVM) or spark: {master: …} or spark: {remote: …}; the rows are the same."""
     sources: list[Source] = Field(min_length=1)
     """Where the rows come from."""
-    clean: list[Annotated[CleanStep, BeforeValidator(_bare_value)]] = []
+    clean: list[Annotated[CleanStep, BeforeValidator(_bare_value)]] = Field(default=[], max_length=60)
     """Steps, in order; each reports how many rows it changed and dropped."""
     template: Literal["chat", "context_qa"] = "chat"
     """How a row becomes text: the base model's own chat form, or [Context] [Question] [Answer] … ####."""
@@ -239,9 +248,9 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        names = [source.name for source in self.sources if source.name]
+        names = [source.called for source in self.sources]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise wrong(f"two sources are called {twice[0]!r}", "give one of them another name", "sources")
+            raise wrong(f"two sources are called {twice[0]!r}", "give one of them a `name` of its own", "sources")
         return self
 
     @model_validator(mode="after")
@@ -256,4 +265,14 @@ class Data(Section):
                 f"known in all: {', '.join(sorted(every))}",
                 "split.group_by",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_find_their_columns(self) -> Self:
+        known = set.union({"context"}, *(set(source.columns) for source in self.sources))
+        for number, clean in enumerate(self.clean):
+            options = clean.step.model_dump()
+            for column in options.get("columns") or ([options["column"]] if "column" in options else []):
+                if column not in known:
+                    raise wrong(f"no source has a column {column!r}", f"known: {', '.join(sorted(known))}", f"clean[{number}]")
         return self

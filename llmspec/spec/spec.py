@@ -130,7 +130,7 @@ class Spec(Section):
 
     def place(self, stage: str) -> Place:
         """Where a stage is done."""
-        return self.places.get(stage) or registry.place("local")()  # type: ignore[call-overload,no-any-return]
+        return self.places.get(stage) or registry.place("local")()  # type: ignore[call-overload]
 
     def section(self, stage: str) -> Section:
         """What the spec says of a stage."""

@@ -1,0 +1,151 @@
+"""The local endpoint from outside: ask its supervisor for a release, read back what answers, stop it. Light."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import asdict, replace
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from llmspec.errors import PlaceError
+from llmspec.home import journal_folder, run_folder
+from llmspec.release import Live, Release
+from llmspec.store import write_atomically
+
+LOG = "endpoint.log"
+SERVE_SECONDS = 660.0
+"""Longer than the supervisor gives a release to load: its word comes first."""
+STARTING_SECONDS = 10.0
+"""A supervisor takes its lock well within this time, also on a busy machine."""
+STOP_SECONDS = 120.0
+"""Requests in flight may end in this time; then the supervisor is killed, and its workers with it."""
+
+
+def serve(release: Release) -> Live:
+    """Make it live, unless it is; the release before it answers until then, and stays when this one fails."""
+    folder = run_folder(release.spec, release.target)
+    folder.mkdir(parents=True, exist_ok=True)
+    before = live(release.spec, release.target)
+    if before and before.release == release.number and state(folder).get("content") == release.content:
+        return before
+    request = _ask_for(folder, replace(release, artifact=str(Path(release.artifact).resolve())))
+    _wake(folder)
+    said = _answer(folder, request)
+    if said["error"]:
+        still = live(release.spec, release.target)
+        kept = f"\n  release {still.release} still serves: {still.url}" if still else ""
+        raise PlaceError(f"release {release.number} did not come up: {said['error']}{kept}", log=str(folder / LOG))
+    found = live(release.spec, release.target, seconds=10.0)
+    if found is None or found.release != release.number:
+        what = f"release {found.release} answers" if found else "nothing answers"
+        raise PlaceError(f"release {release.number} was started, but {what} at {said.get('url')}", log=str(folder / LOG))
+    return found
+
+
+def live(name: str, target: str, seconds: float = 2.0) -> Live | None:
+    """What /health says now; None when nothing answers, or somebody else does."""
+    folder = run_folder(name, target)
+    known = state(folder)
+    if "url" not in known or not supervised(folder):
+        return None
+    try:
+        with urllib.request.urlopen(known["url"] + "/health", timeout=seconds) as response:
+            health = json.load(response)
+        if (health["spec"], health["target"]) != (name, target):
+            return None
+        return Live(known["url"], health["release"], known["pid"], health["since"])
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return None
+
+
+def stop(name: str, target: str) -> bool:
+    """Drain, then nothing is left running. False when nothing was."""
+    folder = run_folder(name, target)
+    if not supervised(folder):
+        return False
+    pid = state(folder).get("pid")
+    _ask_for(folder, None)
+    if not _until_gone(folder, STOP_SECONDS) and pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _until_gone(folder, 5.0)
+    return True
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """What the supervisor said last."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return dict(json.loads((folder / "state.json").read_text(encoding="utf-8")))
+    return {}
+
+
+def supervised(folder: Path) -> bool:
+    """Whether a supervisor lives: it holds the lock as long as it does."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _ask_for(folder: Path, release: Release | None) -> str:
+    request = uuid.uuid4().hex
+    journal = str(journal_folder(release.spec, release.target).resolve()) if release else ""
+    desired = {"request": request, "release": asdict(release) if release else None, "journal": journal}
+    write_atomically(folder / "desired.json", json.dumps(desired, indent=1))
+    return request
+
+
+def _wake(folder: Path) -> None:
+    """Start a supervisor unless one lives. It detaches itself: nobody has to wait for it."""
+    if supervised(folder):
+        return
+    (folder / "state.json").unlink(missing_ok=True)
+    command = [sys.executable, "-P", "-m", "backends.serving.supervisor", str(folder.resolve()), "--detach"]
+    with (folder / "supervisor.err").open("wb") as errors:
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, check=False)
+
+
+def _answer(folder: Path, request: str) -> dict[str, Any]:
+    """The state once this request was dealt with."""
+    until, missing_since = time.monotonic() + SERVE_SECONDS, 0.0
+    while (now := time.monotonic()) < until:
+        said = state(folder)
+        if said.get("answered") == request:
+            return said
+        if supervised(folder):
+            missing_since = 0.0
+        elif not missing_since:
+            missing_since = now
+        elif now - missing_since > STARTING_SECONDS:
+            break
+        elif now - missing_since > STARTING_SECONDS / 2:
+            _wake(folder)  # the one that lived when we asked was just ending
+        time.sleep(0.05)
+    errors = folder / "supervisor.err"
+    last = errors.read_text(errors="replace").strip().splitlines()[-1:] if errors.exists() else []
+    raise PlaceError("; ".join(["the supervisor gave no answer", *last]), log=str(folder / LOG))
+
+
+def _until_gone(folder: Path, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while supervised(folder):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True

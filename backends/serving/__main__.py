@@ -1,0 +1,98 @@
+"""One worker: `python -m backends.serving --release release.json` loads a release, proves that it answers, and serves it.
+
+Under a supervisor (`--control`) it gets its socket from there, and ends when the supervisor does.
+"""
+
+import argparse
+import asyncio
+import logging
+import socket
+import sys
+from pathlib import Path
+
+from backends.serving.api import application
+from backends.serving.control import Line
+from backends.serving.engine import Engine
+from backends.serving.http_server import HttpServer
+from backends.serving.journal import Journal
+from backends.serving.pump import Pump
+from backends.serving.service import Service
+from backends.serving.sockets import bind, url_of
+from llmspec.errors import LLMSpecError, PlaceError
+from llmspec.release import Release
+from llmspec.secrets import resolve, scrub
+from llmspec.spec.endpoint import Endpoint
+from llmspec.store import open_artifact
+
+log = logging.getLogger("llmspec")
+
+
+def load(release: Release, endpoint: Endpoint) -> Engine:
+    """The engine, on an artifact whose every byte is the one that was evaluated, after a first answer."""
+    artifact = open_artifact(Path(release.artifact))
+    if artifact is None:
+        raise PlaceError(f"{release.artifact}: no complete artifact; apply again to rebuild it")
+    if artifact.verify().manifest.digest != release.artifact_digest:
+        raise PlaceError(f"{release.artifact}: another artifact than the one of release {release.number}; apply again")
+    limits = endpoint.limits
+    engine = Engine(artifact.folder, slots=limits.concurrency, max_len=limits.input_tokens + limits.output_tokens)
+    if engine.contract.hash != release.contract:
+        raise PlaceError(
+            f"{release.artifact}: its contract is not the one release {release.number} was evaluated with; apply again"
+        )
+    warm = engine.encode(engine.contract.render([{"role": "user", "content": "Hello"}]))
+    engine.generate([warm[: engine.max_len - 2]], max_tokens=2)
+    return engine
+
+
+async def serve(release: Release, endpoint: Endpoint, engine: Engine, journal: Journal, line: Line | None) -> None:
+    listener = await asyncio.to_thread(line.listener) if line else bind(endpoint.host, endpoint.port)
+    pump = Pump(engine)
+    door = application(Service(release, endpoint.limits, pump), journal)
+    server = HttpServer(door, line, endpoint.limits.timeout)
+    if line:
+        loop = asyncio.get_running_loop()
+
+        def obey(order: str) -> None:
+            loop.call_soon_threadsafe(server.order, order)
+
+        line.on_order = obey
+    log.info("release %d answers on %s", release.number, where(listener))
+    await server.serve(sockets=[listener])
+    pump.close()
+
+
+def where(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return url_of(host, port)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m backends.serving", description=__doc__)
+    parser.add_argument("--release", type=Path, required=True, help="a file with the release, as JSON")
+    parser.add_argument("--journal", type=Path, help="folder of the journal; none is kept without")
+    parser.add_argument("--control", type=int, help="file descriptor of the supervisor's line")
+    args = parser.parse_args()
+    when = "%(asctime)s " if args.control is None else ""  # the supervisor writes the time of every line itself
+    logging.basicConfig(level=logging.INFO, format=when + "%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    line = Line(args.control) if args.control is not None else None
+    journal = Journal(args.journal)
+    try:
+        release = Release.from_json(args.release.read_text(encoding="utf-8"))
+        endpoint = Endpoint.model_validate(resolve(release.serving))
+        engine = load(release, endpoint)
+    except Exception as error:
+        # Whatever it was, the supervisor shall hear it: the old release stays, and the user reads why.
+        log.exception("the release could not be loaded")
+        if line:
+            line.say(error=scrub(str(error) if isinstance(error, LLMSpecError) else f"{type(error).__name__}: {error}"))
+        return 1
+    if line:
+        line.say(loaded=True)
+    asyncio.run(serve(release, endpoint, engine, journal, line))
+    journal.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

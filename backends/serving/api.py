@@ -1,0 +1,108 @@
+"""The HTTP of the endpoint: OpenAI's paths, SageMaker's two, and what operators look at."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from backends.serving.bodies import Chat, Completion
+from backends.serving.door import Door
+from backends.serving.journal import Journal
+from backends.serving.metrics import Metrics
+from backends.serving.replies import ApiError
+from backends.serving.service import Service, read
+
+
+def application(service: Service, journal: Journal) -> Door:
+    """The ASGI application of one release."""
+    metrics = Metrics()
+    app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", redoc_url=None)
+    app.add_exception_handler(ApiError, _said)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _failed)
+    _asking(app, service)
+    _looking(app, service, metrics)
+    _describe(app)
+    return Door(app, journal, metrics, service.release.number)
+
+
+def _asking(app: FastAPI, service: Service) -> None:
+    """The paths that make the model speak."""
+
+    @app.post("/v1/chat/completions", openapi_extra=_documented(Chat))
+    async def chat(request: Request) -> Response:
+        service.turnstile.pace(_address(request))
+        return await service.chat(request, await read(request, lambda _: Chat))
+
+    @app.post("/v1/completions", openapi_extra=_documented(Completion))
+    async def complete(request: Request) -> Response:
+        service.turnstile.pace(_address(request))
+        return await service.complete(request, await read(request, lambda _: Completion))
+
+    @app.post("/invocations", openapi_extra=_documented(Chat))
+    async def invoke(request: Request) -> Response:
+        """SageMaker's one path: a chat body, or a completion body when it has a prompt."""
+        service.turnstile.pace(_address(request))
+        body: Chat | Completion = await read(request, lambda value: Completion if "prompt" in value else Chat)
+        if isinstance(body, Completion):
+            return await service.complete(request, body)
+        return await service.chat(request, body)
+
+
+def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    """The paths that only say how it is."""
+    release = service.release
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        model = {"id": release.spec, "object": "model", "created": int(service.since), "owned_by": "llmspec"}
+        return {"object": "list", "data": [model]}
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        facts = {"spec": release.spec, "target": release.target, "release": release.number, "content": release.content}
+        artifact = {"artifact": release.artifact_key, "digest": release.artifact_digest, "contract": release.contract}
+        return {"ready": True, **facts, **artifact, "since": service.since}
+
+    @app.get("/ping")
+    async def ping() -> Response:
+        return Response()
+
+    @app.get("/metrics")
+    async def measured() -> Response:
+        engine = service.engine
+        text = metrics.text(running=engine.num_active, waiting=engine.num_waiting, slots=engine.slots, release=release.number)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _documented(body: type[Chat] | type[Completion]) -> dict[str, Any]:
+    schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)  # they are among the components, where the references point
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _describe(app: FastAPI) -> None:
+    """Add the parts of the bodies to the OpenAPI page, which FastAPI finds only in signatures."""
+    parts = app.openapi().setdefault("components", {}).setdefault("schemas", {})
+    for body in (Chat, Completion):
+        parts |= body.model_json_schema(ref_template="#/components/schemas/{model}").get("$defs", {})
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+async def _said(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return ApiError(error.status_code, f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).phrase}").response()
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    return ApiError(500, f"the endpoint failed ({type(error).__name__}); its log says more").response()

@@ -1,0 +1,94 @@
+"""uvicorn, with an end that no client notices: the old worker leaves while the new one already answers."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from backends.serving.control import Line
+from backends.serving.door import Door
+
+LINGER_SECONDS = 6.0
+"""How long an idle connection is kept while handing over. Clients drop their own idle connections after 5 s (httpx, openai),
+so that none of them sends a request into a connection that is just being closed."""
+KEEP_ALIVE_SECONDS = 75
+"""Likewise in normal times: longer than clients keep theirs."""
+
+
+class HttpServer(uvicorn.Server):
+    """Stops at once, or hands over."""
+
+    def __init__(self, app: Door, line: Line | None, timeout: float):
+        config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(timeout) + 1,
+        )
+        super().__init__(config)
+        self._door, self._line, self._timeout = app, line, timeout
+        self._hurry = asyncio.Event()
+        self._handing_over = False
+
+    def order(self, what: str) -> None:
+        """`handover`: another worker has the socket now. `stop`: nobody will; idle connections are closed at once."""
+        self._handing_over = what == "handover"
+        if what == "stop":
+            self._hurry.set()
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ours instead of uvicorn's, which ends the process by the signal before the journal is closed."""
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signum, self.order, "stop")
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._line:
+            self._line.say(ready=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._door.closing = True
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        if self._line:
+            self._line.say(draining=self._timeout + 2 * LINGER_SECONDS)
+        if self._handing_over:
+            await self._linger()
+        await super().shutdown(sockets)
+
+    async def _linger(self) -> None:
+        """Let every connection end by its client's next request, or by having been idle for long."""
+        connections: dict[Any, Any] = {item: _last_request(item) for item in self.server_state.connections}
+        for connection in connections:
+            connection.timeout_keep_alive = LINGER_SECONDS
+        await self._until_gone(LINGER_SECONDS)
+        for connection, last in connections.items():
+            if connection in self.server_state.connections and _idle(connection) and _last_request(connection) is last:
+                connection.shutdown()
+        await self._until_gone(self._timeout + LINGER_SECONDS)
+
+    async def _until_gone(self, seconds: float) -> None:
+        until = asyncio.get_running_loop().time() + seconds
+        while self.server_state.connections and not self._hurry.is_set() and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.05)
+
+
+def _last_request(connection: Any) -> Any:
+    return connection.cycle
+
+
+def _idle(connection: Any) -> bool:
+    return connection.cycle is None or connection.cycle.response_complete

@@ -1,0 +1,91 @@
+"""The engine's thread: it steps while there is work, and wakes whoever waits on the event loop for news."""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator
+
+from backends.serving.engine import Engine, Finish, Generation
+from backends.serving.sampling import Sampling
+
+log = logging.getLogger(__name__)
+
+
+class Ticket:
+    """One request, seen from the event loop."""
+
+    def __init__(self, generation: Generation):
+        self.generation = generation
+        self.news = asyncio.Event()
+
+    async def pieces(self) -> AsyncIterator[str]:
+        """New text as it comes. A slow reader gets more at a time: tokens wait for it in one piece."""
+        said = 0
+        while True:
+            self.news.clear()
+            finished, text = self.generation.finish is not None, self.generation.text
+            if len(text) > said:
+                yield text[said:]
+                said = len(text)
+            elif finished:
+                return
+            else:
+                await self.news.wait()
+
+    async def finished(self) -> Generation:
+        async for _ in self.pieces():
+            pass
+        return self.generation
+
+
+class Pump:
+    """Owns the engine's thread."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._tickets: dict[Generation, Ticket] = {}
+        self._work, self._closed = threading.Event(), False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def ask(self, prompt: list[int], sampling: Sampling) -> Ticket:
+        generation = self.engine.submit(prompt, sampling)
+        ticket = self._tickets[generation] = Ticket(generation)
+        self._work.set()
+        return ticket
+
+    def end(self, ticket: Ticket, finish: Finish = "cancelled") -> None:
+        """End it at the next step; nothing when it has ended."""
+        if ticket.generation.finish is None:
+            self.engine.cancel(ticket.generation, finish)
+            self._work.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._work.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._closed:
+                self._work.wait()
+                self._work.clear()
+                while self.engine.busy and not self._closed:
+                    news = self.engine.step()
+                    if news:
+                        self._loop.call_soon_threadsafe(self._wake, news)
+        except BaseException:
+            # The engine's memory may be half written: a fresh process is the safe way on, and the supervisor brings it.
+            log.critical("the engine failed; this worker ends", exc_info=True)
+            logging.shutdown()
+            os._exit(70)
+
+    def _wake(self, news: list[Generation]) -> None:
+        for generation in news:
+            ticket = self._tickets.get(generation)
+            if ticket:
+                ticket.news.set()
+                if generation.finish is not None:
+                    self._tickets.pop(generation)

@@ -1,0 +1,69 @@
+"""The port: taken once, by the supervisor, and named clearly when somebody else has it. Light: no import but the floor."""
+
+import errno
+import re
+import socket
+import time
+from pathlib import Path
+
+from llmspec.errors import PlaceError
+
+BACKLOG = 512
+"""Connections that wait in the kernel while a worker is restarted."""
+
+
+def bind(host: str, port: int, patience: float = 1.0) -> socket.socket:
+    """A listening socket. A predecessor that is just going may keep the port for a moment: it is waited for."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return _bound(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                raise PlaceError(_fault(host, port, error)) from error
+            time.sleep(0.1)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _fault(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        who = holder(port)
+        return f"port {port} is taken{f' by {who}' if who else ''}: stop that, or set endpoint.port to another (0 takes a free one)"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs more rights than this user has: set endpoint.port to one above 1023"
+    return f"cannot listen on {host}:{port} ({error.strerror or error}): set endpoint.host to an address of this machine"
+
+
+def holder(port: int) -> str:
+    """'python -m http.server (process 4211)', where the kernel lets us see it; else empty."""
+    inodes = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if table.exists():
+            rows = [line.split() for line in table.read_text().splitlines()[1:]]
+            inodes |= {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rsplit(":", 1)[1], 16) == port}
+    for process in Path("/proc").glob("[0-9]*") if inodes else ():
+        try:
+            if any(str(link.readlink()) in inodes for link in (process / "fd").iterdir()):
+                command = re.sub(r"\s+", " ", (process / "cmdline").read_text().replace("\0", " ")).strip()
+                return f"{command[:80]} (process {process.name})"
+        except OSError:  # not ours to look into, or gone meanwhile
+            continue
+    return ""
+
+
+def url_of(host: str, port: int) -> str:
+    """Where a client on this machine finds it."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

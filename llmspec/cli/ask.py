@@ -1,0 +1,27 @@
+"""Ask the live endpoint a question. The answer is printed as it is made."""
+
+import argparse
+
+from llmspec.cli.common import target_option
+from llmspec.client import ask
+from llmspec.errors import PlaceError
+from llmspec.load import load
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="an llm.yaml")
+    parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument("--context", metavar="TEXT", help="what to answer from, for a product with `template: context_qa`")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer; the endpoint's limit when absent")
+    target_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    loaded = load(args.file, args.target)
+    live = loaded.spec.place("endpoint").live(loaded.spec.name, loaded.target)
+    if live is None:
+        raise PlaceError(f"{loaded.spec.name} is not live; bring it up with: llmspec apply {args.file}")
+    for piece in ask(live.url, args.question, args.context, max_tokens=args.max_tokens):
+        print(piece, end="", flush=True)
+    print()
+    return 0

@@ -1,0 +1,18 @@
+"""Stop the endpoint: what it was asked is answered, then nothing runs. Everything is kept; `apply` brings it back."""
+
+import argparse
+
+from llmspec.cli.common import target_option
+from llmspec.load import load
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="an llm.yaml")
+    target_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    loaded = load(args.file, args.target)
+    stopped = loaded.spec.place("endpoint").stop(loaded.spec.name, loaded.target)
+    print(f"Stopped. Bring it back with: llmspec apply {args.file}" if stopped else "Nothing was running.")
+    return 0

@@ -1,0 +1,269 @@
+"""The API, spoken to by the clients that people use, and by some that nobody should."""
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from serving_parts import endpoint, eventually, exported, release, sealed
+
+from backends.serving.engine import Engine
+from llmspec.home import journal_folder
+from llmspec.journal import read
+
+HELLO: list[Any] = [{"role": "user", "content": "Hello there"}]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with endpoint(tmp_path_factory.mktemp("api") / ".llmspec", release()) as found:
+        yield found
+
+
+@pytest.fixture
+def client(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(exported(), slots=1, max_len=1956, threads=1)
+
+
+def greedy(engine: Engine, text: str, tokens: int) -> str:
+    prompt = engine.encode(engine.contract.render([{"role": "user", "content": text}]))
+    return engine.generate([prompt], max_tokens=tokens)[0].text
+
+
+def running(url: str) -> int:
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("llmspec_running ", "llmspec_waiting ")))
+
+
+def test_an_answer_is_what_the_engine_says_and_its_usage_is_right(client: openai.OpenAI, engine: Engine) -> None:
+    made = client.chat.completions.create(model="bot", messages=HELLO, max_tokens=30)
+    assert made.choices[0].message.content == greedy(engine, "Hello there", 30)
+    assert made.choices[0].finish_reason == "length"
+    assert made.usage
+    prompt = len(engine.encode(engine.contract.render(HELLO)))
+    assert (made.usage.prompt_tokens, made.usage.completion_tokens, made.usage.total_tokens) == (prompt, 30, prompt + 30)
+
+
+def test_a_stream_begins_with_the_role_ends_with_the_reason_and_says_the_same(client: openai.OpenAI, engine: Engine) -> None:
+    chunks = list(
+        client.chat.completions.create(
+            model="bot", messages=HELLO, max_tokens=30, stream=True, stream_options={"include_usage": True}
+        )
+    )
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == greedy(engine, "Hello there", 30)
+    assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 2) + ["length"]
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage
+    assert chunks[-1].usage.completion_tokens == 30
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_the_bytes_of_a_stream_are_server_sent_events_that_end_with_done(url: str) -> None:
+    body = {"messages": HELLO, "max_tokens": 5, "stream": True}
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        events = response.read().decode().split("\n\n")
+    assert events[-2:] == ["data: [DONE]", ""]
+    assert all(json.loads(event.removeprefix("data: "))["object"] == "chat.completion.chunk" for event in events[:-2])
+
+
+def test_completions_continue_text_and_tokens_each_prompt_with_its_own_choice(client: openai.OpenAI, engine: Engine) -> None:
+    ids = engine.encode("<|bos|>Where is")
+    made = client.completions.create(model="bot", prompt=["Where is", "my order"], max_tokens=9)
+    assert [choice.text for choice in made.choices] == [
+        engine.generate([engine.encode(f"<|bos|>{text}")], max_tokens=9)[0].text for text in ("Where is", "my order")
+    ]
+    assert client.completions.create(model="bot", prompt=ids, max_tokens=9).choices[0].text == made.choices[0].text
+    streamed = client.completions.create(model="bot", prompt="Where is", max_tokens=9, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in streamed) == made.choices[0].text
+
+
+def test_a_stop_text_ends_the_answer(client: openai.OpenAI, engine: Engine) -> None:
+    whole = greedy(engine, "Hello there", 30)
+    made = client.chat.completions.create(model="bot", messages=HELLO, max_tokens=30, stop=whole[7:10])
+    assert (made.choices[0].message.content, made.choices[0].finish_reason) == (whole[: whole.index(whole[7:10])], "stop")
+
+
+def test_many_at_once_are_each_answered_as_if_alone(url: str, engine: Engine) -> None:
+    async def ask_all() -> list[str | None]:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+            asked = [
+                client.chat.completions.create(model="bot", messages=[{"role": "user", "content": f"Question {i}"}], max_tokens=25)
+                for i in range(6)
+            ]
+            return [made.choices[0].message.content for made in await asyncio.gather(*asked)]
+
+    assert asyncio.run(ask_all()) == [greedy(engine, f"Question {i}", 25) for i in range(6)]
+
+
+def test_faults_are_the_clients_own_exceptions_with_the_field_named(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="unsupported field 'frequency_penalty'") as refused:
+        client.chat.completions.create(model="bot", messages=HELLO, frequency_penalty=0.5)
+    assert refused.value.param == "frequency_penalty"
+    with pytest.raises(openai.NotFoundError, match="this is 'bot'"):
+        client.chat.completions.create(model="gpt-4", messages=HELLO)
+    with pytest.raises(openai.BadRequestError, match=r"at most 256 are taken") as refused:
+        client.chat.completions.create(model="bot", messages=[{"role": "user", "content": "x " * 300}])
+    assert refused.value.code == "context_length_exceeded"
+    with pytest.raises(openai.BadRequestError, match="no place for it"):
+        client.chat.completions.create(model="bot", messages=HELLO, extra_body={"context": "a page"})
+    assert client.chat.completions.create(model="bot", messages=HELLO, frequency_penalty=0, n=1, max_tokens=1).id
+
+
+HOSTILE = [
+    b"",
+    b"not json",
+    b"[1, 2]",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"messages": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    b'{"messages": []}',
+    b'{"messages": [{"role": "user", "content": "\\ud800"}]}',
+    b'{"messages": [{"role": "wizard", "content": "x"}]}',
+    b'{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}',
+    b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}',
+    b'{"messages": [{"role": "user", "content": "x"}], "max_tokens": -1}',
+    b'{"messages": [{"role": "user", "content": "x"}], "seed": ' + b"9" * 5000 + b"}",
+    json.dumps({"messages": HELLO, "stop": ["x"] * 1000}).encode(),
+    b'{"messages": [{"role": "user", "content": "' + b"x" * 200_000 + b'"}]}',
+]
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+def test_what_makes_no_sense_is_refused_with_400_in_openais_form(url: str, body: bytes) -> None:
+    response = httpx.post(f"{url}/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_bodies_that_are_too_large_and_paths_that_are_not_there_are_refused(url: str) -> None:
+    assert httpx.post(f"{url}/v1/chat/completions", content=b"x" * 5_000_000).status_code == 413
+    assert httpx.get(f"{url}/v1/nothing").json()["error"]["message"] == "GET /v1/nothing: Not Found"
+    assert httpx.get(f"{url}/v1/chat/completions").status_code == 405
+
+
+def test_more_than_slots_and_queue_hold_is_refused_with_a_time_to_come_back(url: str) -> None:
+    body = {"messages": HELLO, "max_tokens": 1700}
+    found: list[httpx.Response] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)))
+        for _ in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    refused = [response for response in found if response.status_code == 429]
+    assert len(refused) + sum(response.status_code == 200 for response in found) == 12
+    assert refused
+    assert all(int(response.headers["retry-after"]) >= 1 for response in refused)
+    assert {response.json()["error"]["type"] for response in refused} == {"rate_limit_error"}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_its_slot(url: str, stream: bool) -> None:
+    body = json.dumps({"messages": HELLO, "max_tokens": 1700, "stream": stream}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as left:
+        left.sendall(head + body)
+        eventually(lambda: running(url) == 1)
+    started = time.monotonic()
+    eventually(lambda: running(url) == 0)
+    journal = next(entry for entry in reversed(_journal_lines()) if entry["path"] == "/v1/chat/completions")
+    assert journal["finish"] == "cancelled", f"after {time.monotonic() - started:.2f} s"
+    assert journal["answer_tokens"] < 1700
+
+
+def _journal_lines() -> list[dict[str, Any]]:
+    time.sleep(0.3)  # the writer's thread is behind by a line at most
+    return list(read(journal_folder("bot", "local")))
+
+
+def test_half_sent_requests_disturb_nobody(url: str, client: openai.OpenAI) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    halves = [b"", b"POST /v1/chat", b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{"]
+    open_ones = [socket.create_connection((host, int(port))) for _ in range(30)]
+    for number, half_open in enumerate(open_ones):
+        half_open.sendall(halves[number % 3])
+    assert client.chat.completions.create(model="bot", messages=HELLO, max_tokens=3).choices
+    for half_open in open_ones:
+        half_open.close()
+    assert httpx.post(f"{url}/v1/chat/completions", content=b"\x00\x01", headers={"content-length": "2"}).status_code == 400
+
+
+def test_sagemakers_paths_and_the_operators_say_what_is(url: str, engine: Engine) -> None:
+    assert httpx.get(f"{url}/ping").status_code == 200
+    made = httpx.post(f"{url}/invocations", json={"messages": HELLO, "max_tokens": 5}).json()
+    assert made["choices"][0]["message"]["content"] == greedy(engine, "Hello there", 5)
+    assert httpx.post(f"{url}/invocations", json={"prompt": "x", "max_tokens": 2}).json()["object"] == "text_completion"
+    health = httpx.get(f"{url}/health").json()
+    assert (health["ready"], health["release"], health["artifact"]) == (True, 1, sealed().manifest.key)
+    assert [model["id"] for model in httpx.get(f"{url}/v1/models").json()["data"]] == ["bot"]
+    assert 'llmspec_requests_total{path="/invocations",status="200"}' in httpx.get(f"{url}/metrics").text
+    page = httpx.get(f"{url}/openapi.json").json()
+    assert "Message" in page["components"]["schemas"]
+
+
+def test_every_request_is_journaled_without_what_must_not_be_kept(url: str, client: openai.OpenAI) -> None:
+    asked: list[Any] = [{"role": "user", "content": "I am ana@shop.example, +49 30 1234567"}]
+    made = client.chat.completions.create(model="bot", messages=asked, max_tokens=4)
+    entry = next(entry for entry in _journal_lines() if made.id.endswith(entry["id"]))
+    assert entry["question"] == "I am [EMAIL], [PHONE]"
+    assert (entry["release"], entry["status"], entry["answer_tokens"], entry["finish"]) == (1, 200, 4, "length")
+    assert 0 < entry["first_token_seconds"] <= entry["seconds"]
+    assert entry["answer"] == made.choices[0].message.content
+
+
+def test_time_that_is_up_ends_an_answer_with_what_it_has(tmp_path: Path) -> None:
+    with endpoint(tmp_path, release(timeout="50ms")) as url:
+        made = httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO, "max_tokens": 1700}).json()
+    assert made["choices"][0]["finish_reason"] == "length"
+    assert made["usage"]["completion_tokens"] < 1700
+
+
+def test_one_address_gets_so_many_requests_a_minute(tmp_path: Path) -> None:
+    with endpoint(tmp_path, release(requests_per_minute=2)) as url:
+        statuses = [httpx.post(f"{url}/v1/completions", json={"prompt": "x", "max_tokens": 1}) for _ in range(3)]
+        assert [response.status_code for response in statuses] == [200, 200, 429]
+        assert 1 <= int(statuses[2].headers["retry-after"]) <= 60
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        with pytest.raises(openai.RateLimitError):
+            client.chat.completions.create(model="bot", messages=HELLO)
+        assert httpx.get(f"{url}/health").status_code == 200
+
+
+def test_context_reaches_the_prompt_of_a_product_that_has_a_place_for_it(tmp_path: Path) -> None:
+    with endpoint(tmp_path, release(form="context_qa")) as url:
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        usages = [
+            client.chat.completions.create(model="bot", messages=HELLO, max_tokens=1, extra_body=extra).usage
+            for extra in ({}, {"context": "We ship within two days."})
+        ]
+        assert usages[0]
+        assert usages[1]
+        assert usages[1].prompt_tokens > usages[0].prompt_tokens + 5
+
+
+def test_a_connection_is_kept_for_the_next_request(url: str) -> None:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"))
+    for _ in range(3):
+        connection.request("GET", "/health")
+        connected = connection.sock
+        assert connection.getresponse().read()
+        assert connection.sock is connected
+    connection.close()
