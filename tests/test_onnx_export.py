@@ -68,23 +68,23 @@ EXPORT_AGAIN = """
 import sys
 from pathlib import Path
 from backends.work.export_onnx import export
-from backends.work.report import Report
-from onnx_parts import Silent
-model, features, output, precision = sys.argv[1:]
-export({"onnx": {"precision": precision}}, {"model": Path(model), "features": Path(features)}, Path(output), Report(Silent()))
+from onnx_parts import report
+model, features, *outputs = map(Path, sys.argv[1:])
+for output in outputs:
+    export({"onnx": {"precision": output.name}}, {"model": model, "features": features}, output, report())
 """
 
 
 def test_another_process_in_another_folder_writes_the_same_bytes(tmp_path: Path) -> None:
-    moved, again = tmp_path / "moved", tmp_path / "again"
+    moved, outputs = tmp_path / "moved", [tmp_path / "int8", tmp_path / "int4"]
     shutil.copytree(model(), moved)
+    for output in outputs:
+        output.mkdir()
     path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
-    for precision in ("int8", "int4"):
-        shutil.rmtree(again, ignore_errors=True)
-        again.mkdir()
-        command = [sys.executable, "-c", EXPORT_AGAIN, str(moved), str(features()), str(again), precision]
-        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "5"})
-        assert bytes_of(again) == bytes_of(artifact(precision)[0])
+    command = [sys.executable, "-c", EXPORT_AGAIN, str(moved), str(features()), *map(str, outputs)]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "5"})
+    for output in outputs:
+        assert bytes_of(output) == bytes_of(artifact(output.name)[0])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -11,5 +11,15 @@ class ExportOnnx(Engine):
     stage: ClassVar[str] = "onnx"
     work: ClassVar[str] = "backends.work.export_onnx:export"
     tool: ClassVar[str] = "onnx"
-    requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnxruntime_genai", "onnx", "onnx_ir", "torch", "transformers", "tokenizers", "safetensors", "jinja2")
+    requires: ClassVar[tuple[str, ...]] = (
+        "onnxruntime",
+        "onnxruntime_genai",
+        "onnx",
+        "onnx_ir",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "safetensors",
+        "jinja2",
+    )
     install: ClassVar[str] = "pip install 'llmspec[train]'"
