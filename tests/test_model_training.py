@@ -22,7 +22,7 @@ from backends.work.train_hf import Machine, Run, mean_loss, rate_factor, told
 from llmspec.spec.model import Training
 from llmspec.store import sha256_of
 
-QUICK = {"epochs": 40, "learning_rate": 6e-3, "batch_tokens": 64, "warmup": 0.1}
+QUICK = {"epochs": 40, "learning_rate": 1e-2, "batch_tokens": 64, "warmup": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,9 @@ def answer(folder: Path, asked: str) -> tuple[str, bool]:
     return speller.decode(new), new[-1] in contract.stop_ids
 
 
-def test_a_small_model_learns_the_rows_and_stops_talking(tmp_path: Path, features: Path) -> None:
-    metrics = make_model(tmp_path / "m", features, training=QUICK | {"epochs": 80})
+def test_a_small_model_learns_the_rows_and_stops_talking(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(base_model.SHAPES, "tiny", Shape(hidden=96, layers=2, heads=6, head_size=16))
+    metrics = make_model(tmp_path / "m", features, training=QUICK | {"epochs": 120, "learning_rate": 3e-3})
     assert metrics["train_loss"] < 0.1
     assert metrics["trainable"] == metrics["parameters"]
     for item in ITEMS[:3]:
@@ -96,7 +97,7 @@ def test_how_often_a_checkpoint_is_made_has_none(tmp_path: Path, features: Path)
 def test_a_step_in_many_passes_is_the_step_in_one(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = []
     for most in (10_000, 40):
-        monkeypatch.setattr(Machine, "micro_tokens", lambda self, vocab_size, most=most: most)
+        monkeypatch.setattr(Machine, "micro_tokens", lambda *_, most=most: most)
         make_model(tmp_path / str(most), features, training=QUICK | {"epochs": 3, "batch_tokens": 256})
         with safe_open(tmp_path / str(most) / "model.safetensors", "pt") as file:
             saved.append({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
@@ -165,7 +166,8 @@ def test_the_loss_curve_has_every_step_and_five_looks_at_held_out_rows(tmp_path:
 
 def test_without_held_out_rows_there_is_no_validation_loss(tmp_path: Path, features: Path) -> None:
     rows = TokenRows.load(features / "train.safetensors")
-    run = Run(AutoModelForCausalLM.from_pretrained(write_base(tmp_path / "b", rows_in_embedding=500)), rows, TokenRows.of([], []), Training(epochs=1), Machine.here())  # fmt: skip
+    network = AutoModelForCausalLM.from_pretrained(write_base(tmp_path / "base", rows_in_embedding=500))
+    run = Run(network, rows, TokenRows.of([], []), Training(epochs=1), Machine.here())
     run.to_the_end(tmp_path, report := train_hf.Report(Silent()))
     assert all(isinstance(point, Point) and point.validation_loss is None for point in run.state.curve)
     assert "validation_loss" not in told(run, None, report)
