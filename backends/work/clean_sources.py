@@ -214,7 +214,7 @@ def reader(columns: list[str]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[
     def batch(file: dict[str, Any], first: int, found: list[Found]) -> pa.RecordBatch:
         cells = {name: n for n, (name, _) in enumerate(file["mapping"])}
         values = {name: [row.values[n] if isinstance(row, Record) else None for row in found] for name, n in cells.items()}
-        nothing = [None] * len(found)
+        nothing: list[str | None] = [None] * len(found)
         text = {name: texts(values.get(name, nothing)) for name in columns}
         same = zip(*(text[name].to_pylist() for name in TEXT), strict=True)
         start = (file["number"] << ROW_BITS) + first

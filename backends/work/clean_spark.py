@@ -196,7 +196,7 @@ def write(part: pa.Table, path: Path) -> None:
     pq.write_table(part.combine_chunks(), path, compression="zstd", row_group_size=64 * 1024)
 
 
-def clean(options: dict[str, Any], inputs: dict[str, Path], output: Path, report: Report) -> dict[str, Any]:
+def clean(options: dict[str, Any], inputs: dict[str, Path], output: Path, report: Report) -> dict[str, Any]:  # noqa: ARG001
     """Read, clean and dedupe in Spark; name, divide and write here."""
     data = Data.model_validate(options["data"])
     found = listed(data, options["files"])

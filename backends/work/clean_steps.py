@@ -111,47 +111,14 @@ _UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTAL
 _TAG = re.compile(
     r"""<(?:/?([a-z][a-z0-9:-]*)(?:[\s/](?:"[^"<]*"|'[^'<]*'|[^<>"'])*|[\s/][^<>]*)?|![a-z\[][^<>]*|\?[^<>]*)>""", re.IGNORECASE
 )
-_BLOCKS = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "br",
-        "dd",
-        "div",
-        "dl",
-        "dt",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "hr",
-        "li",
-        "main",
-        "nav",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "table",
-        "td",
-        "th",
-        "tr",
-        "ul",
-    ]
+_BLOCKS = re.compile(
+    "address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6r]|header|li|main|nav|ol|p|pre|section|t[dhr]|table|ul"
 )
 
 
 def _untagged(text: str) -> str:
     """Tags go before entities are decoded: `&lt;b&gt;` is a text about a tag."""
-    bare = _TAG.sub(lambda tag: "\n" if (tag[1] or "").lower() in _BLOCKS else "", _UNSEEN.sub("", text))
+    bare = _TAG.sub(lambda tag: "\n" if _BLOCKS.fullmatch((tag[1] or "").lower()) else "", _UNSEEN.sub("", text))
     return html.unescape(bare.strip() if bare != text else text)
 
 
