@@ -88,7 +88,7 @@ class Told:
         said = [f"{name} dropped {lost[step]:,}" for step, name in enumerate(self.names) if lost[step]]
         raise PlaceError(
             f"data.clean: none of {len(self.ids):,} rows is left: {', '.join(said)}\n"
-            "  loosen the step that dropped most, or look whether the source's columns are the right ones"
+            "  loosen the step that dropped most, or see whether `columns` names the right ones"
         )
 
     def _examples(self) -> dict[int, list[dict[str, Any]]]:

@@ -89,21 +89,20 @@ def where(text: pa.Array, pattern: str, function: Callable[[str], str]) -> pa.Ar
     return pc.replace_with_mask(text, hits, pa.array([function(v) for v in text.filter(hits).to_pylist()], pa.string()))
 
 
+_GONE = "\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 _PLAIN = {
-    **dict.fromkeys(range(0x20)),
-    **dict.fromkeys(range(0x7F, 0xA0)),
-    **dict.fromkeys([0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2060, 0x2070)]),
-    **{ord(c): "'" for c in "‘’‚‛"},
-    **{ord(c): '"' for c in "“”„‟"},
-    **{ord(c): " " for c in "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))},
-    **{ord(c): "\n" for c in "\n\x85\u2028\u2029"},
-    ord("\t"): "\t",
+    **dict.fromkeys("‘’‚‛", "'"),
+    **dict.fromkeys("“”„‟", '"'),
+    **dict.fromkeys("\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " "),
+    **dict.fromkeys("\x85\u2028\u2029", "\n"),
 }
+_FANCY = re.compile(f"[{_GONE}{''.join(_PLAIN)}]")
 _LOOSE_JOINERS = re.compile("(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])")
 
 
 def _plain(text: str) -> str:
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).translate(_PLAIN)
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _FANCY.sub(lambda found: _PLAIN.get(found[0], ""), text)
     return _LOOSE_JOINERS.sub("", text)  # between letters of Persian or Hindi, and in emoji, a joiner is spelling
 
 
