@@ -153,7 +153,7 @@ def _line(example: dict[str, Any]) -> str:
 
 
 def _cell(text: str | None) -> str:
-    """Text inside a table: its line breaks and bars must not end the cell, its tags must not become the page's, blanks must show."""
+    """Text inside a table: line breaks and bars must not end the cell, tags must not become the page's, blanks must show."""
     if text is None:
         return "*nothing*"
     text = re.sub("^ | $| (?= )|[\u00a0\u200b]", "␣", text)
