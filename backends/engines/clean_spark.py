@@ -1,9 +1,11 @@
 """clean_spark: one PySpark program, embedded on Sail or on a real Spark."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
 
 from llmspec.registry import Engine
-from llmspec.section import OutsideKey, SecretText
+from llmspec.section import OutsideKey, SecretText, wrong
 
 
 class Sail(Engine):
@@ -25,7 +27,15 @@ class Spark(Engine):
     requires: ClassVar[tuple[str, ...]] = ("pyspark",)
     install: ClassVar[str] = "pip install 'llmspec[spark]'"
 
-    master: Annotated[str | None, OutsideKey()] = None
+    master: Annotated[str | None, OutsideKey()] = Field(default=None, min_length=1)
     """`local[2]`, `spark://host:7077`; `local[*]` when neither is given."""
     remote: Annotated[SecretText | None, OutsideKey()] = None
-    """A Spark Connect address, `sc://host:15002`."""
+    """A Spark Connect address, `sc://host:15002`; its workers see the sources under the same paths, and have pyarrow."""
+
+    @model_validator(mode="after")
+    def _one_way_there(self) -> Self:
+        if self.master and self.remote:
+            raise wrong("master and remote are two ways to one cluster", "keep one", "remote")
+        if self.remote and not self.remote.startswith(("sc://", "${")):
+            raise wrong(f"{self.remote!r} is not a Spark Connect address", "write `sc://host:15002`", "remote")
+        return self

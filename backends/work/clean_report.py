@@ -1,6 +1,7 @@
 """What cleaning did, for people: per step how many rows it changed and dropped, with a few of them before and after."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ class Told:
         lost = Counter(self.dropped.tolist())
         said = [f"{name} dropped {lost[step]:,}" for step, name in enumerate(self.names) if lost[step]]
         raise PlaceError(
-            f"data.clean: none of {len(self.ids):,} rows is left: {', '.join(said)}\n  loosen the step that dropped most, or look at the columns"
+            f"data.clean: none of {len(self.ids):,} rows is left: {', '.join(said)}\n"
+            "  loosen the step that dropped most, or see whether `columns` names the right ones"
         )
 
     def _examples(self) -> dict[int, list[dict[str, Any]]]:
@@ -151,7 +153,8 @@ def _line(example: dict[str, Any]) -> str:
 
 
 def _cell(text: str | None) -> str:
-    """Text inside a table: its line breaks and bars must not end the cell, its tags must not become the page's."""
+    """Text inside a table: line breaks and bars must not end the cell, tags must not become the page's, blanks must show."""
     if text is None:
         return "*nothing*"
+    text = re.sub("^ | $| (?= )|[\u00a0\u200b]", "␣", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", "⏎")

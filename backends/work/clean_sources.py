@@ -1,10 +1,8 @@
 """Reads source files into rows of text, the same way on every engine: Spark's own readers lose the order and the line."""
 
 import csv
-import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -22,8 +20,6 @@ ROW_BITS = 40
 """A position is the file's number, and in the low bits the row's number in it."""
 FAULTS = 5
 """So many bad rows of a file are named; one is enough to stop."""
-WAYS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-"""File ending -> format."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def picked(record: Any, paths: list[str], where: str) -> Found:
     return Record([text_of(value) for value, _ in pairs], sum(1 << n for n, (_, there) in enumerate(pairs) if there))
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
     return json.loads(text, parse_float=Decimal, parse_constant=lambda _: None)
 
 
@@ -95,7 +91,7 @@ def read_jsonl(path: str, paths: list[str]) -> Iterator[Found]:
             if not line.strip():
                 continue
             try:
-                record = _parse(line)
+                record = parse(line)
             except (json.JSONDecodeError, RecursionError) as error:
                 yield Fault(f"line {number}", f"not JSON: {_said(error)}")
             else:
@@ -107,7 +103,7 @@ def read_json(path: str, paths: list[str]) -> Iterator[Found]:
     if not text.strip():
         return
     try:
-        records = _parse(text)
+        records = parse(text)
     except json.JSONDecodeError as error:
         cure = "; one record per line is `format: jsonl`" if error.msg == "Extra data" else ""
         yield Fault(f"line {error.lineno}", f"not JSON: {error.msg}{cure}")
@@ -214,7 +210,7 @@ def reader(columns: list[str]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[
     def batch(file: dict[str, Any], first: int, found: list[Found]) -> pa.RecordBatch:
         cells = {name: n for n, (name, _) in enumerate(file["mapping"])}
         values = {name: [row.values[n] if isinstance(row, Record) else None for row in found] for name, n in cells.items()}
-        nothing = [None] * len(found)
+        nothing: list[str | None] = [None] * len(found)
         text = {name: texts(values.get(name, nothing)) for name in columns}
         same = zip(*(text[name].to_pylist() for name in TEXT), strict=True)
         start = (file["number"] << ROW_BITS) + first
@@ -242,38 +238,3 @@ def reader(columns: list[str]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[
                 yield batch(file, first, found)
 
     return read
-
-
-def known_columns(path: str, way: str) -> list[str] | None:
-    """What a file's header names, or its first record; None when it holds no row or cannot be read (reading says why)."""
-    with suppress(OSError, ValueError, csv.Error, RecursionError, pa.ArrowException):
-        if way == "parquet":
-            return sorted(_leaves(pq.read_schema(path)))
-        if way in ("csv", "tsv"):
-            with Path(path).open(encoding="utf-8-sig", newline="") as file:
-                return header_of(file, "," if way == "csv" else "\t")[1] or None
-        with Path(path).open(encoding="utf-8-sig") as file:
-            found = _parse(file.read() if way == "json" else next((line for line in file if line.strip()), "null"))
-        first = found[0] if isinstance(found, list) and found else found
-        return sorted(_keys(first)) if isinstance(first, dict) else None
-    return None
-
-
-def _keys(record: dict[str, Any], above: str = "") -> Iterator[str]:
-    for name, value in record.items():
-        yield above + name
-        if isinstance(value, dict):
-            yield from _keys(value, f"{above}{name}.")
-
-
-def _leaves(fields: Iterable[pa.Field], above: str = "") -> Iterator[str]:
-    for field in fields:
-        yield above + field.name
-        if pa.types.is_struct(field.type):
-            yield from _leaves(field.type, f"{above}{field.name}.")
-
-
-def no_column(file: str, theirs: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(theirs, known, n=1)
-    cure = f"did you mean '{near[0]}'? " if near else ""
-    return f"{file}: no column '{theirs}'; {cure}(it has: {', '.join(known)})"

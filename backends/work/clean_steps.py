@@ -1,9 +1,6 @@
-"""The cleaning steps, a batch of rows at a time, over Arrow: one regex dialect and one Unicode, whatever the engine."""
+"""The cleaning steps over a batch of rows, and what they did to it. Runs in the engine's workers."""
 
-import html
 import json
-import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from backends.work.clean_personal import HINTS, KINDS, hidden, mask
+from backends.work.clean_personal import hidden
 from backends.work.clean_sources import TEXT, digest
+from backends.work.clean_text import REWRITES, Rewrite, length, norm_question, redact, remove
 
 SHOWN = 3
 """Examples per step."""
@@ -21,8 +19,6 @@ WIDTH = 160
 """Longest text in an example."""
 ALIVE = -1
 """No step has dropped the row."""
-
-Rewrite = Callable[[pa.Array], pa.Array]
 
 
 @dataclass
@@ -81,120 +77,6 @@ def _short(text: str | None) -> str | None:
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
 
 
-def where(text: pa.Array, pattern: str, function: Callable[[str], str]) -> pa.Array:
-    """The function, called only for texts that RE2 finds the pattern in: most rows never enter Python."""
-    hits = pc.fill_null(pc.match_substring_regex(text, pattern), False)
-    if not pc.any(hits).as_py():
-        return text
-    return pc.replace_with_mask(text, hits, pa.array([function(v) for v in text.filter(hits).to_pylist()], pa.string()))
-
-
-_PLAIN = {
-    **dict.fromkeys(range(0x20)),
-    **dict.fromkeys(range(0x7F, 0xA0)),
-    **dict.fromkeys([0xAD, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2060, 0x2070)]),
-    **{ord(c): "'" for c in "‘’‚‛"},
-    **{ord(c): '"' for c in "“”„‟"},
-    **{ord(c): " " for c in "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))},
-    **{ord(c): "\n" for c in "\n\x85\u2028\u2029"},
-    ord("\t"): "\t",
-}
-_LOOSE_JOINERS = re.compile("(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])")
-
-
-def _plain(text: str) -> str:
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).translate(_PLAIN)
-    return _LOOSE_JOINERS.sub("", text)  # between letters of Persian or Hindi, and in emoji, a joiner is spelling
-
-
-_UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(
-    r"""<(?:/?([a-z][a-z0-9:-]*)(?:[\s/](?:"[^"<]*"|'[^'<]*'|[^<>"'])*|[\s/][^<>]*)?|![a-z\[][^<>]*|\?[^<>]*)>""", re.IGNORECASE
-)
-_BLOCKS = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "br",
-        "dd",
-        "div",
-        "dl",
-        "dt",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "hr",
-        "li",
-        "main",
-        "nav",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "table",
-        "td",
-        "th",
-        "tr",
-        "ul",
-    ]
-)
-
-
-def _untagged(text: str) -> str:
-    """Tags go before entities are decoded: `&lt;b&gt;` is a text about a tag."""
-    bare = _TAG.sub(lambda tag: "\n" if (tag[1] or "").lower() in _BLOCKS else "", _UNSEEN.sub("", text))
-    return html.unescape(bare.strip() if bare != text else text)
-
-
-def strip_html(text: pa.Array) -> pa.Array:
-    return where(text, r"[<&]", _untagged)
-
-
-def normalize_unicode(text: pa.Array) -> pa.Array:
-    return where(text, r"[^\x20-\x7e\n\t]", _plain)
-
-
-def collapse_whitespace(text: pa.Array) -> pa.Array:
-    return pc.binary_join(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(text)), " ")
-
-
-def remove(pattern: str) -> Rewrite:
-    """Python's regexes: \\w knows every alphabet there, which Java's and RE2's does not."""
-    compiled = re.compile(pattern)
-    return lambda text: pa.array([v if v is None else compiled.sub("", v) for v in text.to_pylist()], pa.string())
-
-
-def redact(kinds: list[str]) -> Rewrite:
-    def rewrite(text: pa.Array) -> pa.Array:
-        for kind in (kind for kind in KINDS if kind in kinds):
-            text = where(text, HINTS[kind], lambda value, kind=kind: mask(value, kind, f"[{kind.upper()}]"))  # type: ignore[misc]
-        return text
-
-    return rewrite
-
-
-def length(text: pa.Array) -> pa.Array:
-    """Characters, without blanks at the ends; nothing has none."""
-    return pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(text)), 0)
-
-
-REWRITES: dict[str, Rewrite] = {
-    "normalize_unicode": normalize_unicode,
-    "strip_html": strip_html,
-    "collapse_whitespace": collapse_whitespace,
-    "lowercase": pc.utf8_lower,
-}
-
-
 def take(rows: Rows, number: int, name: str, options: dict[str, Any]) -> None:
     """One step over one batch."""
     columns = options.get("columns") or list(TEXT)
@@ -219,11 +101,6 @@ def take_redact(rows: Rows, number: int, columns: list[str], options: dict[str, 
     rows.personal |= found
     if options["action"] == "drop":
         rows.dropped[found & (rows.dropped == ALIVE)] = number
-
-
-def norm_question(question: str | None) -> str:
-    """What makes two questions the same one: case, spacing and the spelling of characters do not count."""
-    return " ".join(unicodedata.normalize("NFKC", question or "").casefold().split())
 
 
 def cleaner(
