@@ -46,14 +46,14 @@ def tokenizer_into(folder: Path) -> None:
 
 
 @cache
-def checkpoint(seed: int = 0) -> Path:
+def checkpoint() -> Path:
     """A Llama with random weights that says printable tokens and never ends by itself."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    folder = workshop() / f"checkpoint-{seed}"
+    folder = workshop() / "checkpoint"
     tokenizer_into(folder)
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     shape = {
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -67,13 +67,10 @@ def checkpoint(seed: int = 0) -> Path:
     )  # fmt: skip
     model = LlamaForCausalLM(config).float()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    mute = [
-        i
-        for i in range(320)
-        if not tokenizer.decode([i], skip_special_tokens=True).isprintable() or "\ufffd" in tokenizer.decode([i])
-    ]
+    texts = [tokenizer.decode([token], skip_special_tokens=True) for token in range(320)]
+    mute = [token for token, text in enumerate(texts) if not text or not text.isprintable() or "\ufffd" in text]
     with torch.no_grad():
-        model.lm_head.weight[[*range(len(SPECIAL)), *mute]] = 0
+        model.lm_head.weight[mute] = 0
     model.save_pretrained(folder)
     return folder
 
@@ -94,14 +91,32 @@ def contract(folder: Path, **changes: object) -> Contract:
 
 
 @cache
-def exported(precision: str = "fp32", seed: int = 0) -> Path:
+def exported(precision: str = "fp32") -> Path:
     """An artifact as the onnx stage writes it: graph, tokenizer and contract."""
-    folder = workshop() / f"{precision}-{seed}"
-    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", str(checkpoint(seed)), "-o", str(folder)]
+    folder = workshop() / precision
+    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", str(checkpoint()), "-o", str(folder)]
     command += ["-p", precision, "-e", "cpu", "-c", str(workshop() / "cache")]
     environment = os.environ | {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, capture_output=True, env=environment)
     contract(folder).save(folder)
+    return folder
+
+
+@cache
+def other() -> Path:
+    """An artifact that says other words: the same model with its printable words exchanged."""
+    import onnx
+    from onnx import numpy_helper
+
+    folder = shutil.copytree(exported(), workshop() / "other")
+    model = onnx.load(folder / "model.onnx")
+    head = next(item for item in model.graph.initializer if item.name == "lm_head.MatMul.weight")
+    weights = numpy_helper.to_array(head).copy()
+    said = weights.any(axis=0).nonzero()[0]
+    weights[:, said] = weights[:, said[::-1]]
+    head.CopyFrom(numpy_helper.from_array(weights, head.name))
+    (folder / "model.onnx.data").unlink()
+    onnx.save(model, folder / "model.onnx", save_as_external_data=True, location="model.onnx.data")
     return folder
 
 
@@ -117,7 +132,7 @@ def sealed(seed: int = 0, form: str = "chat") -> Artifact:
     """The artifact in a store's folder, with its manifest."""
     folder = workshop() / "store" / f"{form}-{seed}"
     growing = partial(folder)
-    shutil.copytree(exported(seed=seed), growing)
+    shutil.copytree(other() if seed else exported(), growing)
     if form == "context_qa":
         contract(growing, template=CONTEXT_QA, stop_texts=["\n####"]).save(growing)
     files = {name: File(sha256_of(growing / name), (growing / name).stat().st_size) for name in files_in(growing)}

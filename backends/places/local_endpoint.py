@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -34,6 +35,11 @@ def serve(release: Release) -> Live:
     """Make it live, unless it is; the release before it answers until then, and stays when this one fails."""
     folder = run_folder(release.spec, release.target)
     folder.mkdir(parents=True, exist_ok=True)
+    with _turn(folder):
+        return _serve(folder, release)
+
+
+def _serve(folder: Path, release: Release) -> Live:
     before = live(release.spec, release.target)
     if before and before.release == release.number and state(folder).get("content") == release.content:
         return before
@@ -83,8 +89,12 @@ def stop(name: str, target: str) -> bool:
 
 def state(folder: Path) -> dict[str, Any]:
     """What the supervisor said last."""
+    return _json(folder / "state.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
     with contextlib.suppress(FileNotFoundError, ValueError):
-        return dict(json.loads((folder / "state.json").read_text(encoding="utf-8")))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     return {}
 
 
@@ -128,6 +138,8 @@ def _answer(folder: Path, request: str) -> dict[str, Any]:
         said = state(folder)
         if said.get("answered") == request:
             return said
+        if _json(folder / "desired.json").get("request") != request:
+            raise PlaceError("it was told to stop before the release was up", log=str(folder / LOG))
         if supervised(folder):
             missing_since = 0.0
         elif not missing_since:
@@ -140,6 +152,14 @@ def _answer(folder: Path, request: str) -> dict[str, Any]:
     errors = folder / "supervisor.err"
     last = errors.read_text(errors="replace").strip().splitlines()[-1:] if errors.exists() else []
     raise PlaceError("; ".join(["the supervisor gave no answer", *last]), log=str(folder / LOG))
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One asks at a time; the next finds what the first one brought up."""
+    with (folder / "asking").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _until_gone(folder: Path, seconds: float) -> bool:
