@@ -8,6 +8,8 @@ FAILED = "work failed: "
 
 _MAX_SHOWN = 110
 """Characters of a line that are shown around the caret."""
+_MAX_SAID = 400
+"""Characters of a fault or a cure: they repeat what was written, and that may be long."""
 _MAX_LISTED = 50
 """Problems that a message lists; the rest are counted."""
 
@@ -31,8 +33,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        where = self.where if len(self.where) <= _MAX_SHOWN else self.where[: _MAX_SHOWN - 1] + "…"
-        said, cure = _printable(f"{place}  {where + ': ' if where else ''}{self.fault}"), _printable(self.cure)
+        where = f"{_clipped(self.where, _MAX_SHOWN)}: " if self.where else ""
+        said, cure = _printable(f"{place}  {where}{_clipped(self.fault)}"), _printable(_clipped(self.cure))
         if not self.line or not self.text:
             return said + (f"\n  {cure}" if cure else "")
         text, before, width = self._window()
@@ -49,6 +51,10 @@ class Problem:
         shown = text[first : first + _MAX_SHOWN]
         width = _columns(text[start : min(start + self.width, first + _MAX_SHOWN)])
         return head + shown + tail, head + text[first:start], width
+
+
+def _clipped(text: str, most: int = _MAX_SAID) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _printable(text: str) -> str:

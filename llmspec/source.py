@@ -16,7 +16,7 @@ from llmspec.scalars import plain_value
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
-MAX_NODES = 20_000
+MAX_NODES = 5_000
 """Values in one file, counted after anchors are expanded."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
