@@ -276,6 +276,7 @@ CHECKS = {
     "pattern": lambda value, rule: not isinstance(value, str) or re.search(rule, value) is not None,
     "minLength": lambda value, rule: not isinstance(value, str) or len(value) >= rule,
     "minItems": lambda value, rule: not isinstance(value, list) or len(value) >= rule,
+    "maxItems": lambda value, rule: not isinstance(value, list) or len(value) <= rule,
     "minProperties": lambda value, rule: not isinstance(value, dict) or len(value) >= rule,
     "maxProperties": lambda value, rule: not isinstance(value, dict) or len(value) <= rule,
     "minimum": lambda value, rule: not _is(value, "number") or value >= rule,

@@ -82,7 +82,7 @@ FAULTS = {
     "split": (put("model:\n", "  split: {train: 0.9}\nmodel:\n"), "{train: 0.9}", "train + validation + test is 1.1", "make it 1"),
     "columns": (put("faq.jsonl", "faq.jsonl\n      columns: {question: q}"), "{question: q}", "columns must name answer", ""),
     "group_by": (put("model:\n", "  split: {group_by: shop}\nmodel:\n"), "shop", "no column 'shop' in every source's columns", "answer, question"),
-    "same name": (put("faq.jsonl", "a\n      name: x\n    - path: b\n      name: x"), "x", "two sources are called 'x'", "another name"),
+    "same name": (put("faq.jsonl", "a\n      name: x\n    - path: b\n      name: x"), "x", "two sources are called 'x'", "of its own"),
     "context": (put("model:\n", "  template: context_qa\nmodel:\n"), "context_qa", "template context_qa needs rows with a context", "context: …"),
     "adapter": (GOOD + "  adapter: {rank: 4}\n", "{rank: 4}", "adapter does nothing with method: full", "use method: lora"),
     "method": (put("full", "qlora"), "qlora", "method: qlora on random weights learns nothing", "use method: full"),
