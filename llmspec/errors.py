@@ -8,6 +8,8 @@ FAILED = "work failed: "
 
 _MAX_SHOWN = 110
 """Characters of a line that are shown around the caret."""
+_MAX_SAID = 400
+"""Characters of a fault or a cure: they repeat what was written, and that may be long."""
 _MAX_LISTED = 50
 """Problems that a message lists; the rest are counted."""
 
@@ -31,16 +33,17 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        said = f"{place}  {self.where + ': ' if self.where else ''}{self.fault}"
+        where = f"{_clipped(self.where, _MAX_SHOWN)}: " if self.where else ""
+        said, cure = _printable(f"{place}  {where}{_clipped(self.fault)}"), _printable(_clipped(self.cure))
         if not self.line or not self.text:
-            return said + (f"\n  {self.cure}" if self.cure else "")
+            return said + (f"\n  {cure}" if cure else "")
         text, before, width = self._window()
         caret = " " * _columns(before) + "^" * max(1, width)
-        return f"{said}\n{self.line:>5} | {text}\n{' ' * 5} | {caret}{' ' + self.cure if self.cure else ''}"
+        return f"{said}\n{self.line:>5} | {text}\n{' ' * 5} | {caret}{' ' + cure if cure else ''}"
 
     def _window(self) -> tuple[str, str, int]:
         """The part of the line around the fault, what of it is left of the caret, and how many carets fit."""
-        text = "".join(" " if char == "\t" or not char.isprintable() else char for char in self.text)
+        text = _printable(self.text)
         start = self.column - 1
         first = max(0, min(start - 20, len(text) - _MAX_SHOWN)) if len(text) > _MAX_SHOWN and start > 60 else 0
         head = "…" if first else ""
@@ -48,6 +51,15 @@ class Problem:
         shown = text[first : first + _MAX_SHOWN]
         width = _columns(text[start : min(start + self.width, first + _MAX_SHOWN)])
         return head + shown + tail, head + text[first:start], width
+
+
+def _clipped(text: str, most: int = _MAX_SAID) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """No tab that moves the caret away, no escape code that reaches the terminal."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def _columns(text: str) -> int:

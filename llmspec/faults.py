@@ -51,15 +51,20 @@ class Found:
     label: str
     """The member of a union that it speaks for."""
     loc: Path
-    input: Any
+    message: str
+    """What pydantic says of it."""
     context: dict[str, Any]
 
 
-def explain(error: ValidationError, root: Node, source: Source) -> list[Problem]:
+def find(error: ValidationError, root: Node) -> list[Found]:
+    """Each error with the node it is about."""
+    return [_find(item, root) for item in error.errors(include_url=False)[:_MOST]]
+
+
+def explain(found: list[Found], root: Node, source: Source) -> list[Problem]:
     """Each error as a problem with its place; what follows from a problem already told is left out."""
-    found = _without_misspelt([_find(item, root) for item in error.errors(include_url=False)[:_MOST]])
     groups: dict[tuple[Path, bool], list[Found]] = defaultdict(list)
-    for item in found:
+    for item in _without_misspelt(found):
         if not _spoiled(root, item.path):
             groups[(item.path, bool(item.label))].append(item)
     problems = []
@@ -70,18 +75,17 @@ def explain(error: ValidationError, root: Node, source: Source) -> list[Problem]
 
 def _without_misspelt(found: list[Found]) -> list[Found]:
     """A key that is missing because it is misspelt is one problem, not two."""
-    unknown = [(item.path, str(item.named)) for item in found if item.kind == "extra_forbidden"]
-
-    def is_told(item: Found) -> bool:
-        near = (did_you_mean(word, [str(item.named)], listed=False) for path, word in unknown if path == item.path)
-        return item.kind == "missing" and any(near)
-
-    return [item for item in found if not is_told(item)]
+    return [item for item in found if item.kind != "missing" or misspelt(item, found) is None]
 
 
-def misfits(error: ValidationError, root: Node) -> list[Node]:
+def misspelt(missing: Found, found: list[Found]) -> str | None:
+    """The unknown key beside it that was probably meant to be the missing one."""
+    unknown = (str(item.named) for item in found if item.kind == "extra_forbidden" and item.path == missing.path)
+    return next((word for word in unknown if did_you_mean(word, [str(missing.named)], listed=False)), None)
+
+
+def misfits(found: list[Found]) -> list[Node]:
     """Text from the environment in fields that want a number or a truth value."""
-    found = (_find(item, root) for item in error.errors(include_url=False)[:_MOST])
     return [item.node for item in found if item.node.untyped and item.kind in ("int_type", "float_type", "bool_type")]
 
 
@@ -130,7 +134,7 @@ def _find(item: Any, root: Node) -> Found:
         loc = (*loc, *fields.parse_path(context["at"]))
     path, nodes = _locate_mapping(root, loc) if kind == "missing" else locate(root, loc)
     label = str(loc[-1]) if loc and len(path) < len(loc) and kind != "llmspec" and _is_label(loc, path) else ""
-    return Found(kind, path, nodes[-1], nodes[-2] if len(nodes) > 1 else root, named, label, loc, item.get("input"), context)
+    return Found(kind, path, nodes[-1], nodes[-2] if len(nodes) > 1 else root, named, label, loc, item["msg"], context)
 
 
 def _locate_mapping(root: Node, loc: Path) -> tuple[Path, list[Node]]:
@@ -191,7 +195,7 @@ def _words(item: Found, meant: fields.Meant | None) -> tuple[str, str]:
     """The fault and its cure."""
     kind, context = item.kind, item.context
     if kind == "llmspec":
-        return context.get("fault") or context.get("message") or item_message(item), context.get("cure", "")
+        return str(context.get("fault") or item.message), str(context.get("cure", ""))
     if kind == "missing":
         return _missing(item, meant)
     if kind in ("extra_forbidden", "literal_key"):
@@ -206,10 +210,6 @@ def _words(item: Found, meant: fields.Meant | None) -> tuple[str, str]:
         name, words = _LIMITS[kind]
         return f"{words.format(_number(context[name]))}, and is {shown(item.node)}", _about(meant)
     return _other(item, meant)
-
-
-def item_message(item: Found) -> str:
-    return str(item.context.get("error", "")) or item.kind.replace("_", " ")
 
 
 def _missing(item: Found, meant: fields.Meant | None) -> tuple[str, str]:
@@ -230,7 +230,7 @@ def _known_keys(item: Found, meant: fields.Meant | None) -> str:
     if meant is not None and not sections and isinstance(meant.annotation, type) and hasattr(meant.annotation, "model_fields"):
         sections = [meant.annotation]
     if item.kind == "literal_key":
-        known = _options(item.context)
+        known = options(item.context)
     elif meant is not None and len(sections) > 1 and isinstance(item.node.value, dict):
         written = fields.chosen(meant, item.node.value)
         known = [name for section in sections if written in section.model_fields for name in section.model_fields]
@@ -258,12 +258,12 @@ def _key_like(meant: fields.Meant) -> Like | None:
     return None
 
 
-def _options(context: dict[str, Any]) -> list[str]:
+def options(context: dict[str, Any]) -> list[str]:
     return [text or number for text, number in re.findall(r"'([^']*)'|(-?\d+)", str(context.get("expected", "")))]
 
 
 def _not_one_of(item: Found) -> tuple[str, str]:
-    known = _options(item.context)
+    known = options(item.context)
     if item.path == ("llmspec",):
         return f"version {shown(item.node)} of the language is not known", f"write `llmspec: {known[0]}`"
     text = shown(item.node)
@@ -321,7 +321,7 @@ def _union(items: list[Found], source: Source) -> Problem | None:
         return _say(close[0], source)
     expected: list[str] = []
     for item in items:
-        words = _options(item.context) if item.kind == "literal_error" else [_EXPECTS.get(item.kind, "another value")]
+        words = options(item.context) if item.kind == "literal_error" else [_EXPECTS.get(item.kind, "another value")]
         expected += [word for word in words if word not in expected]
     node = items[0].node
     if "a whole number" in expected and "a number" in expected:

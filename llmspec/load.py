@@ -12,10 +12,13 @@ from pydantic import ValidationError
 
 from llmspec import faults, fields, overlay
 from llmspec.errors import Problem, SpecError
+from llmspec.mend import mend
 from llmspec.references import References
 from llmspec.scalars import resolve
 from llmspec.source import Node, Source, read
 from llmspec.spec import Spec
+
+_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,9 @@ class Loaded:
         node: Node | None = self.root
         for at, part in enumerate(path):
             inner = faults.child(node, part) if node else None
-            node = inner or (node if node and _stands_for(node, part, path[:at]) else None)
-        if node is None or node.value is None:
+            stays = node is not None and not (at and path[at - 1] == node.value) and _stands_for(node, part, path[:at])
+            node = inner or (node if stays else None)
+        if node is None:
             return Origin(str(self.path), 0, 0, "default")
         mark = node.spot()
         return Origin(str(self.path), mark.line, mark.column, node.how)
@@ -109,10 +113,12 @@ class Loaded:
 
 def _stands_for(node: Node, part: fields.Part, path: fields.Path) -> bool:
     """Whether a short form means this part without naming it: `sail` its card, `[answer]` the columns of a step."""
+    if node.value is None or isinstance(node.value, dict):
+        return False
     if node.value == part:
         return True
     meant = fields.at(path)
-    return not isinstance(node.value, dict) and meant is not None and part in [getattr(it, "main", None) for it in meant.sections()]
+    return meant is not None and part in [getattr(it, "main", None) for it in meant.sections()]
 
 
 def load(path: Path | str, target: str | None = None, env: Mapping[str, str] = os.environ) -> Loaded:
@@ -127,7 +133,7 @@ def load(path: Path | str, target: str | None = None, env: Mapping[str, str] = o
         problems[_identity(problem)] = problem
         chosen = overlay.DEFAULT_TARGET
     others = [name for name in list(overlay.names(source.root))[:50] if name != chosen]
-    views = {name: _view(source, name, env, needs_env=name == chosen) for name in (chosen, *others)}
+    views = {name: _view(source, name, env, name == chosen) for name in (chosen, *others)}
     problems = _together({name: found for name, (_, _, found) in views.items()}, chosen) | problems
     if problems:
         raise SpecError(*sorted(problems.values(), key=lambda problem: (problem.line, problem.column)))
@@ -136,14 +142,14 @@ def load(path: Path | str, target: str | None = None, env: Mapping[str, str] = o
     return Loaded(spec, path, chosen, root, source)
 
 
-def _view(source: Source, target: str, env: Mapping[str, str], needs_env: bool) -> tuple[Spec | None, Node, list[Problem]]:
-    """The spec at one target, and what is wrong with it there."""
+def _view(source: Source, target: str, env: Mapping[str, str], chosen: bool) -> tuple[Spec | None, Node, list[Problem]]:
+    """The spec at one target, and what is wrong with it there. A target that is not chosen may lack its environment."""
     root = overlay.at_target(source.root, target)
     variables = root.value.get("vars")
     known = variables.value if variables is not None and isinstance(variables.value, dict) else {}
-    references = References(source, known, env, needs_env)
+    references = References(source, known, env, needs_env=chosen)
     root = references.fill(root)
-    spec, root, found = _validate(root, source)
+    spec, root, found = _validate(root, source, look_behind=chosen)
     told = references.problems + found
     return (
         spec,
@@ -161,13 +167,32 @@ def _misnamed(root: Node, source: Source) -> list[Problem]:
     return [source.problem(node.spot(), "name", fault, f"write `name: {stem}`, or rename the file to {node.value[:63]}.yaml")]
 
 
-def _validate(root: Node, source: Source) -> tuple[Spec | None, Node, list[Problem]]:
+def _validate(root: Node, source: Source, look_behind: bool) -> tuple[Spec | None, Node, list[Problem]]:
     try:
         return Spec.model_validate(root.plain()), root, []
     except ValidationError as error:
-        if misfits := faults.misfits(error, root):
-            return _validate(_typed(root, {id(node) for node in misfits}), source)
-        return None, root, faults.explain(error, root, source)
+        found = faults.find(error, root)
+        if misfits := faults.misfits(found):
+            return _validate(_typed(root, {id(node) for node in misfits}), source, look_behind)
+        behind = _behind(found, root, source) if look_behind else ()
+        return None, root, [*faults.explain(found, root, source), *behind]
+
+
+def _behind(found: list[faults.Found], root: Node, source: Source) -> Iterator[Problem]:
+    """Problems between fields, which pydantic only looks for once each field holds by itself."""
+    mended: list[fields.Path] = []
+    for _ in range(_ROUNDS):
+        paths, root = mend(found, root)
+        mended += paths
+        try:
+            Spec.model_validate(root.plain())
+            return
+        except ValidationError as error:
+            found = faults.find(error, root)
+        rules = [it for it in found if it.kind == "llmspec" and not any(path[: len(it.path)] == it.path for path in mended)]
+        yield from faults.explain(rules, root, source)
+        if not paths:
+            return
 
 
 def _typed(node: Node, misfits: set[int]) -> Node:

@@ -14,7 +14,8 @@ from llmspec import fields
 from llmspec.errors import CallError
 from llmspec.fields import Meant
 from llmspec.render import scalar
-from llmspec.section import Like, MayHoldSecret, OutsideKey, Section, did_you_mean, parse_duration
+from llmspec.section import Like, MayHoldSecret, OutsideKey, Section, did_you_mean, format_duration, parse_duration
+from llmspec.spec.data import CleanStep
 
 _BOUNDS: dict[type[Any], tuple[str, str]] = {
     annotated_types.Ge: ("ge", "at least {}"),
@@ -118,10 +119,9 @@ def first_sentence(doc: str) -> str:
 
 def describe(meant: Meant) -> str:
     """A type in words: 'a whole number, at least 16'."""
-    said = [words for shape, marks in meant.shapes() if (words := _shape_words(shape, marks)) != "null" or shape is not type(None)]
-    said = list(dict.fromkeys(said))
-    nullable = any(shape is type(None) for shape, _ in meant.shapes())
-    return " or ".join(word for word in said if word != "null") + (", or null" if nullable else "")
+    shapes = list(meant.shapes())
+    said = dict.fromkeys(_shape_words(shape, marks) for shape, marks in shapes if shape is not type(None))
+    return " or ".join(said) + (", or null" if len(shapes) > 1 and any(shape is type(None) for shape, _ in shapes) else "")
 
 
 def _shape_words(shape: Any, marks: tuple[Any, ...]) -> str:
@@ -161,7 +161,7 @@ def _bounds(marks: tuple[Any, ...], unit: str = "") -> str:
 
 def _default(meant: Meant) -> str:
     field = meant.field
-    if field is None or field.is_required():
+    if field is None or field.is_required() or meant.owner is CleanStep:
         return ""
     value = field.get_default(call_default_factory=True)
     return "" if value is PydanticUndefined else written(value, meant)
@@ -170,14 +170,12 @@ def _default(meant: Meant) -> str:
 def written(value: Any, meant: Meant | None = None) -> str:
     """A default as it would be written in YAML."""
     if isinstance(value, Section):
-        return "its own defaults" if value.model_fields else "{}"
+        return "its own defaults" if type(value).model_fields else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(scalar(item, flow=True) for item in value)}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{scalar(key)}: {scalar(item, flow=True)}' for key, item in value.items())}}}"
     if meant and describe(meant).startswith("a duration"):
-        from llmspec.section import format_duration
-
         return format_duration(value)
     return scalar(value)
 
@@ -185,6 +183,8 @@ def written(value: Any, meant: Meant | None = None) -> str:
 def _examples(meant: Meant) -> list[str]:
     """What the docstring shows in backquotes; else the choices; else the default."""
     name, default = meant.name, _default(meant)
+    if meant.owner is CleanStep:
+        return _step_examples(meant)
     shown = [text for text in re.findall(r"`([^`]+)`", meant.doc) if "NAME" not in text and not text.startswith("split.")]
     if not shown and meant.choice():
         shown = list(meant.choice().known())  # type: ignore[union-attr]
@@ -192,7 +192,20 @@ def _examples(meant: Meant) -> list[str]:
         shown = [str(option) for shape, _ in meant.shapes() if get_origin(shape) is Literal for option in get_args(shape)]
     if not shown and default and default != "its own defaults":
         shown = [default]
+    if any(get_origin(shape) is list for shape, _ in meant.shapes()):
+        shown = [text if text.startswith("[") else f"[{text}]" for text in shown]
     return [text if text.startswith(f"{name}:") or not name else f"{name}: {text}" for text in shown][:5]
+
+
+def _step_examples(meant: Meant) -> list[str]:
+    """A step by its name, and with the value that may stand behind it."""
+    (step,) = meant.sections()
+    needs = any(field.is_required() for field in step.model_fields.values())
+    main = getattr(step, "main", None)
+    of_main = Meant(step).step(main) if main else None
+    value = (_default(of_main) if of_main else "").replace("null", "[question]")
+    bare = [] if needs else [f"clean: [{meant.name}]"]
+    return bare + ([f"clean: [{meant.name}: {value}]"] if value else [])
 
 
 def _notes(meant: Meant) -> list[str]:

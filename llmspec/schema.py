@@ -70,10 +70,12 @@ class _Generator(GenerateJsonSchema):
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         made = super().dict_schema(schema)
-        if "propertyNames" in made:  # a key is never a reference
-            made["propertyNames"] = made["propertyNames"].get("anyOf", [made["propertyNames"]])[0]
-        if "patternProperties" in made:
-            made["additionalProperties"] = False
+        keys = schema.get("keys_schema", {})
+        while "schema" in keys:  # what a key must be like lies below its validators
+            keys = keys["schema"]
+        names = keys.get("expected") or ()
+        if names or keys.get("pattern"):
+            made["propertyNames"] = {"enum": list(names)} if names else {"pattern": keys["pattern"]}
         return made
 
 

@@ -4,6 +4,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
@@ -27,8 +28,12 @@ def wrong(fault: str, cure: str = "", at: str = "", word: str = "") -> PydanticC
 
 def did_you_mean(word: str, known: Iterable[str], listed: bool = True) -> str:
     """The cure for a word that is not known: the nearest one, and all of them when they are few."""
-    names = [str(name) for name in itertools.islice(known, 200)]
-    near = difflib.get_close_matches(word[:80], names, n=1) or [name for name in names if name == word.lower()]
+    return _nearest(word[:80], tuple(str(name) for name in itertools.islice(known, 200)), listed)
+
+
+@lru_cache(maxsize=500)
+def _nearest(word: str, names: tuple[str, ...], listed: bool) -> str:
+    near = difflib.get_close_matches(word, names, n=1) or [name for name in names if name == word.lower()]
     parts = [f"did you mean '{near[0]}'?"] if near else []
     if listed and names and len(names) <= 20:
         parts.append(f"(known: {', '.join(names)})")

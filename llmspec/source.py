@@ -16,7 +16,7 @@ from llmspec.scalars import plain_value
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
-MAX_NODES = 20_000
+MAX_NODES = 5_000
 """Values in one file, counted after anchors are expanded."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -208,7 +208,7 @@ class _Builder:
                 case yaml.SequenceStartEvent():
                     self._start(event, [])
                 case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                    self._end()
+                    self._end(event)
                 case yaml.AliasEvent():
                     self._alias(event)
         if self.root is None or (self.root.value is None and not self.root.raw):
@@ -266,10 +266,13 @@ class _Builder:
             self.anchors[event.anchor] = None
         self.open.append(_Open(mark, not event.flow_style, event.anchor, items))
 
-    def _end(self) -> None:
+    def _end(self, event: Any) -> None:
         level = self.open.pop()
         value = {**level.merged, **level.items} if level.merged else level.items
-        node = Node(value, level.mark, block=level.block, size=level.size, depth=level.depth + 1)
+        mark = level.mark
+        if not level.block and event.end_mark.line == mark.line - 1:
+            mark = replace(mark, width=event.end_mark.column - mark.column + 1)
+        node = Node(value, mark, block=level.block, size=level.size, depth=level.depth + 1)
         self._add(node, level.anchor, counted=True)
 
     def _alias(self, event: Any) -> None:

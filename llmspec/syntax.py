@@ -156,6 +156,12 @@ def _no_content(it: Broken) -> Spot:
     return it.here(f"a value is missing before {it.rest[:1]!r}", "write one, or quote the text")
 
 
+def _no_colon(it: Broken) -> Spot:
+    start = it.error.context_mark or it.error.problem_mark
+    word = it.lines[start.line][start.column :].rstrip()
+    return Spot(start.line + 1, start.column + 1, max(1, len(word)), "a ':' is missing", "write `key: value`")
+
+
 def _directive(it: Broken) -> Spot:
     return Spot(it.row + 1, 1, max(1, len(it.line.rstrip())), "a spec needs no % line", "take it out")
 
@@ -168,6 +174,7 @@ _SAYINGS = {
     "'-' indicator": _missing_dash,
     "sequence entries are not allowed": _dash,
     "expected ',' or": _open_bracket,
+    "find expected ':'": _no_colon,
     "that cannot start any token": _odd_start,
     "unexpected end of stream": _open_quote,
     "unexpected document indicator": _open_quote,

@@ -248,9 +248,12 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        names = [source.called for source in self.sources]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise wrong(f"two sources are called {twice[0]!r}", "give one of them a `name` of its own", "sources")
+        seen: set[str] = set()
+        for number, source in enumerate(self.sources):
+            if source.called in seen:
+                at = f"sources[{number}]" + (".name" if source.name else ".path")
+                raise wrong(f"two sources are called '{source.called}'", "give one of them a `name` of its own", at)
+            seen.add(source.called)
         return self
 
     @model_validator(mode="after")
