@@ -26,5 +26,6 @@ def scores(stage: Stage) -> dg.MarkdownMetadataValue:
     bars: dict[str, tuple[float, float | None, str | None]] = {
         name: (found[name], champion.scores.get(name) if champion else None, gates.get(name))
         for name in stage.product.spec.evaluation.metrics
+        if name in found  # a metric is absent when nothing could be measured: every question refused
     }
     return picture("scores", pictures.bars(f"{stage.product.name}: scores", bars).encode(), "image/svg+xml")

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
-from llmspec.errors import LockedError
+from llmspec.errors import LockedError, StoreError
 
 _held: dict[Path, int] = {}
 
@@ -49,8 +50,7 @@ def locked(path: Path, *, wait: float = 0.0, waiting: Callable[[str], None] = la
         finally:
             _held[path] -= 1
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    with _opened(path) as file:
         _acquire(file.fileno(), path, wait, waiting)
         file.truncate(0)
         file.write(_signature())
@@ -60,6 +60,15 @@ def locked(path: Path, *, wait: float = 0.0, waiting: Callable[[str], None] = la
             yield
         finally:
             del _held[path]
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        fault = f"cannot write to the store {path.parent.parent}: {error.strerror}"
+        raise StoreError(f"{fault}\n  free or mount it, or name another `store:`") from error
 
 
 def _acquire(descriptor: int, path: Path, wait: float, waiting: Callable[[str], None]) -> None:

@@ -39,7 +39,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "features": ("features", "data.template", "model.base", "endpoint.system_prompt"),
     "model": ("model",),
     "onnx": ("onnx",),
-    "evaluation": ("evaluation", "endpoint.limits.output_tokens"),
+    "evaluation": ("evaluation", "endpoint.limits.input_tokens", "endpoint.limits.output_tokens"),
     "endpoint": ("endpoint",),
     "monitors": ("monitors",),
 }

@@ -120,7 +120,7 @@ class Project:
 
     def copy(self, folder: Path) -> "Project":
         """The same project elsewhere: its own store, journal and endpoint."""
-        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("run"))
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("run", "stores.json"))
         return Project(folder, dict(self.env))
 
 
