@@ -97,7 +97,8 @@ def test_materialising_the_endpoint_alone_after_a_failed_gate_fails(applied: Pro
     code = (
         "import dagster as dg; from llmspec.apply import dagster_home; dagster_home(); from llmspec.compile import assets; "
         "from llmspec.stage import Product; product = Product.open('tiny.yaml'); instance = dg.DagsterInstance.get(); "
-        "result = dg.materialize(assets(product), selection=[dg.AssetKey(['tiny', 'endpoint'])], instance=instance, raise_on_error=False); "
+        "only = [dg.AssetKey(['tiny', 'endpoint'])]; "
+        "result = dg.materialize(assets(product), selection=only, instance=instance, raise_on_error=False); "
         "print(result.success, result.get_failed_step_keys())"
     )
     assert "False {'tiny__endpoint'}" in python(applied, code)
