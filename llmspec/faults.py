@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from llmspec import fields
 from llmspec.errors import Problem
 from llmspec.fields import Part, Path
-from llmspec.section import Like, did_you_mean
+from llmspec.section import Like, did_you_mean, format_duration
 from llmspec.source import Mark, Node, Source
 from llmspec.syntax import shorten
 
@@ -208,7 +208,8 @@ def _words(item: Found, meant: fields.Meant | None) -> tuple[str, str]:
         return _wrong_type(item, _EXPECTS[kind])
     if kind in _LIMITS:
         name, words = _LIMITS[kind]
-        return f"{words.format(_number(context[name]))}, and is {shown(item.node)}", _about(meant)
+        limit = format_duration(context[name]) if meant and meant.is_duration() else _number(context[name])
+        return f"{words.format(limit)}, and is {shown(item.node)}", _about(meant)
     return _other(item, meant)
 
 

@@ -15,7 +15,7 @@ from pydantic import Discriminator
 from pydantic.fields import FieldInfo
 
 from llmspec.registry import Choice
-from llmspec.section import Section
+from llmspec.section import Section, parse_duration
 
 Part = str | int
 Path = tuple[Part, ...]
@@ -50,6 +50,10 @@ class Meant:
     def choice(self) -> Choice | None:
         """The kind of card that is chosen here."""
         return next((found for _, marks in self.shapes() if (found := _choice(marks))), None)
+
+    def is_duration(self) -> bool:
+        """Whether it is seconds that are written as `5m`."""
+        return any(getattr(mark, "func", None) is parse_duration for _, marks in self.shapes() for mark in marks)
 
     def marked(self, kind: type[Any]) -> Any:
         """The first mark of this kind."""

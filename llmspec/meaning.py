@@ -7,14 +7,13 @@ from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
-from pydantic import BeforeValidator
 from pydantic_core import PydanticUndefined
 
 from llmspec import fields
 from llmspec.errors import CallError
 from llmspec.fields import Meant
 from llmspec.render import scalar
-from llmspec.section import Like, MayHoldSecret, OutsideKey, Section, did_you_mean, format_duration, parse_duration
+from llmspec.section import Like, MayHoldSecret, OutsideKey, Section, did_you_mean, format_duration
 from llmspec.spec.data import CleanStep
 
 _BOUNDS: dict[type[Any], tuple[str, str]] = {
@@ -129,7 +128,7 @@ def _shape_words(shape: Any, marks: tuple[Any, ...]) -> str:
     origin, arguments = get_origin(shape), get_args(shape)
     if choice := inner.choice():
         return f"one of {', '.join(choice.known())}, alone or with options"
-    if any(isinstance(mark, BeforeValidator) and mark.func is parse_duration for mark in marks):
+    if inner.is_duration():
         return "a duration such as 30s, 5m, 2h" + _bounds(marks, " s")
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else f"always {arguments[0]}"
@@ -175,7 +174,7 @@ def written(value: Any, meant: Meant | None = None) -> str:
         return f"[{', '.join(scalar(item, flow=True) for item in value)}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{scalar(key)}: {scalar(item, flow=True)}' for key, item in value.items())}}}"
-    if meant and describe(meant).startswith("a duration"):
+    if meant and meant.is_duration() and value is not None:
         return format_duration(value)
     return scalar(value)
 

@@ -82,7 +82,7 @@ FAULTS = {
     "split": (put("model:\n", "  split: {train: 0.9}\nmodel:\n"), "{train: 0.9}", "train + validation + test is 1.1", "make it 1"),
     "columns": (put("faq.jsonl", "faq.jsonl\n      columns: {question: q}"), "{question: q}", "columns must name answer", ""),
     "group_by": (put("model:\n", "  split: {group_by: shop}\nmodel:\n"), "shop", "no column 'shop' in every source's columns", "answer, question"),
-    "same name": (put("faq.jsonl", "a\n      name: x\n    - path: b\n      name: x"), "x", "two sources are called 'x'", "of its own"),
+    "same name": (put("faq.jsonl", "a.csv\n      name: x\n    - path: b.csv\n      name: x"), "x", "two sources are called 'x'", "of its own"),
     "context": (put("model:\n", "  template: context_qa\nmodel:\n"), "context_qa", "template context_qa needs rows with a context", "context: …"),
     "adapter": (GOOD + "  adapter: {rank: 4}\n", "{rank: 4}", "adapter does nothing with method: full", "use method: lora"),
     "method": (put("full", "qlora"), "qlora", "method: qlora on random weights learns nothing", "use method: full"),
@@ -94,6 +94,16 @@ FAULTS = {
     "check that is a number": (put("model:\n", "  checks: {rows: 3}\nmodel:\n"), "3", "3 is not a comparison", '">= 100"'),
     "name of the file": (put("shop", "bakery"), "bakery", "'bakery' is not the file's name", "name: shop"),
     "name's letters": (put("name: shop", "name: A shop"), "A shop", "'A shop' is not allowed here", "a letter first"),
+    "short duration": (GOOD + "monitors: {every: 5s}\n", "5s", "must be at least 1m, and is '5s'", "How often"),
+    "no duration": (GOOD + "endpoint: {limits: {timeout: 0}}\n", "0", "must be above 0ms, and is 0", ""),
+    "ending": (put("faq.jsonl", "faq.txt"), "faq.txt", "'txt' does not say what format it is", "add `format: …`"),
+    "own column": (put("faq.jsonl", "a.csv\n      columns: {question: q, answer: a, id: x}"), "id", "column 'id' is made by llmspec", ""),
+    "column of a step": (put("model:\n", "  clean: [drop_missing: [answr]]\nmodel:\n"), "answr", "no source has a column 'answr'", "'answer'"),
+    "no columns": (put("model:\n", "  clean: [drop_missing: []]\nmodel:\n"), "[]", "needs at least 1, and has 0", ""),
+    "metric twice": (GOOD + "evaluation: {metrics: [rouge_l, rouge_l]}\n", "rouge_l", "rouge_l is named twice", "name it once"),
+    "name of a var": (GOOD + "vars: {a.b: c}\n", "a.b", "the name 'a.b' is not allowed here", "letters"),
+    "host": (GOOD + "endpoint: {host: 'a b'}\n", "'a b'", "'a b' is not allowed here", "an address"),
+    "path for a hub": (put("{scratch: tiny}", "{hub: ../x, revision: " + "a" * 40 + "}"), "../x", "'../x' is not allowed here", "organisation"),
     "var": (GOOD + "vars: {host: a}\nendpoint:\n  host: ${var.hots}\n", "${var.hots}", "no var named 'hots'", "did you mean 'host'?"),
     "var in a longer text": (GOOD + "vars: {host: a}\nstore: s3://x/${var.hots}/y\n", "${var.hots}", "no var named 'hots'", "'host'"),
     "var of itself": (GOOD + 'vars: {a: "${var.b}", b: "${var.a}"}\n', "${var.a}", "needs itself: a → b → a", ""),
@@ -208,7 +218,7 @@ def test_the_value_of_an_environment_variable_is_in_no_error(tmp_path: Path) -> 
 
 
 def test_a_caret_stands_under_its_word_after_wide_characters_and_in_long_lines(tmp_path: Path) -> None:
-    (wide,) = problems(tmp_path, GOOD + "vars: {日本: [7]}\n")
+    (wide,) = problems(tmp_path, GOOD + "vars: {a: 日本, b: [7]}\n")
     shown = str(wide).splitlines()
     assert shown[2].index("^") - shown[1].index("[7]") == 2  # a terminal prints these two characters four columns wide
     (far,) = problems(tmp_path, GOOD + f"tags: {{{', '.join(f'a{n}: b' for n in range(500))}, c: 7}}\n")

@@ -12,7 +12,9 @@ from llmspec.registry import Engine, EngineOf
 from llmspec.section import Like, OutsideKey, Section, did_you_mean, one_named, wrong
 
 Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), Like("a column is small letters, digits and '_': `question`")]
+Columns = Annotated[list[Column], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+_ENDINGS = ("csv", "tsv", "json", "jsonl", "parquet")
 
 
 class Source(Section):
@@ -41,8 +43,16 @@ class Source(Section):
             raise wrong(
                 f"columns must name {' and '.join(sorted(missing))}", "write `columns: {question: …, answer: …}`", "columns"
             )
-        if made := {"id", "source"} & self.columns.keys():
-            raise wrong(f"column {made.pop()!r} is made by llmspec", "call yours something else", "columns")
+        if made := sorted({"id", "source"} & self.columns.keys()):
+            raise wrong(f"column '{made[0]}' is made by llmspec", "call yours something else", "columns", made[0])
+        return self
+
+    @model_validator(mode="after")
+    def _format_is_known(self) -> Self:
+        ending = PurePosixPath(self.path).suffix.lstrip(".").lower()
+        if self.format is None and ending not in _ENDINGS:
+            cure = f"name the file with its ending, or add `format: …` ({', '.join(_ENDINGS)})"
+            raise wrong(f"'{ending or self.path}' does not say what format it is", cure, "path")
         return self
 
 
@@ -57,7 +67,7 @@ class TextStep(Step):
     """A step that rewrites text."""
 
     main: ClassVar[str | None] = "columns"
-    columns: list[Column] | None = None
+    columns: Columns | None = None
     """Which columns it rewrites; question, answer and context (where there is one) when absent."""
 
 
@@ -103,7 +113,7 @@ class DropMissing(Step):
     """Rows without a value go."""
 
     main: ClassVar[str | None] = "columns"
-    columns: list[Column] = ["question", "answer"]
+    columns: Columns = ["question", "answer"]
     """A row goes when any of these is null or blank."""
 
 
@@ -120,7 +130,7 @@ class Redact(TextStep):
     """Personal data out, before anything is trained on it."""
 
     main: ClassVar[str | None] = "kinds"
-    kinds: list[Literal["email", "phone", "credit_card"]] = ["email", "phone", "credit_card"]
+    kinds: Annotated[list[Literal["email", "phone", "credit_card"]], Field(min_length=1)] = ["email", "phone", "credit_card"]
     """What is looked for; a card number counts only when its check digit (Luhn) is right."""
     action: Literal["mask", "drop", "fail"] = "mask"
     """mask writes [EMAIL] in its place, drop loses the row, fail stops with the rows named."""
@@ -130,7 +140,7 @@ class DropDuplicates(Step):
     """Of rows that are equal, the first stays."""
 
     main: ClassVar[str | None] = "columns"
-    columns: list[Column] = ["question", "answer"]
+    columns: Columns = ["question", "answer"]
     """Rows equal in all of these are duplicates."""
 
 
@@ -275,7 +285,10 @@ class Data(Section):
         known = set.union({"context"}, *(set(source.columns) for source in self.sources))
         for number, clean in enumerate(self.clean):
             options = clean.step.model_dump()
-            for column in options.get("columns") or ([options["column"]] if "column" in options else []):
+            one = {"column": options["column"]} if "column" in options else {}
+            many = {f"columns[{at}]": column for at, column in enumerate(options.get("columns") or [])}
+            for field, column in (one | many).items():
                 if column not in known:
-                    raise wrong(f"no source has a column {column!r}", f"known: {', '.join(sorted(known))}", f"clean[{number}]")
+                    at = f"clean[{number}].{clean.name}.{field}"
+                    raise wrong(f"no source has a column '{column}'", did_you_mean(column, sorted(known)), at)
         return self

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Duration, Section
+from llmspec.section import Duration, Like, Section
 
 
 class Limits(Section):
@@ -21,7 +21,7 @@ class Limits(Section):
     """How many may wait; the next one is refused with 429."""
     requests_per_minute: int | None = Field(default=None, ge=1)
     """Per client address; more is refused with 429. No limit when absent."""
-    timeout: Duration = 60.0
+    timeout: Duration = Field(default=60.0, gt=0)
     """A request that takes longer ends with what it has."""
 
 
@@ -32,7 +32,7 @@ class Endpoint(Section):
     """The tool that does it."""
     api: Literal["openai"] = "openai"
     """chat/completions, completions and models, streaming or not."""
-    host: str = "127.0.0.1"
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$"), Like("write an address or a host's name: `0.0.0.0`")] = "127.0.0.1"
     """Where it listens; 0.0.0.0 is everywhere."""
     port: int = Field(default=8080, ge=0, le=65_535)
     """Where it listens; 0 takes a free one and keeps it."""

@@ -26,6 +26,13 @@ class Evaluation(Section):
     """All must hold, or the endpoint is not touched: `token_f1 >= 0.8`, `perplexity <= champion * 1.02`."""
 
     @model_validator(mode="after")
+    def _metrics_are_named_once(self) -> Self:
+        for number, metric in enumerate(self.metrics):
+            if metric in self.metrics[:number]:
+                raise wrong(f"{metric} is named twice", "name it once", f"metrics[{number}]")
+        return self
+
+    @model_validator(mode="after")
     def _gates_are_measured(self) -> Self:
         for number, gate in enumerate(self.gates):
             if gate.metric not in self.metrics:

@@ -32,7 +32,9 @@ class SpecBase(Section):
 class HubBase(Section):
     """A model from the Hugging Face hub."""
 
-    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$"), Like("write organisation/name: `Qwen/Qwen3-0.6B`")]
+    hub: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$"), Like("write organisation/name: `Qwen/Qwen3-0.6B`")
+    ]
     """`organisation/name`."""
     revision: Annotated[
         str, Field(pattern=r"^[0-9a-f]{40}$"), Like("write the commit's 40 digits; the hub lists them under 'Files and versions'")
@@ -72,7 +74,7 @@ class Adapter(Section):
     """Its weight: the update counts alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the adapter's input that is dropped while training."""
-    modules: Literal["auto"] | list[str] = "auto"
+    modules: Literal["auto"] | Annotated[list[str], Field(min_length=1)] = "auto"
     """Which linear layers it sits on; auto: all but the output head."""
 
 
@@ -95,7 +97,7 @@ class Training(Section):
     """Largest gradient norm."""
     seed: int = Field(default=7, ge=0, lt=2**32)
     """Initial weights and row order."""
-    checkpoint_every: Annotated[Duration, OutsideKey()] = 300.0
+    checkpoint_every: Annotated[Duration, OutsideKey()] = Field(default=300.0, gt=0)
     """How much work a crash may cost."""
 
 

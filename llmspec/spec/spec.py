@@ -18,6 +18,7 @@ from llmspec.spec.onnx import Onnx
 StageName = Literal["data", "features", "model", "onnx", "evaluation", "endpoint", "monitors"]
 DEFAULT_STORE = ".llmspec/store"
 _TAG = Like("a tag is letters, digits, '.', '_' and '-', at most 63 of them")
+_VAR = Like("a var is letters, digits, '_' and '-', a letter first: `region`")
 _TARGET = Like("a target is small letters, digits and '-': `prod`")
 
 
@@ -76,7 +77,7 @@ class Spec(Section):
         Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$"), _TAG],
     ] = {}
     """Labels for Dagster and the cloud."""
-    vars: dict[str, str | int | float | bool] = {}
+    vars: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$"), _VAR], str | int | float | bool] = {}
     """Names for values used more than once: `${var.region}`."""
     store: str = Field(default=DEFAULT_STORE, min_length=1)
     """Where artifacts live: a folder, relative to where llmspec runs."""
