@@ -15,7 +15,7 @@ name: shop
 description: For ${var.region}, ${env.TEAM}; $${not.a.reference}
 vars: {region: eu, port: 8000, share: 0.5}
 data:
-  engine: {spark: {master: "local[1]", remote: "${secret.SPARK}"}}
+  engine: {spark: {master: "local[1]"}}
   sources:
     - path: faq.jsonl
   clean:
@@ -35,7 +35,7 @@ targets:
   prod:
     vars: {region: us}
     store: s3://acme/${var.region}
-    data: {engine: {spark: {master: null}}}
+    data: {engine: {spark: {master: null, remote: "${secret.SPARK}"}}}
     features: {tokenizer: base}
     model:
       base: {hub: acme/base, revision: 0123456789abcdef0123456789abcdef01234567, token: "${secret.HF}"}
