@@ -1,0 +1,42 @@
+"""How quick the light commands are: CPU time as a ratio to importing pydantic and yaml, which none can be without.
+
+python benchmarks/cli_start.py
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from measure import in_turn, ratio
+
+ROOT = Path(__file__).parents[1]
+FLOOR = "python -c 'import pydantic, yaml'"
+
+
+def main() -> None:
+    spec = ROOT / "specs" / "quickstart.yaml"
+    llmspec = [sys.executable, "-P", "-m", "llmspec"]
+    commands = {
+        FLOOR: [sys.executable, "-P", "-c", "import pydantic, yaml"],
+        "llmspec validate specs/quickstart.yaml": [*llmspec, "validate", str(spec)],
+        "llmspec plan specs/quickstart.yaml": [*llmspec, "plan", str(spec)],
+        "python -c 'import dagster'": [sys.executable, "-P", "-c", "import dagster"],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        hundred = [copied(spec, Path(folder), number) for number in range(100)]
+        commands["llmspec plan, 100 specs"] = [*llmspec, "plan", *hundred]
+        found = in_turn(commands, Path(folder), {**os.environ, "PYTHONPATH": str(ROOT)})
+    for name, times in found.items():
+        print(f"{times.say(name)}   {ratio(times.cpu, found[FLOOR].cpu):6.2f} × the floor's cpu")
+
+
+def copied(spec: Path, folder: Path, number: int) -> str:
+    text = spec.read_text(encoding="utf-8").replace("name: quickstart", f"name: q{number}")
+    path = folder / f"q{number}.yaml"
+    path.write_text(text.replace("data/shop_faq.jsonl", str(spec.parent / "data" / "shop_faq.jsonl")), encoding="utf-8")
+    return str(path)
+
+
+if __name__ == "__main__":
+    main()
