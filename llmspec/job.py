@@ -42,6 +42,8 @@ class Job:
     inputs: dict[str, Input]
     files: dict[str, dict[str, Digest]] = field(default_factory=dict)
     """Source -> file -> digest: what `data` reads."""
+    secrets: tuple[tuple[str | int, ...], ...] = ()
+    """Where in the options `${secret.NAME}` stands for a value."""
     output: str = ""
     """The folder of the artifact."""
 
@@ -59,4 +61,5 @@ class Job:
     def from_json(cls, text: str) -> "Job":
         fields = json.loads(text)
         fields["inputs"] = {name: Input(**item) for name, item in fields["inputs"].items()}
+        fields["secrets"] = tuple(tuple(path) for path in fields["secrets"])
         return cls(**fields)

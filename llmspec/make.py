@@ -101,6 +101,15 @@ def sound(product: Product, artifact: Artifact | None) -> Artifact | None:
         raise
 
 
+def revive(product: Product, place: Place) -> Live | None:
+    """What should be live and does not answer is started again, whatever becomes of the next release."""
+    pointed = product.releases.live()
+    if pointed is None or place.live(product.name, product.target) is not None:
+        return None
+    with product.lock(wait=3600):
+        return place.serve(pointed)
+
+
 def deploy(product: Product, place: Place) -> Deployed:
     """The gate, then the swap, then a look at what really runs, then the pointer. A gate that fails touches nothing."""
     with product.lock(wait=3600, waiting=lambda who: publish("endpoint", "note", text=f"waiting for {who}")):

@@ -1,7 +1,9 @@
 """`${secret.NAME}` stays a reference until the process that uses it asks for the value here."""
 
+import json
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from llmspec.errors import PlaceError
@@ -17,6 +19,17 @@ def lookup(name: str) -> str:
         raise PlaceError(f"secret {name} is not set: export {name}=… where llmspec runs")
     _seen.add(value)
     return value
+
+
+def resolve_at(tree: dict[str, Any], paths: Iterable[tuple[str | int, ...]]) -> dict[str, Any]:
+    """The same tree with the references at these paths replaced: elsewhere `${secret.X}` is text like any other."""
+    tree = json.loads(json.dumps(tree))
+    for path in paths:
+        holder: Any = tree
+        for part in path[:-1]:
+            holder = holder[part]
+        holder[path[-1]] = resolve(holder[path[-1]])
+    return tree
 
 
 def resolve(value: Any) -> Any:

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmspec import checks, files
+from llmspec import checks, fields, files
 from llmspec.digests import Digests
 from llmspec.errors import CallError, LLMSpecError
 from llmspec.expressions import Verdict
@@ -18,7 +18,8 @@ from llmspec.load import Loaded, load
 from llmspec.lock import locked
 from llmspec.registry import Card, Engine, Place, name_of
 from llmspec.release import Release, Releases
-from llmspec.section import STAGES, OutsideKey, Section
+from llmspec.secrets import names_in
+from llmspec.section import STAGES, MayHoldSecret, OutsideKey, Section
 from llmspec.spec import Spec
 from llmspec.spec.model import HubBase, PathBase, ScratchBase, SpecBase
 from llmspec.store import Artifact, Store, elders, remember_store
@@ -80,6 +81,17 @@ def picked(tree: dict[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
         if last in source:
             target[last] = source[last]
     return out
+
+
+def secret_paths(value: Any, path: fields.Path = ()) -> Iterator[fields.Path]:
+    """Where `${secret.NAME}` stands in a field that may hold one."""
+    if isinstance(value, str):
+        meant = fields.at(path) if names_in(value) else None
+        if meant is not None and meant.marked(MayHoldSecret):
+            yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, item in items:
+        yield from secret_paths(item, (*path, part))
 
 
 @dataclass(frozen=True)
@@ -286,6 +298,7 @@ class Stage:
             keyed=keyed,
             inputs=inputs,
             files=product.sources if self.name == "data" else {},
+            secrets=tuple(secret_paths(options)),
         )
         return Job(**{**vars(draft), "output": str(product.store.folder(product.name, self.name, draft.key))})
 

@@ -44,6 +44,7 @@ def test_a_named_place_retrains_nothing(applied: Project) -> None:
 
 
 def test_a_new_store_is_filled_from_the_old_one_and_retrains_nothing(applied: Project) -> None:
+    applied.run("apply", "tiny.yaml", "--yes")  # the copy's own store is remembered from here
     before = applied.digests()
     applied.write(TINY + "store: elsewhere\n")
     assert reused(applied.actions()) >= set(BUILT)

@@ -96,7 +96,7 @@ def end(child: "subprocess.Popen[bytes]", stage: str) -> None:
 
 def copy_scrubbed(said: IO[bytes], log: Path, job: Job) -> None:
     """What the child says goes to the log, without the values of the secrets that its job refers to."""
-    hidden = [os.environ[name].encode() for name in secrets.names_in(job.options) if os.environ.get(name)]
+    hidden = [os.environ[name].encode() for name in secrets.names_in([job.options]) if os.environ.get(name)]
     with log.open("wb") as file:
         for line in said:
             for value in hidden:

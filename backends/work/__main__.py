@@ -20,7 +20,7 @@ from backends.work.report import Channel, Report
 from llmspec.errors import FAILED, LLMSpecError
 from llmspec.git import commit
 from llmspec.job import Job
-from llmspec.secrets import resolve, scrub
+from llmspec.secrets import resolve_at, scrub
 from llmspec.store import File, Manifest, content_digest, files_in, partial, seal, sha256_of
 
 TOOLS = (
@@ -104,7 +104,7 @@ def do(job: Job, report: Report) -> Manifest:
     grown = partial(output)
     grown.mkdir(parents=True, exist_ok=True)
     inputs = {name: Path(item.uri) for name, item in job.inputs.items()}
-    options = resolve(job.options) | {"files": {source: sorted(files) for source, files in job.files.items()}}
+    options = resolve_at(job.options, job.secrets) | {"files": {source: sorted(files) for source, files in job.files.items()}}
     metrics = work(options, inputs, grown, report)
     files = {name: File(sha256_of(grown / name), (grown / name).stat().st_size) for name in files_in(grown)}
     manifest = Manifest(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llmspec.cli.common import look, missing, target_option
 from llmspec.errors import BlockedError, CallError
+from llmspec.make import revive
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
 from llmspec.stage import Product
@@ -40,9 +41,11 @@ def run(args: argparse.Namespace) -> int:
         if not what.pending and not what.blocked:
             return _nothing(product, started)
         print("\n".join(plan_lines(what)))
+        missing(product, what)
+        if (args.yes or saved) and (revived := revive(product, product.spec.place("endpoint"))):
+            print(f"  ✓ endpoint     had died; release {revived.release} answers again at {revived.url}")
         if not what.pending:
             raise BlockedError(_why_blocked(what))
-        missing(product, what)
         if not (args.yes or saved or _agree()):
             print("Nothing was run.")
             return 1
