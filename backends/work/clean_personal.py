@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%'-]+@(?:[\w-]+\.)+[^\W\d_]{2,}")
 
-_DIGITS = re.compile(r"(?<![0-9])[0-9](?:[\s.\-]?[0-9]){12,}(?![0-9])")
+_DIGITS = re.compile(r"(?<![0-9+])[0-9](?:[\s.\-]?[0-9]){12,}(?![0-9])")
 """Where a card number may hide: an order number or an expiry date may stand beside it."""
 
 # A bare run of digits is an order number more often than a phone, so one of: a country code, brackets or gaps, a leading 0.
@@ -32,17 +32,32 @@ def luhn(digits: str) -> bool:
     return sum(d - 9 * (d > 9) for d in doubled) % 10 == 0
 
 
-def _cards(mark: str) -> Callable[[re.Match[str]], str]:
-    """In a run of digits, the longest stretch of whole groups that is a card number."""
+def _card_at(run: str, groups: list[tuple[int, int]], first: int) -> int:
+    """How many whole groups, from this one on, are a card number; the most that are, 0 when none."""
+    digits, best = "", 0
+    for number, (start, end) in enumerate(groups[first : first + 19], 1):
+        digits += run[start:end]
+        if len(digits) > 19:
+            break
+        if len(digits) >= 13 and digits[0] != "0" and luhn(digits):
+            best = number
+    return best
 
-    def replace(run: re.Match[str]) -> str:
-        groups = [(m.start(), m.end()) for m in re.finditer("[0-9]+", run[0])]
-        spans = sorted(((a, b) for a, _ in groups for _, b in groups if b > a), key=lambda span: (span[0] - span[1], span))
-        for start, end in spans:
-            digits = re.sub("[^0-9]", "", run[0][start:end])
-            if 13 <= len(digits) <= 19 and digits[0] != "0" and luhn(digits):
-                return run[0][:start] + mark + run[0][end:]
-        return run[0]
+
+def _cards(mark: str) -> Callable[[re.Match[str]], str]:
+    """In a run of digits, every card number; what stands between them stays."""
+
+    def replace(found: re.Match[str]) -> str:
+        run = found[0]
+        groups = [match.span() for match in re.finditer("[0-9]+", run)]
+        out, done, number = "", 0, 0
+        while number < len(groups):
+            length = _card_at(run, groups, number)
+            if length:
+                out += run[done : groups[number][0]] + mark
+                done = groups[number + length - 1][1]
+            number += length or 1
+        return out + run[done:]
 
     return replace
 

@@ -94,6 +94,7 @@ class Told:
     def _examples(self) -> dict[int, list[dict[str, Any]]]:
         """The first few per step, in source order, that lived until that step."""
         found: dict[int, list[dict[str, Any]]] = {}
+        alive = [self.alive_at(step) for step in range(len(self.names))]
         redacts = [step for step, name in enumerate(self.names) if name == "redact"]
         personal = np.zeros(len(self.ids), bool)
         for step in redacts:
@@ -101,7 +102,7 @@ class Told:
         for row, notes in enumerate(self.rows["_notes"].to_pylist()):
             for step, column, before, after in json.loads(notes) if notes else ():
                 shown = found.setdefault(step, [])
-                if len(shown) < SHOWN and self.alive_at(step)[row]:
+                if len(shown) < SHOWN and alive[step][row] and (not shown or shown[-1]["row"] != self.ids[row]):
                     shown.append({"row": self.ids[row], "column": column, "before": before, "after": after})
         for step, name in enumerate(self.names):
             if name == "drop_duplicates":

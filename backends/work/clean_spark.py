@@ -20,6 +20,7 @@ from backends.work.clean_report import Told, tell
 from backends.work.clean_sources import ROW_BITS, TEXT, reader
 from backends.work.clean_split import PARTS, divide
 from backends.work.clean_steps import ALIVE, cleaner
+from backends.work.clean_text import remove
 from backends.work.report import Report
 from llmspec.errors import PlaceError
 from llmspec.spec.data import Data
@@ -38,6 +39,16 @@ def steps_of(data: Data) -> Steps:
     """The spec's steps; last, always: a row without a question or an answer teaches nothing."""
     asked = [(step.name, step.step.model_dump()) for step in data.clean]
     return [*asked, ("drop_missing", {"columns": ["question", "answer"]})]
+
+
+def refuse_patterns(data: Data) -> None:
+    """An expression that RE2 cannot read, before an engine is started for it."""
+    for number, step in enumerate(data.clean):
+        if step.remove is not None:
+            try:
+                remove(step.remove.pattern)(pa.array([""]))
+            except ValueError as error:
+                raise PlaceError(f"data.clean[{number}] remove: {step.remove.pattern!r}: {error}") from None
 
 
 def cleaned(spark: SparkSession, found: list[File], data: Data) -> DataFrame:
@@ -98,6 +109,7 @@ def write(part: pa.Table, path: Path) -> None:
 def clean(options: dict[str, Any], inputs: dict[str, Path], output: Path, report: Report) -> dict[str, Any]:  # noqa: ARG001
     """Read, clean and dedupe in Spark; name, divide and write here."""
     data = Data.model_validate(options["data"])
+    refuse_patterns(data)
     found = listed(data, options["files"])
     report.progress(0, 4, "steps", now="start " + ("sail" if isinstance(data.engine, Sail) else "spark"))
     with session(data.engine) as spark:

@@ -65,10 +65,34 @@ def collapse_whitespace(text: pa.Array) -> pa.Array:
     return pc.binary_join(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(text)), " ")
 
 
+_CLASSES = {"w": r"\p{L}\p{M}\p{N}\p{Pc}", "d": r"\p{Nd}", "s": r"\s\x{0b}\x{85}\p{Z}"}
+_PIECE = re.compile(r"\\(?P<escaped>.)|(?P<posix>\[:\^?\w+:\])|(?P<open>\[\^?\]?)|(?P<close>\])|(?P<both>&&|--|~~)", re.DOTALL)
+
+
+def every_alphabet(pattern: str) -> str:
+    """RE2's \\w, \\d and \\s know ASCII only, and would take the é out of café: here they know every alphabet."""
+    inside = False
+
+    def piece(found: re.Match[str]) -> str:
+        nonlocal inside
+        letter = found["escaped"] or ""
+        if letter == "W" and inside:
+            raise ValueError(r"\W stands inside [ ]; write it outside, or [^\w…]")
+        if found["both"] and inside:
+            raise ValueError(f"{found['both']} stands inside [ ]; put a backslash before it")
+        if letter in _CLASSES:
+            return _CLASSES[letter] if inside else f"[{_CLASSES[letter]}]"
+        if letter.lower() in _CLASSES and not inside:
+            return f"[^{_CLASSES[letter.lower()]}]"
+        inside = bool(found["open"]) or (inside and not found["close"])
+        return found[0]
+
+    return _PIECE.sub(piece, pattern)
+
+
 def remove(pattern: str) -> Rewrite:
-    """Python's regexes: \\w knows every alphabet there, which Java's and RE2's does not."""
-    compiled = re.compile(pattern)
-    return lambda text: pa.array([v if v is None else compiled.sub("", v) for v in text.to_pylist()], pa.string())
+    expression = every_alphabet(pattern)
+    return lambda text: pc.replace_substring_regex(text, expression, "")
 
 
 def redact(kinds: list[str]) -> Rewrite:
