@@ -154,10 +154,8 @@ def test_a_key_that_some_json_records_lack_is_nothing_there(tmp_path: Path) -> N
     assert done.column("context") == [None, None, None, "On the left."]
 
 
-def test_an_ending_that_means_nothing_asks_for_a_format(tmp_path: Path) -> None:
-    file = written(tmp_path / "rows.txt", "".join(json.dumps(row) + "\n" for row in asked(3)))
-    with pytest.raises(PlaceError, match=r"rows\.txt: no format for this ending; give the source a `format`"):
-        run(tmp_path, file)
+def test_a_format_that_is_named_outdoes_the_ending(tmp_path: Path) -> None:
+    file = written(tmp_path / "rows.csv", "".join(json.dumps(row) + "\n" for row in asked(3)))
     assert run(tmp_path, file, source={"format": "jsonl"}).metrics["rows"] == 3
 
 

@@ -15,9 +15,6 @@ from backends.work.clean_sources import ROW_BITS, header_of, parse
 from llmspec.errors import PlaceError
 from llmspec.spec.data import Data, Source
 
-WAYS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-"""File ending -> format."""
-
 
 class File(NamedTuple):
     """One file of a source; its number is in the position of its rows."""
@@ -36,7 +33,7 @@ def listed(data: Data, files: dict[str, list[str]]) -> list[File]:
     """Every file, in order. All columns that a header lacks are one error, before an engine is started."""
     pairs = [(source, path) for source in data.sources for path in files[source.called]]
     found = [
-        File(number, path, source.format or WAYS.get(Path(path).suffix.lower(), ""), source)
+        File(number, path, source.format or Path(source.path).suffix[1:].lower(), source)
         for number, (source, path) in enumerate(pairs)
     ]
     if problems := [problem for file in found for problem in header_problems(file)]:
@@ -45,8 +42,6 @@ def listed(data: Data, files: dict[str, list[str]]) -> list[File]:
 
 
 def header_problems(file: File) -> Iterator[str]:
-    if not file.way:
-        yield f"{file.name}: no format for this ending; give the source a `format` ({', '.join(sorted(set(WAYS.values())))})"
     if file.way in ("json", "jsonl") or (known := known_columns(file.path, file.way)) is None:
         return
     for theirs in file.source.columns.values():

@@ -62,6 +62,8 @@ def jvm(master: str) -> SparkSession:
     """A classic session: the JVM is our child, and needs no port of its own."""
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         raise PlaceError("data.engine: spark needs Java 17 or newer, and there is none; install a JRE, or use `engine: sail`")
+    for name in ("SPARK_REMOTE", "SPARK_LOCAL_REMOTE", "SPARK_CONNECT_MODE_ENABLED"):
+        os.environ.pop(name, None)  # a parent that spoke Spark Connect leaves them to its children
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
