@@ -47,6 +47,8 @@ def train(options: dict[str, Any], inputs: dict[str, Path], output: Path, report
         "trainable": sum(weight.numel() for weight in network.parameters() if weight.requires_grad),
     }
 
+    # The order of a sum depends on the number of threads: as many each time give the same bits each time.
+    torch.set_num_threads(threads(counted["parameters"]))
     run = Run(network, rows, held_out, model.training, machine)
     if run.resume(output):
         report.log(f"going on from the checkpoint at step {run.state.step:,} of {len(run.steps):,}")
@@ -72,8 +74,6 @@ class Machine:
     def here(cls) -> "Machine":
         if torch.cuda.is_available():
             return cls(torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)
-        # The order of a sum depends on the number of threads: as many each time give the same bits each time.
-        torch.set_num_threads(threads())
         torch.use_deterministic_algorithms(True)
         # Dear, and nothing here reads what it did not write.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
