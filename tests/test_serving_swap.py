@@ -165,13 +165,15 @@ def test_a_first_release_that_does_not_come_up_leaves_no_process(
 def test_a_killed_worker_is_back_within_seconds_and_waiting_clients_are_answered(url: str, home: Path) -> None:
     state = local_endpoint.state(run_folder("bot", "local"))
     "".join(ask(url, "Hello there", max_tokens=3))
+    journal = journal_folder("bot", "local")
+    eventually(lambda: any(entry["answer_tokens"] == 3 for entry in read(journal)))
     os.kill(state["worker"], signal.SIGKILL)
     # The listening socket is the supervisor's: a client that comes now is kept waiting, not refused.
     assert "".join(ask(url, "Hello there", max_tokens=TOKENS)) == said_by(0)
     eventually(lambda: local_endpoint.state(run_folder("bot", "local"))["worker"] != state["worker"])
     after = local_endpoint.state(run_folder("bot", "local"))
     assert (after["restarts"], after["pid"], after["port"]) == (1, state["pid"], state["port"])
-    assert len(list(read(journal_folder("bot", "local")))) >= 2
+    eventually(lambda: [entry["answer_tokens"] for entry in read(journal) if entry["answer_tokens"]] == [3, TOKENS])
     os.kill(after["worker"], signal.SIGKILL)
     eventually(lambda: local_endpoint.live("bot", "local"))
 

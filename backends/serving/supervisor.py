@@ -56,6 +56,8 @@ class Supervisor:
         """Host and port as asked for; the port may be 0."""
         self.handled, self.failures, self.retry_at = "", 0, 0.0
         self.stopping = False
+        self._last: Desired | None = None
+        self._read_last = (0, 0)
         self.state: dict[str, Any] = {"pid": os.getpid(), "restarts": 0, "error": "", "answered": ""}
 
     async def run(self) -> None:
@@ -76,11 +78,16 @@ class Supervisor:
         self.stopping = True
 
     def _desired(self) -> Desired | None:
+        """Looked at often, read only when it is another file than last time."""
+        path = self.folder / "desired.json"
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
-            said = json.loads((self.folder / "desired.json").read_text(encoding="utf-8"))
-            release = Release(**said["release"]) if said["release"] else None
-            return Desired(said["request"], release, said.get("journal", ""))
-        return None
+            found = path.stat()
+            if (found.st_ino, found.st_mtime_ns) != self._read_last:
+                said = json.loads(path.read_text(encoding="utf-8"))
+                release = Release(**said["release"]) if said["release"] else None
+                self._last = Desired(said["request"], release, said.get("journal", ""))
+                self._read_last = (found.st_ino, found.st_mtime_ns)
+        return self._last
 
     def _say(self, **facts: Any) -> None:
         self.state |= facts

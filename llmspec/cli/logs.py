@@ -6,6 +6,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import IO
 
 from llmspec.cli.common import target_option
 from llmspec.errors import CallError
@@ -31,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{log}:", file=sys.stderr)
     with log.open(encoding="utf-8", errors="replace") as lines:
         print("".join(deque(lines, maxlen=args.lines)), end="", flush=True)
-    if args.follow:
-        follow(log)
+        if args.follow:
+            follow(log, lines)
     return 0
 
 
@@ -48,13 +49,11 @@ def newest(pattern: Path) -> Path | None:
     return max(pattern.parent.glob(pattern.name), key=lambda path: path.stat().st_mtime, default=None)
 
 
-def follow(log: Path) -> None:
-    """What is added from now on; when the file is turned over, the new one from its start."""
-    file = log.open(encoding="utf-8", errors="replace")
-    file.seek(0, 2)
+def follow(log: Path, file: IO[str]) -> None:
+    """What is added from here on; when the log is turned over, the new one from its start."""
     while True:
         print(file.read(), end="", flush=True)
         time.sleep(0.3)
         if log.exists() and log.stat().st_ino != os.fstat(file.fileno()).st_ino:
-            file.close()
+            print(file.read(), end="", flush=True)  # its last words, before it was turned over
             file = log.open(encoding="utf-8", errors="replace")
