@@ -20,7 +20,7 @@ from backends.serving.service import Service
 from backends.serving.sockets import bind, url_of
 from llmspec.errors import LLMSpecError, PlaceError
 from llmspec.release import Release
-from llmspec.secrets import resolve, scrub
+from llmspec.secrets import scrub
 from llmspec.spec.endpoint import Endpoint
 from llmspec.store import open_artifact
 
@@ -79,7 +79,7 @@ def main() -> int:
     journal = Journal(args.journal)
     try:
         release = Release.from_json(args.release.read_text(encoding="utf-8"))
-        endpoint = Endpoint.model_validate(resolve(release.serving))
+        endpoint = Endpoint.model_validate(release.serving)
         engine = load(release, endpoint)
     except Exception as error:
         # Whatever it was, the supervisor shall hear it: the old release stays, and the user reads why.
