@@ -81,7 +81,18 @@ def through_the_door(folder: Path, engine: Any, data: dict[str, Any], files: dic
     ((name, _),) = said["engine"].items()
     digests = {source: {path: sha256(Path(path).read_bytes()).hexdigest() for path in paths} for source, paths in files.items()}
     output = folder / "key"
-    job = Job("tiny", "data", name, 1, "backends.work.clean_spark:clean", {"data": said}, {"data": data}, {}, digests, str(output))
+    job = Job(
+        spec="tiny",
+        stage="data",
+        engine=name,
+        version=1,
+        work="backends.work.clean_spark:clean",
+        options={"data": said},
+        keyed={"data": data},
+        inputs={},
+        files=digests,
+        output=str(output),
+    )
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(job.to_json(), encoding="utf-8")
     command = [sys.executable, "-m", "backends.work", str(folder / "job.json")]
