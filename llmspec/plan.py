@@ -136,9 +136,11 @@ def _step(stage: Stage, above: dict[str, Action], force: bool) -> Step:
     head = stage.head
     changes = differences(stage, head.manifest) if head else []
     try:
+        if stage.name in ("features", "model"):
+            stage.product.base()
         key = "" if above else stage.job.key
     except NotReadyError as waiting:
-        return Step(stage.name, "blocked", [f"{waiting.needs} has not been made"])
+        return Step(stage.name, "blocked", [waiting.fault])
     if key and stage.artifact and not force:
         return _reuse(stage)
     costs = estimate(stage)
@@ -184,7 +186,7 @@ def _endpoint(product: Product, above: dict[str, Action], live: Live | None, loo
     try:
         candidate = product.candidate()
     except NotReadyError as waiting:
-        return Step("endpoint", "blocked", [f"{waiting.needs} has not been made"])
+        return Step("endpoint", "blocked", [waiting.fault])
     if now and now.content == candidate.content:
         if looked and (live is None or live.release != now.number):
             return Step("endpoint", "restart", [f"release {now.number} should be live and does not answer"])

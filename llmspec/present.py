@@ -93,8 +93,10 @@ def summary(plan: Plan) -> str:
     }
     counted = {what: sum(step.action in actions for step in plan.steps) for what, actions in groups.items()}
     parts = [f"{number} {what}" for what, number in counted.items() if number]
+    unknown = [step.stage for step in plan.pending if step.seconds is None and step.basis]
     time = about(plan.seconds)
-    return f"{', '.join(parts)}. {time[0].upper()}{time[1:]} on this machine."
+    said = f"{time[0].upper()}{time[1:]} on this machine"
+    return f"{', '.join(parts)}. {said}" + (f", and {', '.join(unknown)}, of which nothing is known yet." if unknown else ".")
 
 
 def _cell(step: Step) -> str:

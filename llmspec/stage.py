@@ -50,9 +50,9 @@ READS: Mapping[str, tuple[str, ...]] = {
 class NotReadyError(LLMSpecError):
     """A stage's turn has not come: something that it reads does not exist."""
 
-    def __init__(self, stage: str, needs: str):
-        self.needs = needs
-        super().__init__(f"{stage} needs {needs}, which has not been made")
+    def __init__(self, stage: str, needs: str, cure: str = ""):
+        self.fault = f"{needs} has not been made" + (f": {cure}" if cure else "")
+        super().__init__(f"{stage} needs {needs}, which has not been made" + (f"\n  {cure}" if cure else ""))
 
 
 def keyed(value: Any) -> Any:
@@ -179,7 +179,8 @@ class Product:
                 assert self.base_product
                 artifact = self.base_product.stage("model").artifact
                 if artifact is None:
-                    raise NotReadyError("features", f"the model of {spec}")
+                    other = self.loaded.path.parent / spec
+                    raise NotReadyError("features", f"the model of {spec}", f"llmspec apply {other} --select +model")
                 return Input(artifact.uri, artifact.manifest.digest)
 
     def candidate(self) -> Release:

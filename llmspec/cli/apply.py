@@ -79,6 +79,8 @@ def _do(product: Product, what: Plan, select: str | None, force: bool, started: 
     display.close(outcome)
     if not outcome.passed:
         return 130 if outcome.interrupted else 1
+    if what.blocked:
+        raise BlockedError(_why_blocked(what))
     live = product.spec.place("endpoint").live(product.name, product.target)
     print(f"Done in {seconds(time.monotonic() - started)}." + (f" Release {live.release} is live: {live.url}" if live else ""))
     return 0
