@@ -132,7 +132,7 @@ def _unsettled(name: str, steps: list[Step]) -> dict[str, Action]:
 def _step(stage: Stage, above: dict[str, Action], force: bool) -> Step:
     blocked = [name for name, action in above.items() if action == "blocked"]
     if blocked:
-        return Step(stage.name, "blocked", [f"{blocked[0]} does not pass"])
+        return Step(stage.name, "blocked", [f"{blocked[0]} is blocked"])
     head = stage.head
     changes = differences(stage, head.manifest) if head else []
     try:
@@ -179,7 +179,7 @@ def _reuse(stage: Stage) -> Step:
 def _endpoint(product: Product, above: dict[str, Action], live: Live | None, looked: bool) -> Step:
     blocked = [name for name, action in above.items() if action == "blocked"]
     if blocked:
-        return Step("endpoint", "blocked", [f"{blocked[0]} does not pass", _still(product)])
+        return Step("endpoint", "blocked", [f"{blocked[0]} is blocked", _still(product)])
     now = product.releases.live()
     if above:
         return Step("endpoint", "may redeploy" if now else "deploy", [f"after {' and '.join(above)}", *_gates(product)])
@@ -209,7 +209,7 @@ def _monitors(product: Product, above: dict[str, Action]) -> Step:
     alarms = len(product.spec.monitors.alarms)
     what = f"{alarms} alarm{'' if alarms == 1 else 's'}"
     if "blocked" in above.values():
-        return Step("monitors", "blocked", ["endpoint does not pass"])
+        return Step("monitors", "blocked", ["endpoint is blocked"])
     live = product.releases.live()
     if above or live is None:
         return Step("monitors", "run", [what])

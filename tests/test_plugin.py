@@ -97,3 +97,23 @@ def test_a_secret_that_foreign_work_prints_is_in_no_file(acme: Project) -> None:
     for path in acme.folder.rglob("*"):
         if path.is_file():
             assert b"s3cr3t-badge-991" not in path.read_bytes(), path
+
+
+def test_a_missing_extra_is_said_with_the_line_that_installs_it_before_anything_runs(acme: Project) -> None:
+    acme.edit('{acme_rows: {shout: true, badge: "${secret.ACME_BADGE}"}}', "acme_soap")
+    said = acme.run("apply", "tiny.yaml", "--select", "data", "--yes", check=False)
+    assert said.returncode == 1
+    assert "data needs acme_soap_sdk: pip install 'acme-llmspec[soap]'" in said.stderr
+    assert "acme_soap_sdk" in acme.run("backends").stdout
+    assert "acme_soap_sdk" in acme.run("doctor").stdout
+
+
+def test_the_contract_of_engines_and_places_holds_for_foreign_cards(installed: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).parent / "test_contract.py")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), str(PLUGIN.parents[1])])}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=PLUGIN.parents[1])
+    assert done.returncode == 0, done.stdout
+    assert (
+        "acme_rows"
+        in subprocess.run([*command, "--collect-only"], capture_output=True, text=True, env=env, cwd=PLUGIN.parents[1]).stdout
+    )

@@ -44,3 +44,12 @@ class AcmeBox(Place):
         (folder / f"{self.label}.ran").write_text(job.key, encoding="utf-8")
         if ended.returncode:
             raise PlaceError(f"acme_box: {ended.stderr[-400:]}")
+
+
+class AcmeSoap(Engine):
+    """Rows washed by a library that nobody has installed."""
+
+    stage: ClassVar[str] = "data"
+    work: ClassVar[str] = "acme_llmspec.rows:rows"
+    requires: ClassVar[tuple[str, ...]] = ("acme_soap_sdk",)
+    install: ClassVar[str] = "pip install 'acme-llmspec[soap]'"

@@ -1,0 +1,34 @@
+"""The documentation is what the code says."""
+
+import re
+import subprocess
+import sys
+
+from conftest import ROOT
+
+from llmspec.cli import COMMANDS
+
+
+def test_the_reference_is_current() -> None:
+    made = subprocess.run([sys.executable, str(ROOT / "docs" / "reference.py")], capture_output=True, text=True, check=True)
+    assert (ROOT / "docs" / "reference.md").read_text() == made.stdout, "python docs/reference.py > docs/reference.md"
+
+
+def test_every_command_has_a_help_that_starts_with_its_docstring() -> None:
+    for command in COMMANDS:
+        shown = subprocess.run(
+            [sys.executable, "-m", "llmspec", command, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert re.search(r"[a-z]{3,}", shown.split("\n\n")[1])
+
+
+def test_every_command_named_in_the_documents_exists() -> None:
+    for page in ("README.md", "docs/guide.md"):
+        for word in re.findall(r"^llmspec ([a-z]+)", (ROOT / page).read_text(), flags=re.MULTILINE):
+            assert word in COMMANDS, f"{page}: llmspec {word}"
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
