@@ -39,8 +39,10 @@ def free_memory() -> int | None:
         lines = Path("/proc/meminfo").read_text().splitlines()
         found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
         group = Path("/sys/fs/cgroup")
-        found += [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
-    except (OSError, ValueError):  # no Linux, or no limit ("max")
+        used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        cache = int(used["inactive_file"]) + int(used["active_file"])  # counted as used, and given back when needed
+        found += [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()) + cache]
+    except (OSError, ValueError, KeyError):  # no Linux, or no limit ("max")
         pass
     return min(found, default=None)
 
