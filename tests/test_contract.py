@@ -35,7 +35,7 @@ def test_a_card_says_what_it_is_and_what_each_option_means(name: str) -> None:
 def test_a_card_works_with_its_defaults_is_frozen_and_refuses_what_it_does_not_know(name: str) -> None:
     card = CARDS[name]()
     assert CARDS[name].model_validate(json.loads(card.model_dump_json())) == card
-    with pytest.raises(ValueError, match="frozen|Extra inputs"):
+    with pytest.raises(ValueError, match=r"frozen|Extra inputs"):
         CARDS[name].model_validate({"no_such_option": 1})
 
 
@@ -89,7 +89,7 @@ def test_a_place_raises_when_its_job_fails_and_leaves_no_manifest(
     monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=":")
     job = simple_job(tmp_path, rows="{broken")
-    with pytest.raises(Exception, match="rows.jsonl"):
+    with pytest.raises(Exception, match=r"rows\.jsonl"):
         in_dagster(lambda context: PLACES[name]().run(context, job))
     assert open_artifact(Path(job.output)) is None
 
@@ -120,7 +120,8 @@ def in_dagster(body: Any) -> None:
     import dagster as dg
 
     @dg.asset
-    def subject(context: dg.AssetExecutionContext) -> None:
+    def subject(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         body(context)
+        return dg.MaterializeResult()
 
     dg.materialize([subject])
