@@ -11,5 +11,5 @@ class TokenizeHF(Engine):
     stage: ClassVar[str] = "features"
     work: ClassVar[str] = "backends.work.tokenize_hf:tokenize"
     tool: ClassVar[str] = "huggingface"
-    requires: ClassVar[tuple[str, ...]] = ("transformers", "tokenizers")
+    requires: ClassVar[tuple[str, ...]] = ("transformers", "tokenizers", "safetensors", "pyarrow", "jinja2")
     install: ClassVar[str] = "pip install 'llmspec[train]'"

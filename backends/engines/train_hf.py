@@ -11,5 +11,5 @@ class TrainHF(Engine):
     stage: ClassVar[str] = "model"
     work: ClassVar[str] = "backends.work.train_hf:train"
     tool: ClassVar[str] = "pytorch"
-    requires: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft")
+    requires: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "safetensors")
     install: ClassVar[str] = "pip install 'llmspec[train]'"

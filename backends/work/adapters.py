@@ -1,6 +1,7 @@
 """Adapters: low-rank matrices on a frozen base, in full precision or in 4 bits, and how they become one checkpoint again."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,10 @@ def check_modules(network: Any, adapter: Adapter) -> None:
 
 def load_4bit(base: Path, device: torch.device, compute: torch.dtype) -> Any:
     """The base in nf4."""
-    try:
-        import bitsandbytes as bnb
-    except ImportError as error:
-        raise ValueError("model.method: qlora needs bitsandbytes: pip install 'llmspec[train]'") from error
+    if missing := [name for name in ("bitsandbytes", "accelerate") if find_spec(name) is None]:
+        raise ValueError(f"model.method: qlora needs {' and '.join(missing)}: pip install 'llmspec[train]'")
+    import bitsandbytes as bnb
+
     how = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
     network = AutoModelForCausalLM.from_pretrained(base, quantization_config=how, device_map={"": device}, dtype=compute)
     for module in network.modules():
