@@ -241,8 +241,8 @@ def told(run: Run, validation_loss: float | None, report: Report) -> dict[str, A
         "tokens": run.state.tokens,
         "tokens_per_second": round(run.tokens_per_second),
     }
-    report.summary = f"loss {curve[0].loss:.2f} → {metrics['train_loss']:.2f}"
+    report.summary = f"loss {curve[0].loss:.3g} → {metrics['train_loss']:.3g}"
     if validation_loss is not None:
         metrics["validation_loss"] = validation_loss
-        report.summary += f" · validation {validation_loss:.2f}"
+        report.summary += f" · validation {validation_loss:.3g}"
     return metrics
