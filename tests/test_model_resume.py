@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from llmspec.store import partial, sha256_of
 ASKED: dict[str, Any] = {
     "method": "lora",
     "adapter": {"rank": 4, "dropout": 0.2},
-    "training": {"epochs": 30, "learning_rate": 1e-2, "batch_tokens": 64, "checkpoint_every": "0s"},
+    "training": {"epochs": 30, "learning_rate": 1e-2, "batch_tokens": 64, "checkpoint_every": "1ms"},
 }
 
 
@@ -48,12 +49,13 @@ def short_run(parts: dict[str, Path], output: Path, channel: Silent | None = Non
     return sha256_of(output / "model.safetensors")
 
 
-def wait_for_checkpoint(asked: Job) -> None:
+def wait_for_checkpoint(asked: Job, process: "subprocess.Popen[str]") -> None:
     """Until some steps are done: the first checkpoint is there and was replaced since."""
     path = partial(Path(asked.output)) / "checkpoint" / "last.pt"
     seen: set[int] = set()
     until = time.monotonic() + 90
     while len(seen) < 5:
+        assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until, "no checkpoint came"
         if path.exists():
             seen.add(path.stat().st_mtime_ns)
@@ -63,7 +65,7 @@ def wait_for_checkpoint(asked: Job) -> None:
 def test_a_run_killed_half_way_ends_with_the_same_bytes(tmp_path: Path, parts: dict[str, Path], uninterrupted: str) -> None:
     asked = long_run(parts, tmp_path / "model")
     process = open_door(asked)
-    wait_for_checkpoint(asked)
+    wait_for_checkpoint(asked, process)
     process.kill()
     process.communicate()
     assert not (tmp_path / "model").exists()
@@ -78,7 +80,7 @@ def test_a_run_asked_to_end_keeps_its_work_and_ends_within_five_seconds(
 ) -> None:
     asked = long_run(parts, tmp_path / "model")
     process = open_door(asked)
-    wait_for_checkpoint(asked)
+    wait_for_checkpoint(asked, process)
     asked_at = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=30)
