@@ -23,7 +23,7 @@ places: {model: local}
 endpoint:
   port: ${var.a}
 targets:
-  prod: {model: {training: {epochs: 4}}, store: "s3://x/${var.b}"}
+  prod: {model: {training: {epochs: 4}}, store: "/mnt/x/${var.b}"}
 """
 )
 PIECES = [

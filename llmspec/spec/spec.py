@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from llmspec import registry
 from llmspec.registry import AnyPlace, Place, name_of
@@ -99,6 +99,13 @@ class Spec(Section):
     """What is watched once it is live."""
     targets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$"), _TARGET], Target] = Field(default={}, max_length=50)
     """Named overlays of this spec: `local`, `prod`."""
+
+    @field_validator("store")
+    @classmethod
+    def _store_is_a_folder(cls, store: str) -> str:
+        if "://" in store:
+            raise wrong(f"a store is a folder, and {store!r} is an address", "name a folder; mount what is elsewhere")
+        return store
 
     @model_validator(mode="after")
     def _tokenizer_fits(self) -> Self:
