@@ -211,8 +211,10 @@ def _monitors(product: Product, above: dict[str, Action]) -> Step:
     if "blocked" in above.values():
         return Step("monitors", "blocked", ["endpoint is blocked"])
     live = product.releases.live()
-    if above or live is None:
+    if live is None:
         return Step("monitors", "run", [what])
+    if above:
+        return Step("monitors", "may rerun", [what, "after endpoint"])
     stage = product.stage("monitors")
     found = product.store.find(product.name, "monitors", stage.watch_job(live).key)
     return Step("monitors", "reuse" if found else "run", [what])
@@ -290,5 +292,5 @@ def _flat(tree: Any, path: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    text = "none" if value is None else "on" if value == {} else str(value)
+    text = "none" if value is None else "on" if value == {} else f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 40 else text[:37] + "…"

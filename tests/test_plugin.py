@@ -92,11 +92,26 @@ def test_the_schema_and_the_list_of_backends_know_foreign_cards(acme: Project) -
     assert "[acme-llmspec]" in listed
 
 
-def test_a_secret_that_foreign_work_prints_is_in_no_file(acme: Project) -> None:
-    acme.run("apply", "tiny.yaml", "--select", "data", "--yes")
-    for path in acme.folder.rglob("*"):
-        if path.is_file():
-            assert b"s3cr3t-badge-991" not in path.read_bytes(), path
+@pytest.mark.parametrize("place", ["acme_box", "local"])
+@pytest.mark.parametrize("trip", [False, True])
+def test_a_secret_that_work_prints_returns_or_raises_is_in_no_file_and_no_output(acme: Project, place: str, trip: bool) -> None:
+    acme.edit("{acme_box: {label: crate}}", place).edit("shout: true", f"trip: {str(trip).lower()}")
+    plan = acme.run("plan", "tiny.yaml", "--select", "data", "-o", "json", "--out", "saved.json")
+    said = acme.run("apply", "tiny.yaml", "--select", "data", "--yes", check=False)
+    assert said.returncode == int(trip)
+    assert ("refuses badge ***" in said.stdout + said.stderr) == trip
+    assert "s3cr3t-badge-991" not in plan.stdout + plan.stderr + said.stdout + said.stderr
+    searched = [path for path in acme.folder.rglob("*") if path.is_file()]
+    assert any(path.name.endswith(".db") for path in searched), "Dagster's events are among the files"
+    for path in searched:
+        assert b"s3cr3t-badge-991" not in path.read_bytes(), path
+
+
+def test_a_secret_that_is_not_set_is_named(acme: Project) -> None:
+    del acme.env["ACME_BADGE"]
+    said = acme.run("apply", "tiny.yaml", "--select", "data", "--yes", check=False)
+    assert said.returncode == 1
+    assert "secret ACME_BADGE is not set" in said.stdout + said.stderr
 
 
 def test_a_missing_extra_is_said_with_the_line_that_installs_it_before_anything_runs(acme: Project) -> None:

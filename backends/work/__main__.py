@@ -135,15 +135,23 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     job = Job.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     with channel() as out:
-        try:
-            manifest = do(job, Report(out))
-        except LLMSpecError as error:
-            sys.exit(f"{FAILED}{scrub(str(error))}")
-        except Exception as error:  # noqa: BLE001
-            # The one place that may catch all: a traceback can hold a secret, and Pipes would pass it on as it is.
-            print(scrub(traceback.format_exc()), file=sys.stderr)
-            sys.exit(f"{FAILED}{scrub(f'{type(error).__name__}: {error}')}")
-        out.log(f"{job.stage}: {manifest.summary or 'done'} in {manifest.seconds:.1f} s")
+        failure = attempt(job, out)
+    if failure:
+        # Only now: Pipes would pass the exception on as it is, and one of its causes can hold a secret.
+        sys.exit(FAILED + failure)
+
+
+def attempt(job: Job, out: Channel) -> str:
+    """Do the job, and say why when it failed."""
+    try:
+        manifest = do(job, Report(out))
+    except LLMSpecError as error:
+        return scrub(str(error))
+    except Exception as error:  # noqa: BLE001 - the door: whatever the work raises is told, without secrets
+        print(scrub(traceback.format_exc()), file=sys.stderr)
+        return scrub(f"{type(error).__name__}: {error}")
+    out.log(f"{job.stage}: {manifest.summary or 'done'} in {manifest.seconds:.1f} s")
+    return ""
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ class AcmeRows(Engine):
     """Answers in capitals."""
     badge: SecretText | None = None
     """Shown to the row service."""
+    trip: bool = False
+    """Fail, and say the badge in the error."""
 
 
 class AcmeBox(Place):

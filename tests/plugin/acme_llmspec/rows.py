@@ -14,6 +14,8 @@ def rows(options: dict[str, Any], inputs: dict[str, Path], output: Path, report:
     """Every tenth row tests, every other tenth validates."""
     engine = options["data"]["engine"]["acme_rows"]
     print("badge is", engine["badge"])
+    if engine["trip"]:
+        raise PermissionError(f"the row service refuses badge {engine['badge']}")
     read = [
         json.loads(line) for files in options["files"].values() for file in files for line in Path(file).read_text().splitlines()
     ]
