@@ -90,9 +90,13 @@ def contract(folder: Path, **changes: object) -> Contract:
     return Contract(**(fields | changes))  # type: ignore[arg-type]
 
 
-@cache
 def exported(precision: str = "fp32") -> Path:
-    """An artifact as the onnx stage writes it: graph, tokenizer and contract."""
+    """An artifact as the onnx stage writes it: graph, tokenizer and contract. Made once, however it is asked for."""
+    return _exported(precision)
+
+
+@cache  # `f()` and `f("fp32")` are two keys for it, so the defaults are filled in before
+def _exported(precision: str) -> Path:
     folder = workshop() / precision
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", str(checkpoint()), "-o", str(folder)]
     command += ["-p", precision, "-e", "cpu", "-c", str(workshop() / "cache")]
@@ -127,9 +131,13 @@ def with_contract(target: Path, artifact: Path, **changes: object) -> Path:
     return target
 
 
-@cache
 def sealed(seed: int = 0, form: str = "chat") -> Artifact:
-    """The artifact in a store's folder, with its manifest."""
+    """The artifact in a store's folder, with its manifest. Sealed once, however it is asked for."""
+    return _sealed(seed, form)
+
+
+@cache
+def _sealed(seed: int, form: str) -> Artifact:
     folder = workshop() / "store" / f"{form}-{seed}"
     growing = partial(folder)
     shutil.copytree(other() if seed else exported(), growing)
