@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.work.clean_personal import hidden, luhn, mask
 from backends.work.clean_text import redact
+from llmspec.redaction import hidden, luhn, mask
 
 CARD = "4111 1111 1111 1111"
 

@@ -14,7 +14,7 @@ from llmspec.redaction import redact
     ("written", "kept"),
     [
         ("Write to ana.b+x@shop.example.com, please", "Write to [EMAIL], please"),
-        ("card 4111 1111 1111 1111 or 5500-0000-0000-0004.", "card [CARD] or [CARD]."),
+        ("card 4111 1111 1111 1111 or 5500-0000-0000-0004.", "card [CREDIT_CARD] or [CREDIT_CARD]."),
         ("order 4111111111111112", "order 4111111111111112"),
         ("Call +49 30 1234567 or 030/123 45 67 or (555) 123-4567.", "Call [PHONE] or [PHONE] or [PHONE]."),
         ("on 2024-05-01 order 12345678 cost 12.50, pi is 3.14159265", "on 2024-05-01 order 12345678 cost 12.50, pi is 3.14159265"),

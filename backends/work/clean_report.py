@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from backends.work.clean_personal import hidden
 from backends.work.clean_steps import ALIVE, SHOWN, WIDTH
 from llmspec.errors import PlaceError
+from llmspec.redaction import hidden
 
 
 class Told:

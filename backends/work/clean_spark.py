@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from backends.engines.clean_spark import Sail
-from backends.work import clean_personal, clean_sources, clean_steps, clean_text
+from backends.work import clean_sources, clean_steps, clean_text
 from backends.work.clean_columns import File, listed, refuse_absent
 from backends.work.clean_engine import session
 from backends.work.clean_report import Told, tell
@@ -22,10 +22,11 @@ from backends.work.clean_split import PARTS, divide
 from backends.work.clean_steps import ALIVE, cleaner
 from backends.work.clean_text import remove
 from backends.work.report import Report
+from llmspec import redaction
 from llmspec.errors import PlaceError
 from llmspec.spec.data import Data
 
-for module in (clean_personal, clean_sources, clean_steps, clean_text):
+for module in (redaction, clean_sources, clean_steps, clean_text):
     cloudpickle.register_pickle_by_value(module)  # a cluster's workers need pyarrow, not this package
 
 Steps = list[tuple[str, dict[str, Any]]]

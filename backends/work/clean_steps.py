@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from backends.work.clean_personal import hidden
 from backends.work.clean_sources import TEXT, digest
 from backends.work.clean_text import REWRITES, Rewrite, length, norm_question, redact, remove
+from llmspec.redaction import hidden
 
 SHOWN = 3
 """Examples per step."""

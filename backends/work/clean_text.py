@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from backends.work.clean_personal import HINTS, KINDS, mask
+from llmspec.redaction import HINTS, KINDS, mask
 
 Rewrite = Callable[[pa.Array], pa.Array]
 
