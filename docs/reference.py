@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from llmspec import registry
 from llmspec.cli import COMMANDS
-from llmspec.meaning import Meaning, all_keys, first_sentence, meaning
+from llmspec.language.meaning import Meaning, all_keys, first_sentence, meaning
 
 HEAD = """\
 # Reference

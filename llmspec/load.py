@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmspec import faults, fields, overlay
 from llmspec.errors import Problem, SpecError
-from llmspec.mend import mend
-from llmspec.references import References
-from llmspec.scalars import resolve
+from llmspec.language import faults, fields, overlay
+from llmspec.language.mend import mend
+from llmspec.language.references import References
+from llmspec.language.scalars import resolve
 from llmspec.source import Node, Source, read
 from llmspec.spec import Spec
 

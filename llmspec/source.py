@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 
 import yaml
 
-from llmspec import syntax
 from llmspec.errors import Problem, SpecError
-from llmspec.scalars import plain_value
+from llmspec.language import syntax
+from llmspec.language.scalars import plain_value
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50

@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmspec import checks, fields, files
+from llmspec import checks, files
 from llmspec.digests import Digests
 from llmspec.errors import CallError, LLMSpecError
 from llmspec.expressions import Verdict
 from llmspec.home import journal_folder, root
 from llmspec.job import Input, Job, digest_of
+from llmspec.language import fields
 from llmspec.load import Loaded, load
 from llmspec.lock import locked
 from llmspec.registry import Card, Engine, Place, name_of

@@ -15,8 +15,8 @@ from test_language_targets import ENV, SPEC
 
 from llmspec.cli import main
 from llmspec.errors import CallError
-from llmspec.meaning import all_keys, meaning
-from llmspec.schema import schema, schema_text
+from llmspec.language.meaning import all_keys, meaning
+from llmspec.language.schema import schema, schema_text
 from llmspec.source import read
 
 SPECS = ROOT / "specs"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from llmspec.errors import SpecError
+from llmspec.language.render import render
 from llmspec.load import Loaded, load
-from llmspec.render import render
 
 SPEC = """\
 llmspec: 1

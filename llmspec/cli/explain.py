@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from llmspec.errors import CallError
-from llmspec.meaning import Meaning, first_sentence, meaning
+from llmspec.language.meaning import Meaning, first_sentence, meaning
 
 
 def options(parser: argparse.ArgumentParser) -> None:

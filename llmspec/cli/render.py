@@ -4,8 +4,8 @@ import argparse
 import json
 from dataclasses import asdict
 
+from llmspec.language.render import render
 from llmspec.load import load
-from llmspec.render import render
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from llmspec.errors import CallError
-from llmspec.schema import schema_text
+from llmspec.language.schema import schema_text
 
 
 def options(parser: argparse.ArgumentParser) -> None:

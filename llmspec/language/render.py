@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from llmspec import fields
+from llmspec.language import fields
+from llmspec.language.scalars import resolve
 from llmspec.load import Loaded
-from llmspec.scalars import resolve
 from llmspec.section import MayHoldSecret
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./~$](?:[\w./~${}@+*-]|:(?=\S)|,(?=\S)| (?=[^\s#]))*")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import cast
 
-from llmspec import fields
+from llmspec.language import fields
 from llmspec.section import did_you_mean
 from llmspec.source import Node, Source
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
-from llmspec import fields
+from llmspec.language import fields
 from llmspec.section import Section
 from llmspec.spec import Spec
 from llmspec.spec.data import CleanStep, Step

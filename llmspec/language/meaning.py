@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args, get_origin
 import annotated_types
 from pydantic_core import PydanticUndefined
 
-from llmspec import fields
 from llmspec.errors import CallError
-from llmspec.fields import Meant
-from llmspec.render import scalar
+from llmspec.language import fields
+from llmspec.language.fields import Meant
+from llmspec.language.render import scalar
 from llmspec.section import Like, MayHoldSecret, OutsideKey, Section, did_you_mean, format_duration
 from llmspec.spec.data import CleanStep
 

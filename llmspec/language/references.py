@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from llmspec import fields
 from llmspec.errors import Problem
-from llmspec.fields import Path
+from llmspec.language import fields
+from llmspec.language.fields import Path
+from llmspec.language.syntax import shorten
 from llmspec.section import MayHoldSecret, Section, did_you_mean
 from llmspec.source import Node, Source
-from llmspec.syntax import shorten
 
 _PIECE = re.compile(r"\$\$\{|\$\{([^{}\n]*)\}|\$\{")
 _REFERENCE = re.compile(r"(var|env|secret)\.([A-Za-z_][A-Za-z0-9_-]*)")

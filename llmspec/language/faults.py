@@ -8,12 +8,12 @@ from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
-from llmspec import fields
 from llmspec.errors import Problem
-from llmspec.fields import Part, Path
+from llmspec.language import fields
+from llmspec.language.fields import Part, Path
+from llmspec.language.syntax import shorten
 from llmspec.section import Like, did_you_mean, format_duration
 from llmspec.source import Mark, Node, Source
-from llmspec.syntax import shorten
 
 _KEY = "[key]"
 _MOST = 200

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from llmspec import faults, fields
-from llmspec.faults import Found
-from llmspec.fields import Part, Path
+from llmspec.language import faults, fields
+from llmspec.language.faults import Found
+from llmspec.language.fields import Part, Path
 from llmspec.section import did_you_mean
 from llmspec.source import Node
 
