@@ -107,7 +107,7 @@ def revive(product: Product, place: Place) -> Live | None:
     if pointed is None or place.live(product.name, product.target) is not None:
         return None
     with product.lock(wait=3600):
-        return place.serve(pointed)
+        return place.serve(product.located(pointed))
 
 
 def deploy(product: Product, place: Place) -> Deployed:
@@ -118,7 +118,7 @@ def deploy(product: Product, place: Place) -> Deployed:
         require(product.stage("endpoint"))
         candidate, now = product.candidate(), product.releases.live()
         if now and now.content == candidate.content:
-            live = place.serve(now)
+            live = place.serve(product.located(now))
             publish(
                 "endpoint", "done", reused=True, seconds=time.monotonic() - started, summary=f"release {now.number} at {live.url}"
             )

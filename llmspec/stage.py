@@ -207,6 +207,11 @@ class Product:
         number = live.number if live and live.content == draft.content else self.releases.number_for(draft.content)
         return replace(draft, number=number)
 
+    def located(self, release: Release) -> Release:
+        """The release with its artifact where it is now: a store may have moved since."""
+        artifact = self.store.find(self.name, "onnx", release.artifact_key)
+        return replace(release, artifact=artifact.uri) if artifact else release
+
     @property
     def releases(self) -> Releases:
         folders = [place / self.name / "endpoint" / self.target for place in (self.store.root, *self.store.elders)]
