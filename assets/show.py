@@ -101,7 +101,9 @@ def metadata(artifact: Artifact) -> dict[str, Any]:
         "git": manifest.git,
         "artifact": dg.MetadataValue.path(str(artifact.folder)),
     }
-    return {**numbers, **{name: value for name, value in about.items() if value != ""}, **dict(_reports(artifact.folder / REPORT))}
+    told = {**numbers, **{name: value for name, value in about.items() if value != ""}}
+    reports = {f"{name}_report" if name in told else name: shown for name, shown in _reports(artifact.folder / REPORT)}
+    return told | reports
 
 
 def _reports(folder: Path) -> Iterator[tuple[str, Any]]:

@@ -218,12 +218,14 @@ class Product:
         return Releases(next((folder for folder in folders if folder.is_dir()), folders[0]))
 
     def settle(self) -> None:
-        """Bring here what an elder store holds of this product, and remember this store."""
+        """What is reused is what the next plan compares with; what an elder store holds is brought here; this store is remembered."""
         for stage in STAGES:
             artifact = self.stage(stage).artifact if stage not in ("endpoint", "monitors") else None
-            if artifact and not self.store.owns(artifact):
+            if artifact is None:
+                continue
+            if not self.store.owns(artifact):
                 self.store.adopt(artifact)
-                self.store.move_head(self.name, self.target, stage, artifact.manifest.key)
+            self.store.move_head(self.name, self.target, stage, artifact.manifest.key)
         ours = self.store.root / self.name / "endpoint" / self.target
         if self.releases.folder != ours:
             shutil.copytree(self.releases.folder, ours)

@@ -90,6 +90,14 @@ def test_a_change_reaches_the_stages_that_read_it_and_no_other(applied: Project,
     assert "endpoint" in touched or "endpoint" not in stages
 
 
+def test_a_plan_compares_with_what_was_last_applied_also_when_nothing_had_to_run(applied: Project) -> None:
+    applied.edit("  rows: 4\n", "  rows: 3\n").run("apply", "tiny.yaml", "--yes")
+    applied.edit("  rows: 3\n", "  rows: 4\n").run("apply", "tiny.yaml", "--yes")
+    applied.edit("  rows: 4\n", "  rows: 2\n")
+    (change,) = next(step for step in applied.plan()["steps"] if step["stage"] == "evaluation")["changes"]
+    assert (change["before"], change["after"]) == (4, 2)
+
+
 def test_cleaning_that_changes_no_row_retrains_nothing(applied: Project) -> None:
     before = applied.digests()
     applied.edit("clean: [collapse_whitespace", "clean: [strip_html, collapse_whitespace")
