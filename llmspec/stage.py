@@ -218,7 +218,7 @@ class Product:
         return Releases(next((folder for folder in folders if folder.is_dir()), folders[0]))
 
     def settle(self) -> None:
-        """What is reused is what the next plan compares with; what an elder store holds is brought here; this store is remembered."""
+        """What is reused is what the next plan compares with; what an elder store holds comes here; this store is remembered."""
         for stage in STAGES:
             artifact = self.stage(stage).artifact if stage not in ("endpoint", "monitors") else None
             if artifact is None:

@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 
+from llmspec import __version__
 from llmspec.errors import LLMSpecError
 
 COMMANDS = {
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="llmspec", description="One llm.yaml becomes a trained, evaluated, served language model."
     )
+    parser.add_argument("--version", action="version", version=f"llmspec {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     asked = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():

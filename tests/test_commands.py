@@ -1,0 +1,54 @@
+"""The commands around plan and apply, as typed."""
+
+import json
+
+from conftest import Project
+
+
+def test_destroy_lists_then_removes_the_endpoint_and_keeps_the_artifacts(applied: Project) -> None:
+    applied.run("apply", "tiny.yaml", "--yes")
+    said = applied.run("destroy", "tiny.yaml", check=False)
+    assert said.returncode == 2
+    assert "release 1" in said.stdout
+    assert "--yes" in said.stderr
+    assert json.loads(applied.run("status", "tiny.yaml", "-o", "json").stdout)["state"] == "live"
+    assert "Destroyed." in applied.run("destroy", "tiny.yaml", "--yes").stdout
+    assert json.loads(applied.run("status", "tiny.yaml", "-o", "json").stdout)["state"] == "nothing deployed"
+    actions = applied.actions()
+    assert {actions[stage] for stage in ("data", "features", "model", "onnx", "evaluation")} == {"reuse"}
+    assert actions["endpoint"] == "deploy"
+
+
+def test_destroy_with_artifacts_leaves_nothing_of_the_product(applied: Project) -> None:
+    applied.run("destroy", "tiny.yaml", "--artifacts", "--yes")
+    assert not (applied.store / "tiny").exists()
+    assert set(applied.actions().values()) == {"run", "deploy"}
+    assert "Nothing to destroy." in applied.run("destroy", "tiny.yaml", "--artifacts", "--yes").stdout
+
+
+def test_status_says_when_what_should_be_live_is_down(applied: Project) -> None:
+    said = applied.run("status", "tiny.yaml", check=False)
+    assert said.returncode == 1
+    assert "○ down  release 1" in said.stdout
+
+
+def test_apply_asks_and_takes_no_answer_for_no(project: Project) -> None:
+    said = project.run("apply", "tiny.yaml", check=False)
+    assert said.returncode == 2
+    assert "add --yes" in said.stderr
+    assert not project.store.exists() or not list(project.store.glob("tiny/*/*/manifest.json"))
+
+
+def test_doctor_names_what_is_missing_with_its_cure(project: Project) -> None:
+    said = project.run("doctor").stdout
+    for word in ("python", "memory", "disk", "store", "sail", "local"):
+        assert word in said
+
+
+def test_a_command_that_does_not_exist_and_one_without_a_file_end_with_2(project: Project) -> None:
+    assert project.run("aply", check=False).returncode == 2
+    assert project.run("plan", check=False).returncode == 2
+    missing = project.run("plan", "tny.yaml", check=False)
+    assert missing.returncode == 2
+    assert "did you mean" in missing.stderr
+    assert "Traceback" not in missing.stderr
