@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmspec.expressions import Comparison, Verdict
+from llmspec.expressions import Comparison, Verdict, shown
 from llmspec.spec import Spec
 
 
@@ -49,4 +49,4 @@ def _compare(name: str, comparison: Comparison, metrics: Mapping[str, Any], labe
     if value is None:
         return Verdict(label, False, f"{name} was not measured")
     passed = comparison.holds(value)
-    return Verdict(label, passed, f"{name} {value:.4g}, asked {comparison}")
+    return Verdict(label, passed, f"{name} {shown(value)}, asked {comparison}")

@@ -278,11 +278,16 @@ class Gate(_Expression):
         rival = None if champion is None else champion.get(self.metric)
         limit = self.bound.evaluate(rival)
         if limit is None and rival is None:
-            return Verdict(self.text, True, f"{self.metric} {value:.4g}, no champion to compare with")
+            return Verdict(self.text, True, f"{self.metric} {shown(value)}, no champion to compare with")
         if limit is None or math.isnan(limit):
-            return Verdict(self.text, False, f"{self.metric} {value:.4g}, and the champion's {rival:.4g} gives no limit")
+            return Verdict(self.text, False, f"{self.metric} {shown(value)}, and the champion's {rival:.4g} gives no limit")
         passed = _OPS[self.op](value, limit)
-        return Verdict(self.text, passed, f"{self.metric} {value:.4g} {self.op if passed else _not(self.op)} {limit:.4g}")
+        return Verdict(self.text, passed, f"{self.metric} {shown(value)} {self.op if passed else _not(self.op)} {shown(limit)}")
+
+
+def shown(value: float) -> str:
+    """Four digits, or all of them before the point."""
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
 def _not(op: str) -> str:

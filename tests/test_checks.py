@@ -1,0 +1,57 @@
+"""What blocks: checks of the data, parity of the artifact, gates; each a pure function of stored numbers."""
+
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Project
+
+from llmspec import checks
+from llmspec.load import load
+from llmspec.spec import Spec
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Spec:
+    text = TINY.replace("evaluation:\n", "onnx: {precision: int4, parity: {tokens: 0.9, perplexity: 1.1}}\nevaluation:\n")
+    (tmp_path / "tiny.yaml").write_text(text.replace("data:\n", 'data:\n  checks: {rows: ">= 30", dropped: "<= 10%"}\n'))
+    return load(tmp_path / "tiny.yaml").spec
+
+
+@pytest.mark.parametrize(
+    ("stage", "metrics", "failing"),
+    [
+        ("data", {"rows": 30, "dropped": 0.1}, []),
+        ("data", {"rows": 29, "dropped": 0.11}, ["rows 29, asked >= 30", "dropped 0.11, asked <= 10%"]),
+        ("data", {"rows": 30}, ["dropped was not measured"]),
+        ("onnx", {"parity_tokens": 0.9, "parity_perplexity": 1.1}, []),
+        ("onnx", {"parity_tokens": 0.899, "parity_perplexity": 1.0}, ["parity_tokens 0.899, asked >= 0.9"]),
+        ("evaluation", {"perplexity": 100_001}, ["perplexity 100,001 > 100,000"]),
+        ("features", {}, []),
+    ],
+)
+def test_a_check_holds_or_says_the_number_that_breaks_it(
+    spec: Spec, stage: str, metrics: dict[str, float], failing: list[str]
+) -> None:
+    judged = checks.judge(stage, spec, metrics, None)
+    assert [verdict.reason for verdict in judged if not verdict.passed] == failing
+    assert [verdict.gate for verdict in judged] == checks.names(stage, spec)
+
+
+def test_data_that_fails_its_checks_trains_nothing_in_this_run_and_in_the_next(project: Project) -> None:
+    project.edit("data:\n", 'data:\n  checks: {rows: ">= 1000"}\n')
+    for _ in range(2):
+        said = project.run("apply", "tiny.yaml", "--yes", check=False)
+        assert said.returncode == 1
+        assert "rows 40, asked >= 1000" in said.stdout + said.stderr
+        assert not list(project.store.glob("tiny/features/*"))
+    assert project.actions()["model"] == "blocked"
+    project.edit(">= 1000", ">= 40")
+    assert project.actions()["data"] == "reuse"
+
+
+def test_a_stage_materialised_by_hand_refuses_an_input_that_fails_its_checks(project: Project) -> None:
+    project.edit("data:\n", 'data:\n  checks: {rows: ">= 1000"}\n')
+    project.run("apply", "tiny.yaml", "--yes", check=False)
+    said = project.run("apply", "tiny.yaml", "--yes", "--select", "features", check=False)
+    assert said.returncode == 1
+    assert "data does not pass" in said.stdout + said.stderr
