@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmspec.errors import CallError
 from llmspec.plan import plan, verdicts
 from llmspec.present import megabytes, seconds
-from llmspec.section import STAGES
+from llmspec.section import STAGES, did_you_mean
 from llmspec.stage import NotReadyError, Product
 from llmspec.store import REPORT, Artifact
 
@@ -14,6 +15,8 @@ from llmspec.store import REPORT, Artifact
 def explain(path: Path, stage: str | None, target: str | None) -> str:
     """The story of one stage, or a line for each."""
     product = Product.open(path, target)
+    if stage is not None and stage not in STAGES:
+        raise CallError(f"no stage named '{stage}'\n  {did_you_mean(stage, STAGES)}")
     if stage is None:
         return "\n".join(line for name in STAGES for line in _story(product, name, brief=True))
     return "\n".join(_story(product, stage, brief=False))

@@ -48,6 +48,18 @@ def test_doctor_names_what_is_missing_with_its_cure(project: Project) -> None:
 def test_a_command_that_does_not_exist_and_one_without_a_file_end_with_2(project: Project) -> None:
     assert project.run("aply", check=False).returncode == 2
     assert project.run("plan", check=False).returncode == 2
+    (project.folder / "no-plan.json").write_text("[]")
+    for wrong in (
+        ("apply", "tiny.yaml", "--plan", "no-plan.json"),
+        ("apply", "tiny.yaml", "--plan", "absent.json"),
+        ("plan", "tiny.yaml", "tiny.yaml", "--out", "x.json"),
+        ("plan", "tiny.yaml", "--select", "modl"),
+        ("explain", "tiny.yaml", "modl"),
+        ("explain", "model.epochs"),
+    ):
+        said = project.run(*wrong, check=False)
+        assert said.returncode == 2, wrong
+        assert "Traceback" not in said.stderr
     missing = project.run("plan", "tny.yaml", check=False)
     assert missing.returncode == 2
     assert "did you mean" in missing.stderr

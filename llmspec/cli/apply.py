@@ -5,8 +5,9 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from llmspec.cli.common import look, missing, target_option
+from llmspec.cli.common import asked, look, missing, target_option
 from llmspec.errors import BlockedError, CallError
 from llmspec.make import revive
 from llmspec.plan import Plan, plan
@@ -26,7 +27,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
-    saved = json.loads(Path(args.plan).read_text(encoding="utf-8")) if args.plan else {}
+    saved = _read_plan(Path(args.plan)) if args.plan else {}
     select, force = saved.get("select", args.select), saved.get("force", args.force)
     product = Product.open(args.file, args.target)
     with product.lock(
@@ -52,6 +53,16 @@ def run(args: argparse.Namespace) -> int:
         return _do(product, what, select, force, started)
 
 
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CallError(f"{path} is no saved plan: {error}\n  save one: llmspec plan FILE --out {path}") from error
+    if not isinstance(saved, dict) or "fingerprint" not in saved:
+        raise CallError(f"{path} is no saved plan\n  save one: llmspec plan FILE --out {path}")
+    return saved
+
+
 def _nothing(product: Product, started: float) -> int:
     live = product.spec.place("endpoint").live(product.name, product.target)
     where = f" Release {live.release} is live: {live.url}" if live else ""
@@ -66,7 +77,7 @@ def _why_blocked(what: Plan) -> str:
 def _agree() -> bool:
     if not sys.stdin.isatty():
         raise CallError("nobody is here to answer; add --yes to apply without asking")
-    return input("Apply? [y/N] ").strip().lower() in ("y", "yes")
+    return asked("Apply? [y/N] ")
 
 
 def _do(product: Product, what: Plan, select: str | None, force: bool, started: float) -> int:

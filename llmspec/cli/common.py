@@ -13,6 +13,15 @@ def target_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="T", help="which of the spec's targets; the default one when absent")
 
 
+def asked(question: str) -> bool:
+    """Whether somebody says yes; the end of the input is a no."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
+
+
 def missing(product: Product, plan: Plan) -> None:
     """What the pending stages need and is not installed: all of it at once, before anything runs."""
     cards: list[tuple[str, Card]] = []

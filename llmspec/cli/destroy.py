@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from llmspec.cli.common import target_option
+from llmspec.cli.common import asked, target_option
 from llmspec.errors import CallError
 from llmspec.home import home, run_folder
 from llmspec.present import megabytes
@@ -54,4 +54,4 @@ def _size(folder: Path) -> int:
 def _agree() -> bool:
     if not sys.stdin.isatty():
         raise CallError("nobody is here to answer; add --yes to destroy without asking")
-    return input("Destroy? [y/N] ").strip().lower() in ("y", "yes")
+    return asked("Destroy? [y/N] ")

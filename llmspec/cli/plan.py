@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from llmspec.cli.common import look, target_option
+from llmspec.errors import CallError
 from llmspec.plan import plan
 from llmspec.present import plan_lines, plan_markdown
 from llmspec.stage import Product
@@ -22,6 +23,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.out and len(args.files) > 1:
+        raise CallError("--out saves the plan of one file")
     started = time.monotonic()
     products = [Product.open(file, args.target) for file in args.files]
     plans = [plan(product, select=args.select, force=args.force, **look(product)) for product in products]
