@@ -45,6 +45,9 @@ def about(value: float) -> str:
 
 
 def megabytes(value: float) -> str:
+    """'34 KB', '124 MB', '2.1 GB'."""
+    if value < 1:
+        return f"{value * 1000:,.0f} KB"
     return f"{value:,.0f} MB" if value < 1000 else f"{value / 1000:.1f} GB"
 
 
