@@ -54,18 +54,30 @@ def materialize(product: Product, stages: Sequence[str], *, force: bool = False)
 
     job = dg.Definitions(assets=assets(product), executor=dg.in_process_executor).resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance, listening(hear):
+        bury(instance, product)
         try:
             result = job.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey(product.stage(stage).asset_key) for stage in stages],
                 run_config=SILENT,
-                tags={"llmspec/apply": product.target, **({FORCE: "true"} if force else {})},
+                tags=mine(product) | ({FORCE: "true"} if force else {}),
             )
         except (dg.Failure, DagsterAssetCheckFailedError):
             return Outcome(False, errors=errors)
         except (DagsterExecutionInterruptedError, KeyboardInterrupt):
             return Outcome(False, interrupted=True)
     return Outcome(result.success, errors=errors)
+
+
+def mine(product: Product) -> dict[str, str]:
+    """The tags by which a product's own runs are known."""
+    return {"llmspec/name": product.name, "llmspec/apply": product.target}
+
+
+def bury(instance: dg.DagsterInstance, product: Product) -> None:
+    """A run whose process was killed says STARTED for ever. Whoever holds the product's lock knows that none is running."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags=mine(product))):
+        instance.report_run_failed(run, "Its process was killed; what it had made is kept.")
 
 
 def apply(product: Product, what: Plan, *, select: str | None = None, force: bool = False) -> Outcome:

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,18 @@ def test_the_command_killed_at_five_moments_ends_with_the_same_digests_and_no_or
     project.run("apply", "tiny.yaml", "--yes")
     assert project.digests() == applied_once.digests()
     assert not workers(project)
+    assert statuses(project) == {"FAILURE", "SUCCESS"}, "no run of Dagster's says that it is still running"
+
+
+def statuses(project: Project) -> set[str]:
+    """What Dagster says of the runs."""
+    code = (
+        "import dagster as dg; from llmspec.apply import dagster_home; dagster_home(); "
+        "print(*{run.status.value for run in dg.DagsterInstance.get().get_runs()})"
+    )
+    command = [sys.executable, "-P", "-c", code]
+    asked = subprocess.run(command, cwd=project.folder, env=project.environment(), capture_output=True, text=True, check=True)
+    return set(asked.stdout.split())
 
 
 def test_the_work_process_killed_in_each_stage_fails_that_stage_and_is_made_good(project: Project, applied_once: Project) -> None:
