@@ -11,15 +11,13 @@ import dagster as dg
 from llmspec import checks
 from llmspec.errors import LLMSpecError
 from llmspec.expressions import Verdict
-from llmspec.make import Made, make
+from llmspec.make import FORCE, Made, make
 from llmspec.progress import publish
 from llmspec.registry import Place
 from llmspec.stage import Stage
 from llmspec.store import REPORT, Artifact
 
 MAX_SHOWN_BYTES = 200_000
-FORCE = "llmspec/force"
-"""Run tag: make it again although it is there."""
 
 
 def asset(

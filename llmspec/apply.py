@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
+from dagster._core.errors import DagsterAssetCheckFailedError  # not among the public names
 
 from llmspec.compile import assets
-from llmspec.errors import DamagedError, LLMSpecError, StaleError
+from llmspec.errors import DamagedError, LLMSpecError, StaleError, StoreError
 from llmspec.home import home
+from llmspec.make import FORCE
 from llmspec.plan import Plan, plan
 from llmspec.progress import Event, listening
 from llmspec.stage import Product
 
-FORCE = "llmspec/force"
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The terminal is ours; Dagster's own log is in its database, for the UI."""
 QUIET = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
@@ -34,10 +34,13 @@ class Outcome:
 def dagster_home() -> Path:
     """Dagster's own folder: its database and the logs of its runs."""
     folder = home() / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "dagster.yaml"
-    if not config.exists():
-        config.write_text(QUIET, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not config.exists():
+            config.write_text(QUIET, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write to {folder}: {error.strerror}\n  run where you may write, or set LLMSPEC_HOME") from error
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 
@@ -64,7 +67,7 @@ def materialize(product: Product, stages: Sequence[str], *, force: bool = False)
             )
         except (dg.Failure, DagsterAssetCheckFailedError):
             return Outcome(False, errors=errors)
-        except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
             return Outcome(False, interrupted=True)
     return Outcome(result.success, errors=errors)
 

@@ -15,6 +15,9 @@ from llmspec.release import Live, Release
 from llmspec.stage import NotReadyError, Product, Stage
 from llmspec.store import Artifact
 
+FORCE = "llmspec/force"
+"""Tag of a run: make it again although it is there."""
+
 
 @dataclass(frozen=True)
 class Made:
