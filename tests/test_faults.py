@@ -65,6 +65,7 @@ def until(process: "subprocess.Popen[str]", words: str) -> str:
     pytest.fail(f"never said {words!r}:\n{said}")
 
 
+@pytest.mark.timeout(600)
 def test_the_command_killed_at_five_moments_ends_with_the_same_digests_and_no_orphan(
     project: Project, applied_once: Project
 ) -> None:
@@ -95,6 +96,7 @@ def statuses(project: Project) -> set[str]:
     return set(asked.stdout.split())
 
 
+@pytest.mark.timeout(600)
 def test_the_work_process_killed_in_each_stage_fails_that_stage_and_is_made_good(project: Project, applied_once: Project) -> None:
     for stage in ("data", "features", "model", "onnx", "evaluation"):
         command = applying(project)

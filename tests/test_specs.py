@@ -38,10 +38,11 @@ def test_every_spec_of_ours_is_valid_and_can_be_planned(shop: Project, name: str
     assert first == "# yaml-language-server: $schema=llm.schema.json"
 
 
+@pytest.mark.timeout(600)
 def test_the_quickstart_passes_its_gate_and_answers_right(shop: Project) -> None:
     spec = shop.folder / "specs" / "quickstart.yaml"
     on_a_free_port(spec)
-    shop.run("apply", "specs/quickstart.yaml", "--yes", timeout=280)
+    shop.run("apply", "specs/quickstart.yaml", "--yes", timeout=420)
     url = json.loads(shop.run("status", "specs/quickstart.yaml", "-o", "json").stdout)["url"]
     assert "30 days" in shop.run("ask", "specs/quickstart.yaml", "How do I return my laptop?").stdout
     client = OpenAI(base_url=f"{url}/v1", api_key="none")
@@ -61,11 +62,12 @@ def test_a_base_in_another_spec_is_asked_for_before_it_exists(shop: Project) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_changed_policy_is_learned_by_an_adapter_over_a_base_trained_here(shop: Project) -> None:
     for name in ("support-base", "support-bot"):
         on_a_free_port(shop.folder / "specs" / f"{name}.yaml")
-    shop.run("apply", "specs/support-base.yaml", "--yes", "--select", "+model", timeout=280)
-    shop.run("apply", "specs/support-bot.yaml", "--yes", timeout=280)
+    shop.run("apply", "specs/support-base.yaml", "--yes", "--select", "+model", timeout=420)
+    shop.run("apply", "specs/support-bot.yaml", "--yes", timeout=420)
     scores = json.loads(shop.run("history", "specs/support-bot.yaml", "-o", "json").stdout)[-1]["scores"]
     assert scores["token_f1"] >= 0.8
     assert os.listdir(next((shop.folder / ".llmspec/store/support-bot/model").glob("*/adapter")))  # noqa: PTH208
