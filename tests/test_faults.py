@@ -16,13 +16,13 @@ import pytest
 from conftest import TINY, Project
 
 
-def processes(project: Project) -> list[psutil.Process]:
-    """Every process that works for this project, by its working directory."""
+def processes(project: Project, doing: str = "") -> list[psutil.Process]:
+    """Every process that works for this project, by its working directory; one that is just ending is no more."""
     found = []
     for process in psutil.process_iter():
         try:
             words = " ".join(process.cmdline())
-            if process.cwd() == str(project.folder) and ("backends" in words or "llmspec" in words):
+            if process.cwd() == str(project.folder) and ("backends" in words or "llmspec" in words) and doing in words:
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
@@ -30,7 +30,7 @@ def processes(project: Project) -> list[psutil.Process]:
 
 
 def workers(project: Project) -> list[psutil.Process]:
-    return [process for process in processes(project) if "backends.work" in " ".join(process.cmdline())]
+    return processes(project, "backends.work")
 
 
 def eventually(what: str, seconds: float = 30) -> Iterator[None]:
