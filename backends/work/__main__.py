@@ -138,7 +138,11 @@ def main() -> None:
         failure = attempt(job, out)
     if failure:
         # Only now: Pipes would pass the exception on as it is, and one of its causes can hold a secret.
-        sys.exit(FAILED + failure)
+        print(FAILED + failure, file=sys.stderr)
+    # All is sealed or told: whatever threads the tools still have, nobody waits for their goodbyes.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1 if failure else 0)
 
 
 def attempt(job: Job, out: Channel) -> str:
