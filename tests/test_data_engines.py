@@ -178,14 +178,3 @@ def test_the_script_writes_the_rows_that_are_committed(tmp_path: Path) -> None:
     made = {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
     assert len(made) == 3
     assert made == {name: (ROOT / "specs" / "data" / name).read_bytes() for name in made}
-
-
-def test_a_goodbye_that_nobody_answers_is_not_repeated_for_minutes() -> None:
-    code = (
-        "from backends.engines.clean_spark import Spark; from backends.work.clean_engine import session; "
-        "from pysail.spark import SparkConnectServer; server = SparkConnectServer(); server.start(background=True)\n"
-        "with session(Spark(remote='sc://{}:{}'.format(*server.listening_address))) as spark:\n"
-        "    assert spark.range(3).count() == 3\n"
-        "    server.stop()\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=100, cwd=ROOT)
