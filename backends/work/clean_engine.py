@@ -47,7 +47,7 @@ def session(engine: Engine) -> Iterator[SparkSession]:
 
 def let_go(spark: Any) -> None:
     """Stop without asking twice: pyspark would repeat for ten minutes a goodbye that nobody answers, though all rows are here."""
-    if hasattr(spark, "client"):
+    if type(spark).__module__.startswith("pyspark.sql.connect"):
         spark.client.set_retry_policies([])
         spark.release_session_on_close = False  # Sail ends with this process, and any server forgets who is gone
     spark.stop()
