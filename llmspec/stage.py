@@ -10,7 +10,7 @@ from typing import Any
 
 from llmspec import checks, files
 from llmspec.digests import Digests
-from llmspec.errors import CallError, LLMSpecError
+from llmspec.errors import CallError, DamagedError, LLMSpecError
 from llmspec.expressions import Verdict
 from llmspec.home import journal_folder, root
 from llmspec.job import Input, Job, digest_of
@@ -224,7 +224,11 @@ class Product:
             if artifact is None:
                 continue
             if not self.store.owns(artifact):
-                self.store.adopt(artifact)
+                try:
+                    self.store.adopt(artifact)
+                except DamagedError:
+                    self.store.set_aside(artifact)  # of no use in any store: it is made again when its turn comes
+                    continue
             self.store.move_head(self.name, self.target, stage, artifact.manifest.key)
         ours = self.store.root / self.name / "endpoint" / self.target
         if self.releases.folder != ours:

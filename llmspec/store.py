@@ -189,7 +189,7 @@ class Store:
             write_atomically(path, key + "\n")
 
     def set_aside(self, artifact: Artifact) -> None:
-        """A damaged artifact loses its manifest, so that it counts as never made; its files stay to be looked at."""
+        """A damaged artifact loses its place, so that it counts as never made; its files stay beside it to be looked at."""
         aside = artifact.folder.with_name(artifact.folder.name + DAMAGED)
         shutil.rmtree(aside, ignore_errors=True)
         artifact.folder.replace(aside)

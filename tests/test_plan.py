@@ -57,6 +57,20 @@ def test_a_new_store_is_filled_from_the_old_one_and_retrains_nothing(applied: Pr
     assert moved.run("plan", "tiny.yaml", "--select", "model").returncode == 0
 
 
+def test_a_damaged_artifact_in_the_old_store_is_made_again_in_the_new_one(applied: Project) -> None:
+    applied.run("apply", "tiny.yaml", "--yes")
+    before = applied.digests()
+    weights = next((applied.store / "tiny" / "onnx").glob("*/model.onnx.data"))
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    applied.write(TINY + "store: elsewhere\n")
+    applied.run("apply", "tiny.yaml", "--yes", check=False)
+    applied.run("apply", "tiny.yaml", "--yes")
+    remade = next((applied.folder / "elsewhere" / "tiny" / "onnx").glob("*/manifest.json"))
+    assert json.loads(remade.read_text())["digest"] == before["onnx"]
+
+
 def test_more_epochs_rerun_the_model_and_what_is_below_with_the_line_that_says_so(applied: Project) -> None:
     applied.edit("epochs: 1,", "epochs: 2,")
     plan = applied.plan()
