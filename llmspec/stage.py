@@ -217,8 +217,10 @@ class Product:
         folders = [place / self.name / "endpoint" / self.target for place in (self.store.root, *self.store.elders)]
         return Releases(next((folder for folder in folders if folder.is_dir()), folders[0]))
 
-    def settle(self) -> None:
-        """What is reused is what the next plan compares with; what an elder store holds comes here; this store is remembered."""
+    def settle(self) -> bool:
+        """What is reused is what the next plan compares with; what an elder store holds comes here; this store is remembered.
+        False when something there was damaged, and so has to be made again."""
+        whole = True
         for stage in STAGES:
             artifact = self.stage(stage).artifact if stage not in ("endpoint", "monitors") else None
             if artifact is None:
@@ -227,13 +229,15 @@ class Product:
                 try:
                     self.store.adopt(artifact)
                 except DamagedError:
-                    self.store.set_aside(artifact)  # of no use in any store: it is made again when its turn comes
+                    self.store.set_aside(artifact)
+                    whole = False
                     continue
             self.store.move_head(self.name, self.target, stage, artifact.manifest.key)
         ours = self.store.root / self.name / "endpoint" / self.target
         if self.releases.folder != ours:
             shutil.copytree(self.releases.folder, ours)
         remember_store(self.name, self.store.root)
+        return whole
 
     @property
     def journal(self) -> Path:

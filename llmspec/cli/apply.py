@@ -38,19 +38,29 @@ def run(args: argparse.Namespace) -> int:
             from llmspec.apply import agreed
 
             agreed(what, saved)
-        product.settle()
         if not what.pending and not what.blocked:
-            return _nothing(product, started)
+            if product.settle():
+                return _nothing(product, started)
+            product = product.fresh()
+            what = plan(product, select=select, force=force, **look(product))
         print("\n".join(plan_lines(what)))
         missing(product, what)
-        if (args.yes or saved) and (revived := revive(product, product.spec.place("endpoint"))):
-            print(f"  ✓ endpoint     had died; release {revived.release} answers again at {revived.url}")
-        if not what.pending:
-            raise BlockedError(_why_blocked(what))
-        if not (args.yes or saved or _agree()):
-            print("Nothing was run.")
-            return 1
-        return _do(product, what, select, force, started)
+        if not (args.yes or saved):
+            if not what.pending:
+                raise BlockedError(_why_blocked(what))
+            if not _agree():
+                print("Nothing was run.")
+                return 1
+        return _do(_ready(product), select, force, started)
+
+
+def _ready(product: Product) -> Product:
+    """What is only to be copied or started again is, before anything is made: a plan made after this needs neither."""
+    product.settle()
+    product = product.fresh()
+    if revived := revive(product, product.spec.place("endpoint")):
+        print(f"  ✓ endpoint     had died; release {revived.release} answers again at {revived.url}")
+    return product
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
@@ -80,7 +90,18 @@ def _agree() -> bool:
     return asked("Apply? [y/N] ")
 
 
-def _do(product: Product, what: Plan, select: str | None, force: bool, started: float) -> int:
+def _do(product: Product, select: str | None, force: bool, started: float) -> int:
+    what = plan(product, select=select, force=force, **look(product))
+    if what.pending and (code := _make(product, what, select, force)):
+        return code
+    if what.blocked:
+        raise BlockedError(_why_blocked(what))
+    live = product.spec.place("endpoint").live(product.name, product.target)
+    print(f"Done in {seconds(time.monotonic() - started)}." + (f" Release {live.release} is live: {live.url}" if live else ""))
+    return 0
+
+
+def _make(product: Product, what: Plan, select: str | None, force: bool) -> int:
     from llmspec.apply import apply  # Dagster takes two seconds to import: only when there is something to do
     from llmspec.cli.live import Display
     from llmspec.progress import listening
@@ -88,10 +109,4 @@ def _do(product: Product, what: Plan, select: str | None, force: bool, started: 
     with Display(product, what) as display, listening(display.hear):
         outcome = apply(product, what, select=select, force=force)
     display.close(outcome)
-    if not outcome.passed:
-        return 130 if outcome.interrupted else 1
-    if what.blocked:
-        raise BlockedError(_why_blocked(what))
-    live = product.spec.place("endpoint").live(product.name, product.target)
-    print(f"Done in {seconds(time.monotonic() - started)}." + (f" Release {live.release} is live: {live.url}" if live else ""))
-    return 0
+    return 0 if outcome.passed else 130 if outcome.interrupted else 1
