@@ -98,10 +98,15 @@ def exported(precision: str = "fp32") -> Path:
 @cache  # `f()` and `f("fp32")` are two keys for it, so the defaults are filled in before
 def _exported(precision: str) -> Path:
     folder = workshop() / precision
-    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", str(checkpoint()), "-o", str(folder)]
-    command += ["-p", precision, "-e", "cpu", "-c", str(workshop() / "cache")]
-    environment = os.environ | {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
+    folder.mkdir()
+    build = "import sys, pathlib as p; from onnx_parts import report; from backends.work.export_onnx import build; "
+    build += "build(p.Path(sys.argv[1]), p.Path(sys.argv[2]), sys.argv[3], report())"
+    path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
+    environment = os.environ | {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    command = [sys.executable, "-c", build, str(checkpoint()), str(folder), precision]
     subprocess.run(command, check=True, capture_output=True, env=environment)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(checkpoint() / name, folder / name)
     contract(folder).save(folder)
     return folder
 

@@ -15,8 +15,9 @@ import pytest
 from onnx_parts import Silent, artifact, features, model, report
 
 from backends.serving.contract import Contract
+from backends.serving.decoder import Decoder
 from backends.work import w8a8
-from backends.work.export_onnx import export
+from backends.work.export_onnx import build, export
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
 from llmspec.errors import BlockedError, PlaceError
@@ -67,7 +68,7 @@ def test_an_artifact_holds_what_serving_needs_and_nothing_else(precision: str) -
 EXPORT_AGAIN = """
 import sys
 from pathlib import Path
-from backends.work.export_onnx import export
+from backends.work.export_onnx import build, export
 from onnx_parts import report
 model, features, *outputs = map(Path, sys.argv[1:])
 for output in outputs:
@@ -157,6 +158,43 @@ def test_the_comparison_reports_its_progress_and_the_builder_keeps_quiet(tmp_pat
     assert "Reading layer" not in "".join(capfd.readouterr()) + "".join(heard.lines)
 
 
+# logit_rows
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_logits_that_are_asked_for_are_those_of_their_rows(precision: str) -> None:
+    decoder = Decoder(artifact(precision)[0], slots=3, max_len=40, threads=1)
+    tokens = np.random.default_rng(3).integers(6, 300, (1, 30))
+    every = decoder.forward(0, tokens, np.array([30])).copy()
+    wanted = np.array([29, 3, 3])
+    some = decoder.forward(0, tokens, np.array([30]), wanted)
+    np.testing.assert_allclose(some, every[wanted], atol=1e-4)
+
+
+def test_what_a_model_does_to_its_logits_is_done_to_those_asked_for(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
+
+    other = tmp_path / "model"
+    shutil.copytree(model(), other)
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    torch.manual_seed(2)
+    vocab_size = Contract.load(other).vocab_size
+    Gemma2ForCausalLM(
+        Gemma2Config(
+            vocab_size=vocab_size, **size, head_dim=16, initializer_range=0.5, final_logit_softcapping=5.0, sliding_window=8
+        )
+    ).save_pretrained(other)
+    (output := tmp_path / "out").mkdir()
+    build(other, output, "fp32", report())
+    tokens = np.random.default_rng(3).integers(6, 300, (1, 12))
+    found = Decoder(output, slots=1, max_len=16, threads=1).forward(0, tokens, np.array([12]), np.array([11, 4]))
+    with torch.inference_mode():
+        expected = AutoModelForCausalLM.from_pretrained(other)(torch.from_numpy(tokens)).logits[0, [11, 4]].numpy()
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+    assert np.abs(expected).max() > 3, "the cap must bite"
+
+
 # w8a8
 
 
@@ -168,7 +206,9 @@ def run(path: Path, ids: np.ndarray, lengths: list[int]) -> np.ndarray:
         for layer in range(2)
         for side in ("key", "value")
     }
-    return session.run(["logits"], {"input_ids": ids, "attention_mask": mask, **past})[0]
+    every = np.arange(ids.size)
+    logits = session.run(["logits"], {"input_ids": ids, "attention_mask": mask, "logit_rows": every, **past})[0]
+    return logits.reshape(*ids.shape, -1)
 
 
 def test_int8_logits_are_the_same_to_the_bit_alone_and_in_a_batch() -> None:

@@ -59,13 +59,14 @@ class Decoder:
         self.session = _session(folder / shape.get("filename", "model.onnx"), threads)
         self._learn_graph(folder)
         self._reserve()
-        self._bindings: dict[int, tuple[Any, Any, Any]] = {}
+        self._bindings: dict[int, tuple[Any, Any]] = {}
 
     def _learn_graph(self, folder: Path) -> None:
         inputs = {item.name: item for item in self.session.get_inputs()}
         expected = {
             "input_ids",
             "attention_mask",
+            "logit_rows",
             *(f"past_key_values.{i}.{s}" for i in range(self.layers) for s in ("key", "value")),
         }
         if set(inputs) != expected:
@@ -73,7 +74,7 @@ class Decoder:
             raise PlaceError(f"{folder}: not a decoder this engine can run (its inputs differ: {odd}); export it with export_onnx")
         self.type = TYPES[inputs["past_key_values.0.key"].type]
         logits = next(item for item in self.session.get_outputs() if item.name == "logits")
-        self.logits_type, self.last_only = TYPES[logits.type], logits.shape[1] == 1
+        self.logits_type = TYPES[logits.type]
         self.chunk = max(16, min(256, LOGITS_BYTES // (4 * self.vocab_size)))
 
     @property
@@ -90,44 +91,51 @@ class Decoder:
             )
         one = (self.slots, self.heads, self.max_len, self.head_size)
         self.memories = [tuple(np.zeros(one, self.type) for _ in range(2)) for _ in range(self.layers)]
-        self._logits = np.empty(max(self.slots, 1 if self.last_only else self.chunk) * self.vocab_size, self.logits_type)
+        self._logits = np.empty(max(self.slots, self.chunk) * self.vocab_size, self.logits_type)
         self._mask = np.empty(self.slots * self.max_len, np.int64)
 
-    def forward(self, slot: int, tokens: "np.ndarray[Any, Any]", lengths: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-        """tokens [rows, new] for slots [slot, slot + rows); lengths [rows] with the new ones. Logits [rows, new or 1, vocab].
+    def forward(
+        self,
+        slot: int,
+        tokens: "np.ndarray[Any, Any]",
+        lengths: "np.ndarray[Any, Any]",
+        wanted: "np.ndarray[Any, Any] | None" = None,
+    ) -> "np.ndarray[Any, Any]":
+        """tokens [rows, new] for slots [slot, slot + rows); lengths [rows] with the new ones. Logits [len(wanted), vocab].
 
-        The logits are good until the next call.
+        `wanted` are places in the flattened [rows * new], one at least; None is all. The logits are good until the next call.
         """
         rows, new = tokens.shape
-        binding, ids, logits = self._decode_binding(rows) if slot == 0 and new == 1 else self._binding(slot, rows, new)
+        binding, ids = self._decode_binding(rows) if slot == 0 and new == 1 else self._binding(slot, rows, new)
         ids[:] = tokens
         total = int(lengths.max())
         mask = self._mask[: rows * total].reshape(rows, total)
         np.less(np.arange(total)[None, :], lengths[:, None], out=mask, casting="unsafe")
         binding.bind_input("attention_mask", "cpu", 0, np.int64, mask.shape, mask.ctypes.data)
+        wanted = np.arange(rows * new) if wanted is None else wanted.astype(np.int64)
+        logits = self._logits[: len(wanted) * self.vocab_size].reshape(-1, self.vocab_size)
+        binding.bind_input("logit_rows", "cpu", 0, np.int64, wanted.shape, wanted.ctypes.data)
+        binding.bind_output("logits", "cpu", 0, self.logits_type, logits.shape, logits.ctypes.data)
         self.session.run_with_iobinding(binding)
-        return logits  # type: ignore[no-any-return]
+        return logits
 
-    def _decode_binding(self, rows: int) -> tuple[Any, Any, Any]:
+    def _decode_binding(self, rows: int) -> tuple[Any, Any]:
         """Made once per batch size: it is asked for at every step."""
         if rows not in self._bindings:
             self._bindings[rows] = self._binding(0, rows, 1)
         return self._bindings[rows]
 
-    def _binding(self, slot: int, rows: int, new: int) -> tuple[Any, Any, Any]:
+    def _binding(self, slot: int, rows: int, new: int) -> tuple[Any, Any]:
         binding = self.session.io_binding()
         ids = np.empty((rows, new), np.int64)
-        places = 1 if self.last_only else new
-        logits = self._logits[: rows * places * self.vocab_size].reshape(rows, places, self.vocab_size)
         binding.bind_input("input_ids", "cpu", 0, np.int64, ids.shape, ids.ctypes.data)
-        binding.bind_output("logits", "cpu", 0, self.logits_type, logits.shape, logits.ctypes.data)
         shape = (rows, self.heads, self.max_len, self.head_size)
         for layer, pair in enumerate(self.memories):
             for side, memory in zip(("key", "value"), pair, strict=True):
                 start = memory[slot:].ctypes.data
                 binding.bind_input(f"past_key_values.{layer}.{side}", "cpu", 0, self.type, shape, start)
                 binding.bind_output(f"present.{layer}.{side}", "cpu", 0, self.type, shape, start)
-        return binding, ids, logits
+        return binding, ids
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy one slot's memory into another, so that the rows of a step stay neighbours."""

@@ -146,7 +146,6 @@ class Engine:
     def logprobs(self, sequences: list[list[int]]) -> list["np.ndarray[Any, Any]"]:
         """For each sequence of n tokens, the n - 1 values log p(token | tokens before it)."""
         assert not self._active, "log p is read while nobody is being answered: it uses their memory"
-        assert not self.decoder.last_only, "the graph gives the last token's logits only: it was exported with prune_lm_head"
         return [self._logprobs(np.asarray(sequence, np.int64)) for sequence in sequences]
 
     def _logprobs(self, sequence: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
@@ -156,7 +155,7 @@ class Engine:
         for start in range(0, len(sequence) - 1, self.decoder.chunk):
             tokens = sequence[start : min(start + self.decoder.chunk, len(sequence) - 1)]
             logits = self.decoder.forward(0, tokens[None, :], np.array([start + len(tokens)]))
-            found.append(log_chances(logits[0], sequence[start + 1 : start + 1 + len(tokens)]))
+            found.append(log_chances(logits, sequence[start + 1 : start + 1 + len(tokens)]))
         return np.concatenate(found)
 
     # answering
@@ -190,11 +189,11 @@ class Engine:
             tokens = np.asarray(joining.prompt[joining.read : joining.read + self.decoder.chunk], np.int64)
             joining.read += len(tokens)
             done += len(tokens)
-            logits = self.decoder.forward(slot, tokens[None, :], np.array([joining.read]))
+            logits = self.decoder.forward(slot, tokens[None, :], np.array([joining.read]), wanted=np.array([len(tokens) - 1]))
             if joining.read == len(joining.prompt):
                 self._lengths[slot] = joining.read
                 answered.append(joining)
-                self._give(slot, logits[0, -1])
+                self._give(slot, logits[0])
         return answered
 
     def _joining(self) -> Generation | None:
@@ -215,7 +214,7 @@ class Engine:
         tokens = np.array([[item.ids[-1]] for item in decoding], np.int64)
         logits = self.decoder.forward(0, tokens, self._lengths[:rows])
         for slot in reversed(range(rows)):  # from the last: a slot that is released is filled from behind
-            self._give(slot, logits[slot, -1])
+            self._give(slot, logits[slot])
         return decoding
 
     def _give(self, slot: int, logits: "np.ndarray[Any, Any]") -> None:

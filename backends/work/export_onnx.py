@@ -1,7 +1,7 @@
 """onnx: the checkpoint becomes the artifact that is evaluated and served.   model -> ONNX -> evaluation
 
-onnxruntime-genai's model builder writes the graph. int8 is our own rewrite of its fp32 graph (w8a8): its answers do not
-depend on who else is in the batch.
+onnxruntime-genai's model builder writes the graph; `logit_rows` is ours. int8 is our own rewrite of its fp32 graph (w8a8): its
+answers do not depend on who else is in the batch.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from typing import Any
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import onnx
+import onnx_ir as ir
 from onnxruntime_genai.models import builder
 
 from backends.serving.contract import Contract
-from backends.work import w8a8
+from backends.work import logit_rows, w8a8
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
 from llmspec.errors import BlockedError, PlaceError
@@ -87,13 +87,12 @@ def build(model: Path, output: Path, precision: str, report: Report) -> None:
     report.log(f"building {precision}")
     with quiet(report):
         run_builder(model, scratch, BUILT_AS[precision])
+    graph = ir.load(scratch / "model.onnx")
+    logit_rows.rewrite(graph)
     if precision == "int8":
-        products = w8a8.rewrite(scratch / "model.onnx", output / "model.onnx")
+        products = w8a8.rewrite(graph)
         report.log(f"{products} products in int8, a scale for each row of activations and each column of weights")
-    else:
-        (scratch / "model.onnx").rename(output / "model.onnx")
-        (scratch / "model.onnx.data").rename(output / "model.onnx.data")
-    forget_who_built_it(output / "model.onnx")
+    save(graph, output / "model.onnx")
     (scratch / "genai_config.json").rename(output / "genai_config.json")
     shutil.rmtree(scratch)
 
@@ -110,12 +109,11 @@ def run_builder(model: Path, scratch: Path, precision: str) -> None:
         ) from error
 
 
-def forget_who_built_it(path: Path) -> None:
+def save(graph: ir.Model, path: Path) -> None:
     """The builder stamps the git commit of whatever repository surrounds its package: ours, in a checkout with a .venv.
     The same model would then be another artifact after every commit."""
-    proto = onnx.load(path, load_external_data=False)
-    proto.producer_version = version("onnxruntime-genai")
-    path.write_bytes(proto.SerializeToString(deterministic=True))
+    graph.producer_version = version("onnxruntime-genai")
+    ir.save(graph, path, external_data=f"{path.name}.data", size_threshold_bytes=256)  # shapes must stay inside
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def _logits(decoder: Decoder, tokens: NDArray[np.int64]) -> Logits:
     parts = []
     for start in range(0, len(tokens), decoder.chunk):
         chunk = tokens[None, start : start + decoder.chunk]
-        parts.append(decoder.forward(0, chunk, np.array([start + chunk.shape[1]]))[0].copy())
+        parts.append(decoder.forward(0, chunk, np.array([start + chunk.shape[1]])).copy())
     return np.concatenate(parts)
 
 
