@@ -111,9 +111,9 @@ def test_many_at_once_are_each_answered_as_if_alone(url: str, engine: Engine) ->
 
 
 def test_faults_are_the_clients_own_exceptions_with_the_field_named(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="unsupported field 'frequency_penalty'") as refused:
-        client.chat.completions.create(model="bot", messages=HELLO, frequency_penalty=0.5)
-    assert refused.value.param == "frequency_penalty"
+    with pytest.raises(openai.BadRequestError, match="unsupported field 'reasoning_effort'") as refused:
+        client.chat.completions.create(model="bot", messages=HELLO, reasoning_effort="low")
+    assert (refused.value.param, refused.value.code) == ("reasoning_effort", "unsupported_field")
     with pytest.raises(openai.NotFoundError, match="this is 'bot'"):
         client.chat.completions.create(model="gpt-4", messages=HELLO)
     with pytest.raises(openai.BadRequestError, match=r"at most 256 are taken") as refused:
@@ -121,7 +121,7 @@ def test_faults_are_the_clients_own_exceptions_with_the_field_named(client: open
     assert refused.value.code == "context_length_exceeded"
     with pytest.raises(openai.BadRequestError, match="no place for it"):
         client.chat.completions.create(model="bot", messages=HELLO, extra_body={"context": "a page"})
-    assert client.chat.completions.create(model="bot", messages=HELLO, frequency_penalty=0, n=1, max_tokens=1).id
+    assert client.chat.completions.create(model="bot", messages=HELLO, service_tier="auto", tools=[], max_tokens=1).id
 
 
 HOSTILE = [

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from serving_parts import checkpoint, exported, with_contract
 from tokenizers import Tokenizer
 
+from backends.serving.chooser import draw
 from backends.serving.engine import Engine, PromptError
-from backends.serving.sampling import Sampling, choose
+from backends.serving.sampling import Sampling
 from backends.serving.text import TextStream
 
 PROMPTS = [[random.Random(seed).randrange(6, 320) for _ in range(length)] for seed, length in enumerate([3, 40, 7, 300, 1, 90, 12])]
@@ -145,7 +146,7 @@ def test_the_same_seed_draws_the_same_tokens_in_any_company(engine: Engine) -> N
 def test_what_is_drawn_is_in_the_nucleus(logits: list[float], top_p: float, seed: int) -> None:
     chances = np.exp(np.array(logits) - max(logits))
     chances /= chances.sum()
-    token = choose(np.array(logits, np.float32), Sampling(1, temperature=1.0, top_p=top_p), np.random.default_rng(seed))
+    token = draw(np.array(logits, np.float32), Sampling(1, temperature=1.0, top_p=top_p), random.Random(seed).random())
     likelier = chances[chances > chances[token] * (1 + 1e-5)].sum()
     assert likelier < top_p + 1e-5
 

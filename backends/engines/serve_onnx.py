@@ -11,5 +11,5 @@ class ServeOnnx(Engine):
     stage: ClassVar[str] = "endpoint"
     work: ClassVar[str] = "backends.serving"
     tool: ClassVar[str] = "fastapi"
-    requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers", "fastapi", "uvicorn", "jinja2")
+    requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers", "fastapi", "uvicorn", "jinja2", "llguidance")
     install: ClassVar[str] = "pip install 'llmspec[serve]'"

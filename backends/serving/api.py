@@ -11,8 +11,9 @@ from backends.serving.bodies import Chat, Completion
 from backends.serving.door import Door
 from backends.serving.journal import Journal
 from backends.serving.metrics import Metrics
+from backends.serving.reading import read
 from backends.serving.replies import ApiError
-from backends.serving.service import Service, read
+from backends.serving.service import Service
 
 
 def application(service: Service, journal: Journal) -> Door:
@@ -57,8 +58,12 @@ def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        model = {"id": release.spec, "object": "model", "created": int(service.since), "owned_by": "llmspec"}
-        return {"object": "list", "data": [model]}
+        return {"object": "list", "data": [service.model()]}
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        service.expect(name)
+        return service.model()
 
     @app.get("/health")
     async def health() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from backends.serving.contract import Contract
 from backends.serving.decoder import Decoder, cores
-from backends.serving.sampling import Sampling, choose, log_chances
+from backends.serving.sampling import Sampling, log_chances
 from backends.serving.text import TextStream
 from llmspec.errors import CallError
 
@@ -44,7 +44,7 @@ class Generation:
 
     def __init__(self, prompt: list[int], sampling: Sampling, stream: TextStream):
         self.prompt, self.sampling, self._stream = prompt, sampling, stream
-        self.random = np.random.default_rng(sampling.seed)
+        self.chooser = sampling.chooser(prompt)
         self.ids: list[int] = []
         self.finish: Finish | None = None
         self.ending: Finish | None = None
@@ -68,7 +68,7 @@ class Generation:
             self.end("stop")
             return
         self._stream.push(token)
-        if self._stream.stopped:
+        if self._stream.stopped or self.chooser.done:
             self.end("stop")
         elif len(self.ids) >= min(self.sampling.max_tokens, room):
             self.end("length")
@@ -115,7 +115,9 @@ class Engine:
     def submit(self, prompt: list[int], sampling: Sampling) -> Generation:
         """Queue a request; it joins at the next step that has a free slot."""
         self.check(prompt)
-        stream = TextStream(self.tokenizer, (*self.contract.stop_texts, *sampling.stop))
+        # A stop text within JSON would cut it: the grammar knows the end by itself.
+        stops = () if sampling.grammar else (*self.contract.stop_texts, *sampling.stop)
+        stream = TextStream(self.tokenizer, stops)
         generation = Generation(prompt, sampling, stream)
         self._waiting.append(generation)
         return generation
@@ -189,11 +191,16 @@ class Engine:
             tokens = np.asarray(joining.prompt[joining.read : joining.read + self.decoder.chunk], np.int64)
             joining.read += len(tokens)
             done += len(tokens)
-            logits = self.decoder.forward(slot, tokens[None, :], np.array([joining.read]), wanted=np.array([len(tokens) - 1]))
+            scored = joining.sampling.prompt_logprobs is not None
+            wanted = None if scored else np.array([len(tokens) - 1])
+            logits = self.decoder.forward(slot, tokens[None, :], np.array([joining.read]), wanted)
+            if scored:
+                following = joining.prompt[joining.read - len(tokens) + 1 : joining.read + 1]
+                joining.chooser.score(logits[: len(following)], np.asarray(following))
             if joining.read == len(joining.prompt):
                 self._lengths[slot] = joining.read
                 answered.append(joining)
-                self._give(slot, logits[0])
+                self._give(slot, logits[-1])
         return answered
 
     def _joining(self) -> Generation | None:
@@ -219,8 +226,10 @@ class Engine:
 
     def _give(self, slot: int, logits: "np.ndarray[Any, Any]") -> None:
         item = self._active[slot]
-        token = choose(logits, item.sampling, item.random)
-        item.take(token, self._stop_ids, room=self.max_len - len(item.prompt))
+        if item.sampling.max_tokens:
+            item.take(item.chooser.next(logits), self._stop_ids, room=self.max_len - len(item.prompt))
+        else:
+            item.end("length")
         if item.finish:
             self._release(slot)
 

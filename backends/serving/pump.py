@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator
 
 from backends.serving.engine import Engine, Finish, Generation
 from backends.serving.sampling import Sampling
@@ -15,28 +14,8 @@ log = logging.getLogger(__name__)
 class Ticket:
     """One request, seen from the event loop."""
 
-    def __init__(self, generation: Generation):
-        self.generation = generation
-        self.news = asyncio.Event()
-
-    async def pieces(self) -> AsyncIterator[str]:
-        """New text as it comes. A slow reader gets more at a time: tokens wait for it in one piece."""
-        said = 0
-        while True:
-            self.news.clear()
-            finished, text = self.generation.finish is not None, self.generation.text
-            if len(text) > said:
-                yield text[said:]
-                said = len(text)
-            elif finished:
-                return
-            else:
-                await self.news.wait()
-
-    async def finished(self) -> Generation:
-        async for _ in self.pieces():
-            pass
-        return self.generation
+    def __init__(self, generation: Generation, news: asyncio.Event):
+        self.generation, self.news = generation, news
 
 
 class Pump:
@@ -50,9 +29,10 @@ class Pump:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def ask(self, prompt: list[int], sampling: Sampling) -> Ticket:
+    def ask(self, prompt: list[int], sampling: Sampling, news: asyncio.Event) -> Ticket:
+        """news: set whenever there is something new of it; a request's choices share one."""
         generation = self.engine.submit(prompt, sampling)
-        ticket = self._tickets[generation] = Ticket(generation)
+        ticket = self._tickets[generation] = Ticket(generation, news)
         self._work.set()
         return ticket
 

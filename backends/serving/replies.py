@@ -1,7 +1,6 @@
 """Answers and errors in OpenAI's form, whole or as server-sent events."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +18,13 @@ class ApiError(Exception):
         self.status, self.message, self.param, self.code, self.retry_after = status, message, param, code, retry_after
         super().__init__(message)
 
-    def response(self) -> JSONResponse:
+    def json(self) -> dict[str, Any]:
         kind = KINDS.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+    def response(self) -> JSONResponse:
         headers = {"retry-after": str(self.retry_after)} if self.retry_after is not None else None
-        return JSONResponse({"error": error}, self.status, headers)
+        return JSONResponse(self.json(), self.status, headers)
 
 
 @dataclass
@@ -38,6 +39,18 @@ class Usage:
 
 
 @dataclass
+class Piece:
+    """What is new of one choice."""
+
+    index: int
+    text: str
+    logprobs: dict[str, Any] | None = None
+    """In the form of the chat or of completions."""
+    finish: str | None = None
+    """Why it ended; nothing follows."""
+
+
+@dataclass
 class Form:
     """One of the two shapes of an answer."""
 
@@ -46,34 +59,48 @@ class Form:
     created: int
     model: str
     usage: Usage = field(default_factory=Usage)
+    counted: bool = False
+    """Whether a stream ends with its usage: then every chunk has the field."""
 
     def _envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
 
-    def whole(self, answers: list[tuple[str, str]]) -> dict[str, Any]:
-        """answers: text and finish_reason of each choice."""
+    def whole(self, answers: list[Piece]) -> dict[str, Any]:
         kind = "chat.completion" if self.chat else "text_completion"
         choices = [
-            {"index": index, **self._said(text), "logprobs": None, "finish_reason": finish}
-            for index, (text, finish) in enumerate(answers)
+            {"index": answer.index, **self._said(answer.text), "logprobs": answer.logprobs, "finish_reason": answer.finish}
+            for answer in answers
         ]
         return self._envelope(kind, choices) | {"usage": self.usage.json()}
 
     def _said(self, text: str) -> dict[str, Any]:
         return {"message": {"role": "assistant", "content": text, "refusal": None}} if self.chat else {"text": text}
 
-    def chunk(self, index: int, text: str = "", *, first: bool = False, finish: str | None = None) -> bytes:
-        """One piece of a stream: the role first, the reason for the end last."""
-        if self.chat:
-            delta = {"role": "assistant", "content": ""} if first else {} if finish else {"content": text}
-            choice: dict[str, Any] = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-        else:
-            choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
-        return event(self._envelope("chat.completion.chunk" if self.chat else "text_completion", [choice]))
+    def opening(self, index: int) -> bytes:
+        """A chat's stream begins with who speaks."""
+        return self._chunk([self._choice(index, {"delta": {"role": "assistant", "content": "", "refusal": None}})])
+
+    def chunks(self, piece: Piece) -> bytes:
+        """The piece; the reason for the end comes alone and last."""
+        said = b""
+        if piece.text or piece.logprobs:
+            words: dict[str, Any] = {"delta": {"content": piece.text}} if self.chat else {"text": piece.text}
+            said = self._chunk([self._choice(piece.index, words, piece.logprobs)])
+        if piece.finish:
+            said += self._chunk([self._choice(piece.index, {"delta": {}} if self.chat else {"text": ""}, None, piece.finish)])
+        return said
+
+    def _choice(
+        self, index: int, words: dict[str, Any], logprobs: dict[str, Any] | None = None, finish: str | None = None
+    ) -> dict[str, Any]:
+        return {"index": index, **words, "logprobs": logprobs, "finish_reason": finish}
+
+    def _chunk(self, choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
+        chunk = self._envelope("chat.completion.chunk" if self.chat else "text_completion", choices)
+        return event(chunk | {"usage": usage} if self.counted else chunk)
 
     def usage_chunk(self) -> bytes:
-        kind = "chat.completion.chunk" if self.chat else "text_completion"
-        return event(self._envelope(kind, []) | {"usage": self.usage.json()})
+        return self._chunk([], self.usage.json())
 
 
 def event(data: dict[str, Any]) -> bytes:
@@ -82,4 +109,3 @@ def event(data: dict[str, Any]) -> bytes:
 
 
 DONE = b"data: [DONE]\n\n"
-Pieces = AsyncIterator[bytes]

@@ -1,0 +1,125 @@
+"""From a body to what the engine is asked: the prompts' tokens, and how each answer's are chosen."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from jinja2 import TemplateError
+
+from backends.serving.bodies import Chat, Completion
+from backends.serving.engine import Engine, PromptError
+from backends.serving.grammar import Grammar, Grammars, SchemaError
+from backends.serving.replies import ApiError
+from backends.serving.sampling import Sampling
+from llmspec.spec.endpoint import Limits
+
+LONG_TEXT = 20_000
+"""Characters above which tokenizing leaves the event loop: others must not wait for it."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt of a request."""
+
+    ids: list[int]
+    unsaid: int = 0
+    """So many of its first tokens were put there by the endpoint."""
+    echo: str = ""
+    """What the answer's text begins with."""
+
+
+class Asking:
+    """Turns bodies into prompts and sampling for one engine."""
+
+    def __init__(self, engine: Engine, limits: Limits):
+        self._engine, self._limits = engine, limits
+        self._grammars: Grammars | None = None
+        self._making = asyncio.Lock()
+
+    async def grammars(self) -> Grammars:
+        """Made when first needed: it reads the whole vocabulary, and most products never do."""
+        async with self._making:
+            if self._grammars is None:
+                self._grammars = await asyncio.to_thread(self._make_grammars)
+            return self._grammars
+
+    def _make_grammars(self) -> Grammars:
+        engine = self._engine
+        return Grammars(engine.tokenizer.to_str(), engine.decoder.vocab_size, engine.contract.stop_ids)
+
+    async def chat(self, body: Chat) -> list[Prompt]:
+        contract = self._engine.contract
+        if body.context is not None and "context" not in contract.template:
+            said = "context: this product's template has no place for it (data.template: context_qa has)"
+            raise ApiError(400, said, param="context")
+        try:
+            text = contract.render([message.plain() for message in body.messages], context=body.context)
+        except (TemplateError, ValueError) as error:
+            raise ApiError(400, str(error), param="messages") from error
+        return [self._checked(Prompt(await self._tokens(text)), "messages")]
+
+    async def completion(self, body: Completion) -> list[Prompt]:
+        return [self._checked(await self._raw(prompt, body.echo), "prompt") for prompt in body.prompts]
+
+    async def _raw(self, prompt: str | list[int], echo: bool) -> Prompt:
+        """Text is begun as every training text was; ids are taken as they are."""
+        if isinstance(prompt, list):
+            return Prompt(prompt, echo=self._engine.tokenizer.decode(prompt, skip_special_tokens=False) if echo else "")
+        start = self._engine.contract.bos_token
+        if not start or prompt.startswith(start):
+            return Prompt(await self._tokens(prompt), echo=prompt if echo else "")
+        return Prompt(await self._tokens(start + prompt), unsaid=1, echo=prompt if echo else "")
+
+    async def _tokens(self, text: str) -> list[int]:
+        if len(text) > LONG_TEXT:
+            return await asyncio.to_thread(self._engine.encode, text)
+        return self._engine.encode(text)
+
+    def _checked(self, prompt: Prompt, param: str) -> Prompt:
+        most = self._limits.input_tokens
+        if len(prompt.ids) > most:
+            said = f"the prompt has {len(prompt.ids):,} tokens; at most {most:,} are taken (limits.input_tokens)"
+            raise ApiError(400, said, param=param, code="context_length_exceeded")
+        try:
+            self._engine.check(prompt.ids)
+        except PromptError as error:
+            raise ApiError(400, str(error), param=param, code="context_length_exceeded") from error
+        return prompt
+
+    async def sampling(self, body: Chat | Completion) -> list[Sampling]:
+        """For each of the `n` answers to a prompt."""
+        most = self._limits.output_tokens
+        sampling = Sampling(
+            max_tokens=most if body.most is None else min(body.most, most),
+            temperature=body.temperature,
+            top_p=body.top_p,
+            top_k=body.top_k,
+            min_p=body.min_p,
+            repetition_penalty=body.repetition_penalty,
+            presence_penalty=body.presence_penalty,
+            frequency_penalty=body.frequency_penalty,
+            logit_bias=self._bias(body.logit_bias),
+            seed=body.seed,
+            stop=tuple(body.stop),
+            logprobs=body.num_logprobs,
+            prompt_logprobs=body.num_logprobs if isinstance(body, Completion) and body.echo else None,
+            grammar=await self._grammar(body),
+        )
+        return [replace(sampling, choice=choice) for choice in range(body.n)]
+
+    def _bias(self, asked: dict[str, float]) -> tuple[tuple[int, float], ...]:
+        size = self._engine.decoder.vocab_size
+        for token in asked:
+            if int(token) >= size:
+                raise ApiError(400, f"logit_bias: no token {token} in this vocabulary of {size:,}", param="logit_bias")
+        return tuple((int(token), value) for token, value in asked.items())
+
+    async def _grammar(self, body: Chat | Completion) -> Grammar | None:
+        schema = body.schema_of_answer
+        if schema is None:
+            return None
+        grammars = await self.grammars()
+        try:
+            return await asyncio.to_thread(grammars.json_schema, schema)
+        except SchemaError as error:
+            param = "response_format.json_schema.schema" + (f".{error.place}" if error.place else "")
+            raise ApiError(400, f"{param}: {error.fault}", param=param, code="invalid_schema") from error

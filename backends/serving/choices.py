@@ -1,0 +1,65 @@
+"""The choices of one request, while they are made: what is new of each, and what all of it was."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from backends.serving.logprobs import Listing, joined
+from backends.serving.pump import Ticket
+from backends.serving.replies import ApiError, Piece
+
+
+class Choice:
+    """One answer on its way to the client."""
+
+    def __init__(self, index: int, ticket: Ticket, listing: Listing | None, echo: str = ""):
+        self.index, self.ticket = index, ticket
+        self._listing, self._echo = listing, echo
+        self._said = 0
+        self.text = ""
+        """What the client has been told."""
+        self.finish: str | None = None
+
+    def take(self) -> Piece | None:
+        """What is new since the last time; None when nothing is. A slow reader gets more at a time."""
+        made = self.ticket.generation
+        finish = made.finish  # read first: what it had said when it ended is whole
+        text = made.text[self._said :]
+        if not text and finish is None:
+            return None
+        self._said += len(text)
+        echo, self._echo = self._echo, ""
+        self.text, self.finish = self.text + text, finish
+        return Piece(self.index, echo + text, self._listing.take() if self._listing else None, finish)
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.ticket.generation.ids)
+
+    def fault(self) -> ApiError | None:
+        """Why what it has said is not an answer, where it is none."""
+        said = self.ticket.generation.chooser.fault
+        return ApiError(400, f"response_format: {said}", param="response_format") if said else None
+
+
+async def pieces(choices: list[Choice], news: asyncio.Event) -> AsyncIterator[Piece]:
+    """Everybody's text as it comes, until all have ended."""
+    talking = list(choices)
+    while talking:
+        news.clear()
+        for choice in talking:
+            if piece := choice.take():
+                yield piece
+        talking = [choice for choice in talking if choice.finish is None]
+        if talking:
+            await news.wait()
+
+
+async def answers(choices: list[Choice], news: asyncio.Event) -> list[Piece]:
+    """All of it, when all have ended."""
+    whole = [Piece(choice.index, "") for choice in choices]
+    async for piece in pieces(choices, news):
+        answer = whole[piece.index]
+        answer.text, answer.finish = answer.text + piece.text, piece.finish
+        if piece.logprobs:
+            answer.logprobs = joined(answer.logprobs, piece.logprobs)
+    return whole

@@ -1,0 +1,66 @@
+"""A request's body, checked: every fault is a 400 that names its field."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from backends.serving.replies import ApiError
+
+BODY_BYTES = 4 * 2**20
+BODY_SECONDS = 30.0
+"""A body that takes longer to arrive is not waited for."""
+Body = TypeVar("Body", bound=BaseModel)
+
+
+async def read(request: Request, choose: Callable[[dict[str, Any]], type[Body]]) -> Body:
+    """The body as the model that `choose` names for it."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await _bounded(request)
+    except TimeoutError as error:
+        raise ApiError(408, f"the body did not arrive within {BODY_SECONDS:g} s") from error
+    except ClientDisconnect as error:
+        raise ApiError(499, "the client left") from error
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"the body is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ApiError(400, "the body is not a JSON object")
+    try:
+        return choose(value).model_validate(value)
+    except ValidationError as error:
+        raise explained(error) from error
+
+
+async def _bounded(request: Request) -> bytes:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > BODY_BYTES:
+            raise ApiError(413, f"the body is larger than {BODY_BYTES // 2**20} MB")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def explained(error: ValidationError) -> ApiError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    said = first["msg"].removeprefix("Value error, ")
+    param = ".".join(_way(first["loc"])) or said.partition(":")[0]
+    if first["type"] == "extra_forbidden":
+        return ApiError(
+            400, f"unsupported field '{param}': this endpoint would not act on it", param=param, code="unsupported_field"
+        )
+    return ApiError(400, said if said.startswith(f"{param}:") else f"{param}: {said}", param=param)
+
+
+def _way(location: tuple[int | str, ...]) -> list[str]:
+    """The way to the field as the client wrote it: without pydantic's names for which of several types was tried."""
+    if location[:1] == ("response_format",):
+        location = location[:1] + location[2:]
+    return [str(part) for part in location if re.fullmatch(r"[\w$-]+", str(part))]
