@@ -88,8 +88,11 @@ def _seeds(sampling: Sampling) -> list[int] | None:
 
 def draw(logits: Row, sampling: Sampling, dice: float) -> int:
     """logits [vocab], dice in [0, 1) -> token: by temperature, then among what min_p, top_k and top_p leave."""
+    top = logits.max()
+    if not np.isfinite(top):  # a broken model: there are no chances to draw by
+        return int(logits.argmax())
     with np.errstate(over="ignore"):  # a temperature near 0 makes the others' chance nothing, as it should
-        scaled = (logits - logits.max()) / np.float32(max(sampling.temperature, 1e-9))
+        scaled = (logits - top) / np.float32(max(sampling.temperature, 1e-9))
     tokens = None
     if sampling.min_p > 0:
         tokens = np.flatnonzero(scaled >= np.log(sampling.min_p))

@@ -82,7 +82,7 @@ Listing = ChatListing | TextListing
 
 
 def bounded(logprob: float | None) -> float | None:
-    return None if logprob is None else max(logprob, LOWEST)
+    return None if logprob is None else logprob if logprob > LOWEST else LOWEST  # also where it is no number
 
 
 def spelled(raw: bytes) -> str:
