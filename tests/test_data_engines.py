@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -130,10 +131,19 @@ def test_a_jvm_and_sail_give_the_same_rows_and_bytes(tmp_path: Path) -> None:
 
 def test_a_spark_connect_server_gives_the_same_rows(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "a.jsonl", asked(50))
-    remote = "sc://{}:{}".format(*sail().listening_address)
-    one, two = (run(tmp_path / name, file, engine=engine, clean=["redact", "drop_duplicates"]) for name, engine in
-                (("1", "sail"), ("2", {"spark": {"remote": remote}})))  # fmt: skip
+    with sail() as remote:
+        one, two = (run(tmp_path / name, file, engine=engine, clean=["redact", "drop_duplicates"]) for name, engine in
+                    (("1", "sail"), ("2", {"spark": {"remote": remote}})))  # fmt: skip
     assert one.files == two.files
+
+
+def test_a_signal_that_was_survived_leaves_the_next_job_a_server(tmp_path: Path) -> None:
+    """Sail listens for Ctrl-C too, and answers nothing afterwards."""
+    file = jsonl(tmp_path / "a.jsonl", asked(10))
+    before = run(tmp_path / "before", file)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert run(tmp_path / "after", file).files == before.files
 
 
 def test_a_server_that_is_not_there_is_named_at_once_without_its_token(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,39 +16,41 @@ from llmspec.errors import PlaceError
 from llmspec.registry import Engine
 
 
-@cache
-def sail() -> Any:
-    """One Sail server per process, in this process; the cache keeps it alive."""
+@contextmanager
+def sail() -> Iterator[str]:
+    """A Sail server in this process, for as long as it is needed: one starts in a millisecond, and any Ctrl-C ends it."""
     os.environ.setdefault("RUST_LOG", "error")
     from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer()
     server.start(background=True)
-    return server
+    try:
+        yield "sc://{}:{}".format(*server.listening_address)
+    finally:
+        server.stop()
 
 
 @contextmanager
 def session(engine: Engine) -> Iterator[SparkSession]:
-    match engine:
-        case Spark(remote=str(remote)):
-            spark = connected(remote)
-        case Spark(master=master):
-            spark = jvm(master or "local[*]")
-        case Sail():
-            spark = SparkSession.builder.remote("sc://{}:{}".format(*sail().listening_address)).create()
-        case _:
-            raise AssertionError(f"no session for {engine}")
-    try:
+    with ExitStack() as held:
+        match engine:
+            case Spark(remote=str(remote)):
+                spark = connected(remote)
+            case Spark(master=master):
+                spark = jvm(master or "local[*]")
+            case Sail():
+                spark = SparkSession.builder.remote(held.enter_context(sail())).create()
+            case _:
+                raise AssertionError(f"no session for {engine}")
+        held.callback(let_go, spark)
         yield spark
-    finally:
-        let_go(spark)
 
 
 def let_go(spark: Any) -> None:
     """Stop without asking twice: pyspark would repeat for ten minutes a goodbye that nobody answers, though all rows are here."""
     if type(spark).__module__.startswith("pyspark.sql.connect"):
         spark.client.set_retry_policies([])
-        spark.release_session_on_close = False  # Sail ends with this process, and any server forgets who is gone
+        spark.release_session_on_close = False  # Sail ends with the session, and any server forgets who is gone
     spark.stop()
 
 
