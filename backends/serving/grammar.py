@@ -1,16 +1,18 @@
 """Answers that must be JSON of a given schema: which tokens may come next, by llguidance."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import llguidance
 import numpy as np
 
-if TYPE_CHECKING:
-    from llguidance._lib import JsonCompileOptions
+from backends.serving import schema_trial
 
 DEPTH = 60
 """Levels of nesting that a schema may have."""
@@ -18,25 +20,19 @@ SIZE = 100_000
 """Characters that a schema may have, as JSON."""
 KEPT = 64
 """Compiled grammars kept; the one asked longest ago goes first."""
-FORM: "JsonCompileOptions" = {"whitespace_pattern": " ?"}
-"""One blank at most between JSON's parts: a model that loves white space would otherwise never come to the end."""
-LIMITS: dict[str, Any] = {
-    "initial_lexer_fuel": 1_000_000,
-    "step_lexer_fuel": 200_000,
-    "max_grammar_size": 100_000,
-    "verbose_errors": False,
-}
-"""What compiling and one step may cost: tens of milliseconds, for the worst schema that somebody can think of."""
+RISKY = {"pattern", "patternProperties", "format", "multipleOf", "allOf", "oneOf"}
+"""Words that can make a small schema take for ever: one that has them is tried in a process that can be ended."""
+TRIAL_SECONDS = 10.0
+"""How long to wait for such a trial; it ends itself after two seconds of work."""
+TOO_COMPLEX = "the schema is too complex to be followed, or nothing satisfies it"
 NEVER = np.float32(-1e30)
 """Added to a logit: no other is as low, and it is still a number."""
-WHERE_SCHEMAS_ARE = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-LISTS_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
 
 
 class SchemaError(ValueError):
     """A schema that no grammar can be made of."""
 
-    def __init__(self, place: str, fault: str):
+    def __init__(self, fault: str, place: str = ""):
         self.place, self.fault = place, fault
         super().__init__(f"{place}: {fault}" if place else fault)
 
@@ -52,16 +48,19 @@ class Progress:
     def mask(self, vocab_size: int) -> "np.ndarray[Any, Any]":
         """[vocab]: 0 for a token that may come next, else NEVER. An end-of-text token may when the text is complete."""
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-        if self._matcher.is_error():
-            self.fault = "the schema is too complex to be followed"
+        self._notice()
         allowed = np.unpackbits(self._bits.view(np.uint8), count=vocab_size, bitorder="little")
         return (1 - allowed).astype(np.float32) * NEVER
 
     def take(self, token: int) -> bool:
         """Go on by this token; True when nothing can follow."""
-        if not self._matcher.consume_token(token) and not self.fault:
-            self.fault = "the schema cannot be followed with this model's tokens"
+        self._matcher.consume_token(token)
+        self._notice()
         return bool(self.fault) or self._matcher.is_stopped()
+
+    def _notice(self) -> None:
+        if self._matcher.is_error():
+            self.fault = TOO_COMPLEX
 
 
 class Grammar:
@@ -81,9 +80,8 @@ class Grammars:
         """tokenizer: the text of tokenizer.json."""
         self._words = vocab_size
         self._tokens = llguidance.LLTokenizer(tokenizer, n_vocab=vocab_size, eos_token=stop_ids)
-        self._limits = llguidance.LLParserLimits(**LIMITS)
         self._kept: OrderedDict[str, Grammar] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._trying = threading.Lock(), threading.Lock()
         self._bytes: dict[int, bytes] = {}
 
     def bytes_of(self, token: int) -> bytes:
@@ -102,53 +100,57 @@ class Grammars:
             if text in self._kept:
                 self._kept.move_to_end(text)
                 return self._kept[text]
-        grammar = self._compile(schema, text)
+        grammar = self._compiled(schema, text)
         with self._lock:
             self._kept[text] = grammar
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return grammar
 
-    def _compile(self, schema: dict[str, Any], text: str) -> Grammar:
-        if len(text) > SIZE:
-            raise SchemaError("", f"the schema has {len(text):,} characters, and at most {SIZE:,} are taken")
-        deep = next((place for place, depth in _depths(schema) if depth > DEPTH), None)
-        if deep is not None:
-            raise SchemaError("", f"the schema is nested deeper than {DEPTH} levels")
-        matcher = self._matcher(text)
-        fault = matcher.get_error()
-        if fault:
-            raise SchemaError(self._place(schema, fault), fault)
-        return Grammar(matcher, self._words)
-
-    def _matcher(self, schema: str) -> Any:
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=FORM)
-        return llguidance.LLMatcher(self._tokens, grammar, log_level=0, limits=self._limits)
-
-    def _place(self, schema: dict[str, Any], fault: str) -> str:
-        """The innermost part of the schema that has the same fault by itself."""
-        place, part, shared = "", schema, {key: schema[key] for key in ("$defs", "definitions") if key in schema}
-        while True:
-            for name, inner in parts(part):
-                if self._matcher(json.dumps(shared | inner)).get_error() == fault:
-                    place, part = f"{place}.{name}".lstrip("."), inner
-                    break
-            else:
-                return place
+    def _compiled(self, schema: dict[str, Any], text: str) -> Grammar:
+        check_size(schema, text)
+        with self._trying:  # one at a time: others who only talk need the processor too
+            found = tried(text) if RISKY & set(words_of(schema)) else schema_trial.examine(schema)
+            if found["fault"]:
+                raise SchemaError(found["fault"], found["place"])
+            limits = llguidance.LLParserLimits(**schema_trial.LIMITS)
+            matcher = llguidance.LLMatcher(self._tokens, schema_trial.grammar_of(schema), log_level=0, limits=limits)
+        grammar = Grammar(matcher, self._words)
+        trial = grammar.begin()
+        trial.take(int(trial.mask(self._words).argmax()))
+        trial.mask(self._words)
+        if trial.fault:
+            raise SchemaError(trial.fault)
+        return grammar
 
 
-def parts(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The schemas directly inside a schema, with the way to them."""
-    for word, value in schema.items():
-        if word in WHERE_SCHEMAS_ARE and isinstance(value, dict):
-            yield from ((f"{word}.{name}", inner) for name, inner in value.items() if isinstance(inner, dict))
-        elif word in LISTS_OF_SCHEMAS and isinstance(value, list):
-            yield from ((f"{word}.{place}", inner) for place, inner in enumerate(value) if isinstance(inner, dict))
-        elif word in ("items", "additionalProperties", "not", "if", "then", "else") and isinstance(value, dict):
-            yield word, value
+def check_size(schema: dict[str, Any], text: str) -> None:
+    if len(text) > SIZE:
+        raise SchemaError(f"the schema has {len(text):,} characters, and at most {SIZE:,} are taken")
+    if any(depth > DEPTH for _, depth in walked(schema)):
+        raise SchemaError(f"the schema is nested deeper than {DEPTH} levels")
+    if "x-guidance" in words_of(schema):
+        raise SchemaError("'x-guidance' is not a word of JSON Schema")
 
 
-def _depths(value: Any) -> Iterator[tuple[Any, int]]:
+def tried(text: str) -> dict[str, str]:
+    """What a trial in a process of its own says of the schema."""
+    program = [sys.executable, "-P", "-I", str(Path(schema_trial.__file__))]
+    try:
+        done = subprocess.run(program, input=text, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=True)
+    except subprocess.SubprocessError as error:
+        raise SchemaError(TOO_COMPLEX) from error
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def words_of(schema: dict[str, Any]) -> Iterator[str]:
+    for part, _ in walked(schema):
+        if isinstance(part, dict):
+            yield from part
+
+
+def walked(value: Any) -> Iterator[tuple[Any, int]]:
     """Every part of a JSON value with its depth; without recursion, which a hostile value would exhaust."""
     waiting = [(value, 1)]
     while waiting:

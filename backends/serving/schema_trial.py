@@ -1,0 +1,79 @@
+"""Whether a grammar can be made of a JSON Schema. As a program: reads one, and says `{"place": …, "fault": …}`.
+
+Some small schemas take for ever (thirty patterns that must all hold): who cannot know that before tries them in a process that
+can be ended. It imports llguidance only, so that it is there in a tenth of a second.
+"""
+
+import json
+import os
+import resource
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import llguidance
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
+FORM: "JsonCompileOptions" = {"whitespace_pattern": " ?"}
+"""One blank at most between JSON's parts: a model that loves white space would otherwise never come to the end."""
+LIMITS: dict[str, Any] = {
+    "initial_lexer_fuel": 1_000_000,
+    "step_lexer_fuel": 200_000,
+    "max_grammar_size": 100_000,
+    "verbose_errors": False,
+}
+"""What one step may cost: about 20 ms, for the worst schema that somebody can think of."""
+SECONDS, MEMORY = 2, 2 * 2**30
+"""What the trial may take of the processor, and of memory in bytes."""
+TOKENS = llguidance.LLTokenizer("byte")
+"""What takes long does so with any tokens."""
+NAMED_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+LISTED_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
+ONE_SCHEMA = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+
+
+def grammar_of(schema: dict[str, Any]) -> str:
+    return llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=FORM)
+
+
+def examine(schema: dict[str, Any]) -> dict[str, str]:
+    """`fault` is empty when a grammar can be made; `place` is the innermost part that has the same fault by itself."""
+    fault = fault_of(schema)
+    if not fault:
+        return {"place": "", "fault": ""}
+    place, part = "", schema
+    shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    while found := next((each for each in parts(part) if fault_of(shared | each[1]) == fault), None):
+        place, part = f"{place}.{found[0]}".lstrip("."), found[1]
+    return {"place": place, "fault": fault}
+
+
+def fault_of(schema: dict[str, Any]) -> str:
+    limits = llguidance.LLParserLimits(**LIMITS)
+    said = llguidance.LLMatcher(TOKENS, grammar_of(schema), log_level=0, limits=limits).get_error()
+    return textwrap.shorten(said, 300)
+
+
+def parts(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The schemas directly inside a schema, with the way to them."""
+    for word, value in schema.items():
+        if word in NAMED_SCHEMAS and isinstance(value, dict):
+            yield from ((f"{word}.{name}", inner) for name, inner in value.items() if isinstance(inner, dict))
+        elif word in LISTED_SCHEMAS and isinstance(value, list):
+            yield from ((f"{word}.{at}", inner) for at, inner in enumerate(value) if isinstance(inner, dict))
+        elif word in ONE_SCHEMA and isinstance(value, dict):
+            yield word, value
+
+
+def main() -> None:
+    os.nice(10)
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    sys.stdout.write(json.dumps(examine(json.load(sys.stdin))))
+
+
+if __name__ == "__main__":
+    main()
