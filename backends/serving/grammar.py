@@ -95,7 +95,7 @@ class Grammars:
 
     def json_schema(self, schema: dict[str, Any]) -> Grammar:
         """Text that is JSON of this schema, and its end."""
-        text = json.dumps(schema)
+        text = checked_text(schema)
         with self._lock:
             if text in self._kept:
                 self._kept.move_to_end(text)
@@ -108,7 +108,6 @@ class Grammars:
         return grammar
 
     def _compiled(self, schema: dict[str, Any], text: str) -> Grammar:
-        check_size(schema, text)
         with self._trying:  # one at a time: others who only talk need the processor too
             found = tried(text) if RISKY & set(words_of(schema)) else schema_trial.examine(schema)
             if found["fault"]:
@@ -124,13 +123,16 @@ class Grammars:
         return grammar
 
 
-def check_size(schema: dict[str, Any], text: str) -> None:
-    if len(text) > SIZE:
-        raise SchemaError(f"the schema has {len(text):,} characters, and at most {SIZE:,} are taken")
+def checked_text(schema: dict[str, Any]) -> str:
+    """The schema as JSON, when it is no larger than any that people write."""
     if any(depth > DEPTH for _, depth in walked(schema)):
         raise SchemaError(f"the schema is nested deeper than {DEPTH} levels")
     if "x-guidance" in words_of(schema):
         raise SchemaError("'x-guidance' is not a word of JSON Schema")
+    text = json.dumps(schema)
+    if len(text) > SIZE:
+        raise SchemaError(f"the schema has {len(text):,} characters, and at most {SIZE:,} are taken")
+    return text
 
 
 def tried(text: str) -> dict[str, str]:
