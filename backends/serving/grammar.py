@@ -22,6 +22,8 @@ KEPT = 64
 """Compiled grammars kept; the one asked longest ago goes first."""
 RISKY = {"pattern", "patternProperties", "format", "multipleOf", "allOf", "oneOf"}
 """Words that can make a small schema take for ever: one that has them is tried in a process that can be ended."""
+LARGE = 10_000
+"""Characters above which a schema is tried likewise."""
 TRIAL_SECONDS = 10.0
 """How long to wait for such a trial; it ends itself after two seconds of work."""
 TOO_COMPLEX = "the schema is too complex to be followed, or nothing satisfies it"
@@ -108,8 +110,9 @@ class Grammars:
         return grammar
 
     def _compiled(self, schema: dict[str, Any], text: str) -> Grammar:
+        risky = len(text) > LARGE or RISKY & set(words_of(schema))
         with self._trying:  # one at a time: others who only talk need the processor too
-            found = tried(text) if RISKY & set(words_of(schema)) else schema_trial.examine(schema)
+            found = tried(text) if risky else schema_trial.examine(schema)
             if found["fault"]:
                 raise SchemaError(found["fault"], found["place"])
             limits = llguidance.LLParserLimits(**schema_trial.LIMITS)
