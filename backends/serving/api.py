@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from backends.serving.bodies import Chat, Completion
+from backends.serving.description import body_of, describe
 from backends.serving.door import Door
 from backends.serving.journal import Journal
 from backends.serving.metrics import Metrics
@@ -19,30 +20,32 @@ from backends.serving.service import Service
 def application(service: Service, journal: Journal) -> Door:
     """The ASGI application of one release."""
     metrics = Metrics()
-    app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", redoc_url=None)
+    app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", docs_url=None, redoc_url=None)
     app.add_exception_handler(ApiError, _said)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)
     _asking(app, service)
     _looking(app, service, metrics)
-    _describe(app)
+    describe(app)
     return Door(app, journal, metrics, service.release.number)
 
 
 def _asking(app: FastAPI, service: Service) -> None:
     """The paths that make the model speak."""
 
-    @app.post("/v1/chat/completions", openapi_extra=_documented(Chat))
+    @app.post("/v1/chat/completions", openapi_extra=body_of(Chat))
     async def chat(request: Request) -> Response:
+        """A conversation is answered in the product's own form."""
         service.turnstile.pace(_address(request))
         return await service.chat(request, await read(request, lambda _: Chat))
 
-    @app.post("/v1/completions", openapi_extra=_documented(Completion))
+    @app.post("/v1/completions", openapi_extra=body_of(Completion))
     async def complete(request: Request) -> Response:
+        """A text is continued as it is, without the chat's form."""
         service.turnstile.pace(_address(request))
         return await service.complete(request, await read(request, lambda _: Completion))
 
-    @app.post("/invocations", openapi_extra=_documented(Chat))
+    @app.post("/invocations", openapi_extra=body_of(Chat, Completion))
     async def invoke(request: Request) -> Response:
         """SageMaker's one path: a chat body, or a completion body when it has a prompt."""
         service.turnstile.pace(_address(request))
@@ -58,41 +61,33 @@ def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
+        """What is served."""
         return {"object": "list", "data": [service.model()]}
 
     @app.get("/v1/models/{name:path}")
     async def model(name: str) -> dict[str, Any]:
+        """The same by its name; 404 for any other."""
         service.expect(name)
         return service.model()
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
+        """Which release answers, and what it was made of."""
         facts = {"spec": release.spec, "target": release.target, "release": release.number, "content": release.content}
         artifact = {"artifact": release.artifact_key, "digest": release.artifact_digest, "contract": release.contract}
         return {"ready": True, **facts, **artifact, "since": service.since}
 
     @app.get("/ping")
     async def ping() -> Response:
+        """200 when it is up: SageMaker asks."""
         return Response()
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def measured() -> Response:
+        """Counters for Prometheus."""
         engine = service.engine
         text = metrics.text(running=engine.num_active, waiting=engine.num_waiting, slots=engine.slots, release=release.number)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _documented(body: type[Chat] | type[Completion]) -> dict[str, Any]:
-    schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)  # they are among the components, where the references point
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def _describe(app: FastAPI) -> None:
-    """Add the parts of the bodies to the OpenAPI page, which FastAPI finds only in signatures."""
-    parts = app.openapi().setdefault("components", {}).setdefault("schemas", {})
-    for body in (Chat, Completion):
-        parts |= body.model_json_schema(ref_template="#/components/schemas/{model}").get("$defs", {})
 
 
 def _address(request: Request) -> str:

@@ -49,7 +49,7 @@ Bias = dict[TokenId, Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False
 class Part(BaseModel):
     """A part of a body. null asks for nothing, as if the field were not there."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra=described)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, json_schema_extra=described)
     neutral: ClassVar[Neutral] = {}
 
     @model_validator(mode="before")
