@@ -1,6 +1,7 @@
 """The clients that people have already: openai's and LangChain's, against a real endpoint."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -173,6 +174,13 @@ def test_what_cannot_be_honoured_is_refused_by_name(client: openai.OpenAI, field
         client.chat.completions.create(model="bot", messages=HELLO, **field)
     assert str(refused.value.param).startswith(next(iter(field)))
     assert next(iter(field)) in refused.value.message
+
+
+@pytest.mark.parametrize("prompt", [[[]], [[2**40, 1]], [400], [-1], [[5], "x"], [True], {"a": 1}, "half \ud800 "], ids=repr)
+def test_a_prompt_of_no_known_form_or_outside_the_vocabulary_is_refused(url: str, prompt: Any) -> None:
+    body = json.dumps({"prompt": prompt, "echo": True, "logprobs": 1})
+    response = httpx.post(f"{url}/v1/completions", content=body)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "prompt")
 
 
 def test_models_are_listed_and_found_by_name(client: openai.OpenAI) -> None:

@@ -77,7 +77,7 @@ def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
         artifact = {"artifact": release.artifact_key, "digest": release.artifact_digest, "contract": release.contract}
         return {"ready": True, **facts, **artifact, "since": service.since}
 
-    @app.get("/ping")
+    @app.get("/ping", response_class=Response)
     async def ping() -> Response:
         """200 when it is up: SageMaker asks."""
         return Response()
@@ -101,7 +101,9 @@ async def _said(_: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return ApiError(error.status_code, f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).phrase}").response()
+    said = ApiError(error.status_code, f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).phrase}").response()
+    said.headers.update(error.headers or {})  # which methods a path allows
+    return said
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:

@@ -58,16 +58,21 @@ class Asking:
         return [self._checked(Prompt(await self._tokens(text)), "messages")]
 
     async def completion(self, body: Completion) -> list[Prompt]:
-        return [self._checked(await self._raw(prompt, body.echo), "prompt") for prompt in body.prompts]
+        found = [self._checked(await self._raw(prompt), "prompt") for prompt in body.prompts]
+        return [self._echoing(*pair) for pair in zip(found, body.prompts, strict=True)] if body.echo else found
 
-    async def _raw(self, prompt: str | list[int], echo: bool) -> Prompt:
+    def _echoing(self, prompt: Prompt, asked: str | list[int]) -> Prompt:
+        text = asked if isinstance(asked, str) else self._engine.tokenizer.decode(asked, skip_special_tokens=False)
+        return replace(prompt, echo=text)
+
+    async def _raw(self, prompt: str | list[int]) -> Prompt:
         """Text is begun as every training text was; ids are taken as they are."""
         if isinstance(prompt, list):
-            return Prompt(prompt, echo=self._engine.tokenizer.decode(prompt, skip_special_tokens=False) if echo else "")
+            return Prompt(prompt)
         start = self._engine.contract.bos_token
         if not start or prompt.startswith(start):
-            return Prompt(await self._tokens(prompt), echo=prompt if echo else "")
-        return Prompt(await self._tokens(start + prompt), unsaid=1, echo=prompt if echo else "")
+            return Prompt(await self._tokens(prompt))
+        return Prompt(await self._tokens(start + prompt), unsaid=1)
 
     async def _tokens(self, text: str) -> list[int]:
         if len(text) > LONG_TEXT:
@@ -82,7 +87,8 @@ class Asking:
         try:
             self._engine.check(prompt.ids)
         except PromptError as error:
-            raise ApiError(400, str(error), param=param, code="context_length_exceeded") from error
+            long = len(prompt.ids) >= self._engine.max_len
+            raise ApiError(400, str(error), param=param, code="context_length_exceeded" if long else None) from error
         return prompt
 
     async def sampling(self, body: Chat | Completion) -> list[Sampling]:

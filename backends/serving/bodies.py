@@ -21,11 +21,14 @@ def parts_to_text(value: Any) -> Any:
     return "".join(part["text"] for part in value)
 
 
+def are_ids(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(one) is int and 0 <= one < 2**31 for one in value)
+
+
 def prompts_only(value: Any) -> Any:
     """One sentence instead of what is wrong with each of the four forms."""
     many = value if isinstance(value, list) else [value]
-    texts, ids = all(isinstance(one, str) for one in many), all(type(one) is int for one in many)
-    if not many or not (texts or ids or all(isinstance(one, list) and one and all(type(i) is int for i in one) for one in many)):
+    if not many or not (all(isinstance(one, str) for one in many) or are_ids(many) or all(are_ids(one) for one in many)):
         raise ValueError("a prompt is text, a list of texts, a list of token ids, or a list of such lists")
     return value
 
@@ -44,6 +47,10 @@ TextPart = dict[Literal["type", "text"], str]
 Stop = Annotated[Text, Field(min_length=1, max_length=200)]
 TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
 Bias = dict[TokenId, Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]]
+
+
+Ids = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+ManyIds = Annotated[list[Ids], Field(min_length=1)]
 
 
 class Part(BaseModel):
@@ -208,7 +215,7 @@ class Completion(Request):
 
     neutral: ClassVar[Neutral] = OfCompletion
 
-    prompt: Annotated[Text | list[int] | list[Text] | list[list[int]], BeforeValidator(prompts_only), Field(min_length=1)]
+    prompt: Annotated[Text | Ids | Annotated[list[Text], Field(min_length=1)] | ManyIds, BeforeValidator(prompts_only)]
     """Text or token ids; of several, each is answered with its own choices."""
     max_tokens: int = Field(default=16, ge=0)
     """The most tokens of answer; never more than the endpoint's own limit. 0 with echo and logprobs only scores the prompt."""
