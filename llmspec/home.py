@@ -22,3 +22,8 @@ def run_folder(name: str, target: str) -> Path:
 def journal_folder(name: str, target: str) -> Path:
     """What the endpoint was asked and answered."""
     return home() / "journal" / f"{name}-{target}"
+
+
+def access_folder(name: str, target: str) -> Path:
+    """Who may ask the endpoint, and who did what to it: its keys and its audit trail. `destroy` keeps both."""
+    return home() / "access" / f"{name}-{target}"

@@ -87,11 +87,13 @@ def partial(output: Path) -> Path:
     return output.with_name(output.name + PARTIAL)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """All of it or nothing, also when power goes."""
+def write_atomically(path: Path, text: str, mode: int | None = None) -> None:
+    """All of it or nothing, also when power goes. With a mode, nobody else ever sees more than that."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with beside.open("w", encoding="utf-8") as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -1,13 +1,16 @@
-"""Remove what a spec made: the endpoint and its releases; with --artifacts, all in the store too. Lists, asks, then removes."""
+"""Remove what a spec made: the endpoint and its releases; with --artifacts, all in the store too. Lists, asks, then removes.
+
+Keys and the audit trail stay: what comes back under this name is not open, and what was done to it can still be read."""
 
 import argparse
 import shutil
 import sys
 from pathlib import Path
 
+from llmspec.audit import Trail
 from llmspec.cli.common import asked, target_option
 from llmspec.errors import CallError
-from llmspec.home import home, run_folder
+from llmspec.home import access_folder, home, run_folder
 from llmspec.present import megabytes
 from llmspec.stage import Product
 
@@ -38,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         place.stop(product.name, product.target)
         for folder in folders:
             shutil.rmtree(folder)
+        Trail(access_folder(product.name, product.target)).add("destroyed", artifacts=args.artifacts)
     print("Destroyed.")
     return 0
 

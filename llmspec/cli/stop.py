@@ -2,7 +2,9 @@
 
 import argparse
 
+from llmspec.audit import Trail
 from llmspec.cli.common import target_option
+from llmspec.home import access_folder
 from llmspec.load import load
 
 
@@ -14,5 +16,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     loaded = load(args.file, args.target)
     stopped = loaded.spec.place("endpoint").stop(loaded.spec.name, loaded.target)
+    if stopped:
+        Trail(access_folder(loaded.spec.name, loaded.target)).add("stopped")
     print(f"Stopped. Bring it back with: llmspec apply {args.file}" if stopped else "Nothing was running.")
     return 0
