@@ -6,22 +6,30 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from llmspec import tls
 from llmspec.errors import CallError, PlaceError
 
 PATIENCE = 120.0
 """Seconds without a sign of life after which the endpoint is given up."""
 
 
-def ask(url: str, question: str, context: str | None = None, *, max_tokens: int | None = None) -> Iterator[str]:
-    """The answer's text, piece by piece as it is made."""
+def ask(
+    url: str,
+    question: str,
+    context: str | None = None,
+    *,
+    max_tokens: int | None = None,
+    key: str | None = None,
+    certificate: str = "",
+) -> Iterator[str]:
+    """The answer's text, piece by piece as it is made. `certificate`: the endpoint's own; any authority's when empty."""
     body: dict[str, Any] = {"messages": [{"role": "user", "content": question}], "stream": True}
     body |= {"context": context} if context is not None else {}
     body |= {"max_tokens": max_tokens} if max_tokens is not None else {}
-    address = urlsplit(url)
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.netloc, timeout=PATIENCE)
+    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+    address, connection = urlsplit(url), _connection(url, certificate)
     try:
-        connection.request("POST", f"{address.path}/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
+        connection.request("POST", f"{address.path}/v1/chat/completions", json.dumps(body), headers)
         response = connection.getresponse()
         if response.status != 200:
             raise _refused(response)
@@ -30,6 +38,14 @@ def ask(url: str, question: str, context: str | None = None, *, max_tokens: int 
         raise PlaceError(f"the endpoint at {url} broke off: {error or type(error).__name__}") from error
     finally:
         connection.close()
+
+
+def _connection(url: str, certificate: str) -> http.client.HTTPConnection:
+    address = urlsplit(url)
+    if address.scheme != "https":
+        return http.client.HTTPConnection(address.netloc, timeout=PATIENCE)
+    context = tls.client(certificate) if certificate else None
+    return http.client.HTTPSConnection(address.netloc, timeout=PATIENCE, context=context)
 
 
 def _pieces(response: http.client.HTTPResponse) -> Iterator[str]:

@@ -1,15 +1,19 @@
-"""The journal as a reader finds it: one JSON line per request, in files that only grow.
+"""The journal as a reader finds it: one JSON line per request or feedback, in files that only grow. No reader stops the writer.
 
 `journal.jsonl` is being written; `journal-000001.jsonl` and so on are full, the lower number the older. A crash can tear
 the last line of a file, so a line that is no JSON is passed over.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 CURRENT = "journal.jsonl"
+MOST_BYTES = 64 * 2**20
+"""The most that one look reads, from the end: a busy journal costs no more than this."""
+_BLOCK = 256 * 1024
 
 
 def full_files(folder: Path) -> list[Path]:
@@ -18,7 +22,17 @@ def full_files(folder: Path) -> list[Path]:
 
 def read(folder: Path, since: float = 0.0) -> Iterator[dict[str, Any]]:
     """Every request since that Unix time, oldest first: time, id, release, path, status, stream, prompt_tokens, answer_tokens,
-    seconds, first_token_seconds (None when nothing was said), finish, question, answer."""
+    seconds, first_token_seconds (None when nothing was said), finish, key (the public id of whose it was), question, answer."""
+    return (entry for entry in _all(folder, since) if "feedback" not in entry)
+
+
+def feedback(folder: Path, since: float = 0.0) -> Iterator[dict[str, Any]]:
+    """What people said of answers since that Unix time, oldest first: time, feedback (the answer's id), release, rating ('up',
+    'down' or None), comment, correction. The last word on an answer counts."""
+    return (entry for entry in _all(folder, since) if "feedback" in entry)
+
+
+def _all(folder: Path, since: float) -> Iterator[dict[str, Any]]:
     for path in [*full_files(folder), folder / CURRENT]:
         if path.exists() and path.stat().st_mtime >= since:
             yield from (entry for entry in _entries(path) if entry["time"] >= since)
@@ -33,3 +47,45 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(entry, dict) and "time" in entry:
                 yield entry
+
+
+def backwards(folder: Path) -> Iterator[bytes]:
+    """Every line of the journal, the last one first, a block at a time."""
+    for path in [folder / CURRENT, *reversed(full_files(folder))]:
+        yield from _lines_backwards(path)
+
+
+def _lines_backwards(path: Path) -> Iterator[bytes]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:  # nothing written yet, or turned over since we looked
+        return
+    with file:
+        at, rest = file.seek(0, 2), b""
+        while at > 0:
+            size = min(_BLOCK, at)
+            at -= size
+            file.seek(at)
+            rest, *lines = (file.read(size) + rest).split(b"\n")
+            yield from (line for line in reversed(lines) if line)
+        if rest:
+            yield rest
+
+
+def release_of(folder: Path, id: str) -> int | None:
+    """Which release gave the answer with this id, if it is among the journal's last lines. Searched in blocks, not in lines:
+    it runs beside the serving."""
+    mark = re.compile(rb'"id": "%s", "release": ([0-9]+)' % id.encode())  # in what people wrote, a quote has a backslash before it
+    left = MOST_BYTES
+    for path in [folder / CURRENT, *reversed(full_files(folder))]:
+        if left <= 0 or not path.exists():
+            continue
+        with path.open("rb") as file:
+            at = file.seek(0, 2)
+            while at > 0 and left > 0:
+                at = max(0, at - _BLOCK)
+                left -= _BLOCK
+                file.seek(at)
+                if found := mark.search(file.read(_BLOCK + len(mark.pattern))):
+                    return int(found[1])
+    return None

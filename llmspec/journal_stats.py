@@ -5,20 +5,20 @@ Plain Python on the last lines of a few files, so that `llmspec status` can ask 
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmspec.expressions import Alarm
-from llmspec.journal import CURRENT, full_files
+from llmspec.journal import MOST_BYTES, backwards
 from llmspec.section import format_duration
 from llmspec.spec.monitors import Monitors
 
 MINUTE = 60.0
-MOST_BYTES = 64 * 2**20
-"""The most that one look reads, from the end: a busy journal costs no more than this."""
-_BLOCK = 64 * 1024
+_TIME = re.compile(rb'\{"time": ([0-9.]+), ("feedback")?')
 _DISORDER = 60.0
 """Two workers write one journal: lines may be this many seconds out of order."""
 Numbers = dict[str, float]
@@ -63,16 +63,15 @@ def requests_since(folder: Path, since: float, most_bytes: int = MOST_BYTES) -> 
     """The requests answered since then, oldest first, and whether that is all of them."""
     found: list[Request] = []
     read = 0
-    for path in [folder / CURRENT, *reversed(full_files(folder))]:
-        for line in _backwards(path):
-            read += len(line) + 1
-            request = Request.of(line)
-            if request and request.time < since - _DISORDER:
-                return _ordered(found, since), True
-            if read > most_bytes:
-                return _ordered(found, since), False
-            if request:
-                found.append(request)
+    for line in backwards(folder):
+        read += len(line) + 1
+        request = Request.of(line)
+        if request and request.time < since - _DISORDER:
+            return _ordered(found, since), True
+        if read > most_bytes:
+            return _ordered(found, since), False
+        if request:
+            found.append(request)
     return _ordered(found, since), True
 
 
@@ -80,22 +79,42 @@ def _ordered(found: list[Request], since: float) -> list[Request]:
     return sorted((request for request in found if request.time >= since), key=lambda request: request.time)
 
 
-def _backwards(path: Path) -> Iterator[bytes]:
-    """A file's lines, the last one first, a block at a time."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:  # nothing written yet, or turned over since we looked
-        return
-    with file:
-        at, rest = file.seek(0, 2), b""
-        while at > 0:
-            size = min(_BLOCK, at)
-            at -= size
-            file.seek(at)
-            rest, *lines = (file.read(size) + rest).split(b"\n")
-            yield from (line for line in reversed(lines) if line)
-        if rest:
-            yield rest
+@dataclass(frozen=True)
+class Feedback:
+    """What people said of answers: the last word on each counts."""
+
+    up: int = 0
+    down: int = 0
+    corrections: int = 0
+
+    def __str__(self) -> str:
+        """'3 up · 1 down · 1 corrected'."""
+        parts = [(self.up, "up"), (self.down, "down"), (self.corrections, "corrected")]
+        return " · ".join(f"{number:,} {word}" for number, word in parts if number) or "none"
+
+
+def feedback_since(folder: Path, since: float, most_bytes: int = MOST_BYTES) -> Feedback:
+    """The feedback given since then."""
+    last: dict[str, dict[str, Any]] = {}
+    for entry in _entries_since(folder, since, most_bytes):
+        last.setdefault(entry["feedback"], entry)
+    ratings = [entry.get("rating") for entry in last.values()]
+    return Feedback(ratings.count("up"), ratings.count("down"), sum(bool(entry.get("correction")) for entry in last.values()))
+
+
+def _entries_since(folder: Path, since: float, most_bytes: int) -> Iterator[dict[str, Any]]:
+    """Lines of feedback, the latest first."""
+    read = 0
+    for line in backwards(folder):
+        read += len(line) + 1
+        written = _TIME.match(line)
+        if read > most_bytes or (written and float(written[1]) < since - _DISORDER):
+            return
+        if written and written[2]:
+            with suppress(ValueError):  # torn by a crash
+                entry = json.loads(line)
+                if entry["time"] >= since:
+                    yield entry
 
 
 def numbers(requests: Sequence[Request], seconds: float) -> Numbers:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from llmspec import plan
+from llmspec import exposure, plan
+from llmspec.audit import Trail
 from llmspec.errors import BlockedError, DamagedError, PlaceError
 from llmspec.git import commit
+from llmspec.home import access_folder
 from llmspec.lock import user
 from llmspec.progress import publish
 from llmspec.registry import Place
@@ -119,6 +121,7 @@ def deploy(product: Product, place: Place) -> Deployed:
         publish("endpoint", "started")
         started = time.monotonic()
         require(product.stage("endpoint"))
+        exposure.check(product.loaded)
         candidate, now = product.candidate(), product.releases.live()
         if now and now.content == candidate.content:
             live = place.serve(product.located(now))
@@ -132,10 +135,16 @@ def deploy(product: Product, place: Place) -> Deployed:
         if live.release != release.number:
             raise PlaceError(f"release {release.number} was deployed, but release {live.release} answers at {live.url}")
         product.releases.point(release, release.made_at)
+        trail(product).add("deployed", release=release.number, before=now.number if now else None, git=release.git)
         publish(
             "endpoint", "done", reused=False, seconds=time.monotonic() - started, summary=f"release {release.number} at {live.url}"
         )
     return Deployed(release, live, True)
+
+
+def trail(product: Product) -> Trail:
+    """Where it is written down who changed what is live."""
+    return Trail(access_folder(product.name, product.target))
 
 
 def _passed(product: Product, candidate: Release) -> Release:

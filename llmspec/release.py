@@ -55,6 +55,8 @@ class Live:
     pid: int
     since: float
     """Unix time at which this release began to answer."""
+    certificate: str = ""
+    """The file of its certificate, when it speaks HTTPS."""
 
 
 @dataclass(frozen=True)

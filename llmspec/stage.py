@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmspec import checks, files
+from llmspec import checks, files, tls
 from llmspec.digests import Digests
 from llmspec.errors import CallError, DamagedError, LLMSpecError
 from llmspec.expressions import Verdict
@@ -198,7 +198,7 @@ class Product:
             artifact_key=onnx.manifest.key,
             artifact_digest=onnx.manifest.digest,
             contract=contract,
-            serving=self.everything["endpoint"],
+            serving=self.everything["endpoint"] | tls.located(self.loaded),
             evaluation_key=evaluation.manifest.key,
             scores={name: value for name, value in evaluation.manifest.metrics.items() if isinstance(value, float | int)},
             scored_on=evaluation.manifest.inputs["data"],

@@ -177,7 +177,7 @@ def test_more_than_slots_and_queue_hold_is_refused_with_a_time_to_come_back(url:
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_frees_its_slot(url: str, stream: bool) -> None:
     body = json.dumps({"messages": HELLO, "max_tokens": 1700, "stream": stream}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as left:
         left.sendall(head + body)
@@ -196,7 +196,7 @@ def _journal_lines() -> list[dict[str, Any]]:
 
 def test_half_sent_requests_disturb_nobody(url: str, client: openai.OpenAI) -> None:
     host, port = url.removeprefix("http://").split(":")
-    halves = [b"", b"POST /v1/chat", b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{"]
+    halves = [b"", b"POST /v1/chat", b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n{"]
     open_ones = [socket.create_connection((host, int(port))) for _ in range(30)]
     for number, half_open in enumerate(open_ones):
         half_open.sendall(halves[number % 3])

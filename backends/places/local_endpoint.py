@@ -17,8 +17,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from llmspec import tls
 from llmspec.errors import PlaceError
-from llmspec.home import journal_folder, run_folder
+from llmspec.home import access_folder, journal_folder, run_folder
 from llmspec.release import Live, Release
 from llmspec.store import write_atomically
 
@@ -64,11 +65,13 @@ def live(name: str, target: str, seconds: float = 2.0) -> Live | None:
     if "url" not in known or not supervised(folder):
         return None
     try:
-        with urllib.request.urlopen(known["url"] + "/health", timeout=seconds) as response:
+        certificate = known.get("certificate", "")
+        trusting = tls.client(certificate) if certificate else None
+        with urllib.request.urlopen(known["url"] + "/health", timeout=seconds, context=trusting) as response:
             health = json.load(response)
         if (health["spec"], health["target"]) != (name, target):
             return None
-        return Live(known["url"], health["release"], known["pid"], health["since"])
+        return Live(known["url"], health["release"], known["pid"], health["since"], certificate)
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return None
 
@@ -116,7 +119,8 @@ def supervised(folder: Path) -> bool:
 def _ask_for(folder: Path, release: Release | None) -> str:
     request = uuid.uuid4().hex
     journal = str(journal_folder(release.spec, release.target).resolve()) if release else ""
-    desired = {"request": request, "release": asdict(release) if release else None, "journal": journal}
+    access = str(access_folder(release.spec, release.target).resolve()) if release else ""
+    desired = {"request": request, "release": asdict(release) if release else None, "journal": journal, "access": access}
     write_atomically(folder / "desired.json", json.dumps(desired, indent=1))
     return request
 

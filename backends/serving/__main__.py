@@ -18,6 +18,7 @@ from backends.serving.journal import Journal
 from backends.serving.pump import Pump
 from backends.serving.service import Service
 from backends.serving.sockets import bind, url_of
+from llmspec import tls
 from llmspec.errors import LLMSpecError, PlaceError
 from llmspec.release import Release
 from llmspec.secrets import scrub
@@ -45,11 +46,13 @@ def load(release: Release, endpoint: Endpoint) -> Engine:
     return engine
 
 
-async def serve(release: Release, endpoint: Endpoint, engine: Engine, journal: Journal, line: Line | None) -> None:
+async def serve(
+    release: Release, endpoint: Endpoint, engine: Engine, journal: Journal, access: Path | None, line: Line | None
+) -> None:
     listener = await asyncio.to_thread(line.listener) if line else bind(endpoint.host, endpoint.port)
     pump = Pump(engine)
-    door = application(Service(release, endpoint.limits, pump), journal)
-    server = HttpServer(door, line, endpoint.limits.timeout)
+    door = application(Service(release, endpoint.limits, pump), journal, endpoint, access)
+    server = HttpServer(door, line, endpoint)
     if line:
         loop = asyncio.get_running_loop()
 
@@ -57,29 +60,31 @@ async def serve(release: Release, endpoint: Endpoint, engine: Engine, journal: J
             loop.call_soon_threadsafe(server.order, order)
 
         line.on_order = obey
-    log.info("release %d answers on %s", release.number, where(listener))
+    log.info("release %d answers on %s", release.number, where(listener, endpoint))
     await server.serve(sockets=[listener])
     pump.close()
 
 
-def where(listener: socket.socket) -> str:
+def where(listener: socket.socket, endpoint: Endpoint) -> str:
     host, port = listener.getsockname()[:2]
-    return url_of(host, port)
+    return url_of(host, port, secure=endpoint.tls is not None)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m backends.serving", description=__doc__)
     parser.add_argument("--release", type=Path, required=True, help="a file with the release, as JSON")
     parser.add_argument("--journal", type=Path, help="folder of the journal; none is kept without")
+    parser.add_argument("--access", type=Path, help="folder of the keys and the audit trail; this machine only without")
     parser.add_argument("--control", type=int, help="file descriptor of the supervisor's line")
     args = parser.parse_args()
     when = "%(asctime)s " if args.control is None else ""  # the supervisor writes the time of every line itself
     logging.basicConfig(level=logging.INFO, format=when + "%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     line = Line(args.control) if args.control is not None else None
-    journal = Journal(args.journal)
     try:
         release = Release.from_json(args.release.read_text(encoding="utf-8"))
         endpoint = Endpoint.model_validate(release.serving)
+        if endpoint.tls and (fault := tls.fault(endpoint.tls.certificate, endpoint.tls.key)[1]):
+            raise PlaceError(f"endpoint.tls: {fault}")
         engine = load(release, endpoint)
     except Exception as error:
         # Whatever it was, the supervisor shall hear it: the old release stays, and the user reads why.
@@ -89,7 +94,8 @@ def main() -> int:
         return 1
     if line:
         line.say(loaded=True)
-    asyncio.run(serve(release, endpoint, engine, journal, line))
+    journal = Journal(args.journal, endpoint.journal)
+    asyncio.run(serve(release, endpoint, engine, journal, args.access, line))
     journal.close()
     return 0
 

@@ -1,43 +1,142 @@
-"""Who may ask now: so many at once, so many waiting, so many a minute from one address."""
+"""Who may ask now: whose key opens which path, so many at once, so many waiting."""
 
-import math
-import time
-from collections import deque
-from collections.abc import Callable
+import ipaddress
+from pathlib import Path
+from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backends.serving.door import RECORD, Record
+from backends.serving.keys import CALLER, EVERYTHING, Caller, Keyring, refused
+from backends.serving.pace import Pace
+from backends.serving.refusals import Refusals
 from backends.serving.replies import ApiError
-from llmspec.spec.endpoint import Limits
+from llmspec.spec.endpoint import Endpoint, Limits, Permission
 
-ADDRESSES = 10_000
-"""Addresses remembered; the ones that asked longest ago are forgotten first."""
+OPEN = {"/", "/health", "/ping", "/docs", "/openapi.json"}
+"""What says little, or nothing that is not public: a probe, a page and its files, what the API looks like."""
+OPEN_BELOW = ("/page/", "/docs/")
+NEEDS: dict[str, Permission] = {"/metrics": "read_metrics", "/v1/audit": "read_audit"}
+"""What a path needs; `use` where nothing else is said."""
+
+SAID_TO_PAGES = [
+    "x-request-id",
+    "retry-after",
+    *(f"x-ratelimit-{word}-{what}" for what in ("requests", "tokens") for word in ("limit", "remaining", "reset")),
+]
+"""Headers that a web page from elsewhere may read."""
+
+
+def entrance(app: ASGIApp, endpoint: Endpoint, folder: Path | None) -> ASGIApp:
+    """The application behind its door; `folder` holds the keys and the trail."""
+    access = Access(app, endpoint, Keyring(folder, endpoint.access.roles), Refusals(folder))
+    if not endpoint.cors:
+        return access
+    return CORSMiddleware(
+        access, allow_origins=endpoint.cors, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=SAID_TO_PAGES
+    )
+
+
+class Access:
+    """Every request has a caller, or goes no further."""
+
+    def __init__(self, app: ASGIApp, endpoint: Endpoint, keyring: Keyring, refusals: Refusals):
+        self._app, self._endpoint, self._keyring, self._refusals = app, endpoint, keyring, refusals
+        self._pace = Pace(endpoint.limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        address = scope["client"][0] if scope.get("client") else ""
+        counted = scope["method"] == "POST"
+        public = is_public(scope)
+        try:
+            caller = scope[CALLER] = self._caller(Headers(scope=scope), address, public)
+            scope[RECORD].key = caller.id if caller.keyed else ""
+            if not public:
+                allow(caller, scope["path"])
+            if counted:
+                self._pace.enter(caller.id)
+        except ApiError as error:
+            known: Caller | None = scope.get(CALLER)
+            if error.status in (401, 403):
+                self._refusals.note(known.id if known else address, error, scope["method"], scope["path"])
+            response = error.response()
+            response.raw_headers += self._pace.headers(known.id) if known and error.status == 429 else ()
+            await response(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, self._counting(caller, send) if counted else send)
+        finally:
+            record: Record = scope[RECORD]
+            if counted and record.status < 400:
+                self._pace.spend(caller.id, record.prompt_tokens + record.answer_tokens)
+
+    def _counting(self, caller: Caller, send: Send) -> Send:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).raw.extend(self._pace.headers(caller.id))
+            await send(message)
+
+        return counted
+
+    def _caller(self, headers: Headers, address: str, public: bool) -> Caller:
+        if not self._keyring.required and self._endpoint.loopback:
+            return self._neighbour(headers, address)
+        kind, _, key = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and key.strip():
+            return self._keyring.caller(key.strip())
+        if public:
+            return Caller(address, None)
+        raise refused("no API key: send `Authorization: Bearer llms_…`; `llmspec keys create` makes one")
+
+    def _neighbour(self, headers: Headers, address: str) -> Caller:
+        """Without keys only this machine may ask; and no web page from elsewhere through a browser on it."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if host and not _local(host):
+            raise forbidden(f"Host is {host[:80]!r}, and without a key only this machine is answered: ask localhost, or make a key")
+        if origin is None or urlsplit(origin).netloc.lower() == host.lower() != "":
+            return Caller(address, "admin", EVERYTHING)
+        if origin.lower() in self._endpoint.cors:
+            return Caller(address, "user", frozenset(self._endpoint.access.roles.user))
+        raise forbidden(f"a web page of {origin[:80]!r} may not ask here: endpoint.cors does not name it")
+
+
+def is_public(scope: Scope) -> bool:
+    path = scope["path"]
+    return scope["method"] in ("GET", "HEAD") and (path in OPEN or path.startswith(OPEN_BELOW))
+
+
+def allow(caller: Caller, path: str) -> None:
+    """Or 403, with what is lacking."""
+    needed = NEEDS.get(path.rstrip("/"), "use")
+    if not caller.may(needed):
+        who = f"the key {caller.id} ({caller.role})" if caller.keyed else "a page from elsewhere"
+        raise forbidden(f"{who} may not do this: it needs '{needed}' (endpoint.access.roles)")
+
+
+def forbidden(why: str) -> ApiError:
+    return ApiError(403, why, code="permission_denied")
+
+
+def _local(host: str) -> bool:
+    """Whether a Host header names this machine. A name that an attacker's own server resolves to 127.0.0.1 does not."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 class Turnstile:
     """Refuses with 429 and says when to come back."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
-        self._limits, self._clock = limits, clock
-        self._asked: dict[str, deque[float]] = {}
+    def __init__(self, limits: Limits):
+        self._limits = limits
         self.inside = 0
-
-    def pace(self, address: str) -> None:
-        """Count a request of this address against its minute."""
-        if self._limits.requests_per_minute is None:
-            return
-        now, times = self._clock(), self._asked.pop(address, deque())
-        self._asked[address] = times  # put last: the dict is in the order of asking
-        while times and times[0] <= now - 60:
-            times.popleft()
-        if len(times) >= self._limits.requests_per_minute:
-            raise ApiError(
-                429,
-                f"more than {self._limits.requests_per_minute} requests in a minute from your address",
-                code="rate_limit_exceeded",
-                retry_after=math.ceil(times[0] + 60 - now),
-            )
-        times.append(now)
-        if len(self._asked) > ADDRESSES:
-            del self._asked[next(iter(self._asked))]
 
     def admit(self, number: int) -> None:
         """Let so many answers in, or none of them."""

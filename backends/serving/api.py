@@ -1,24 +1,29 @@
 """The HTTP of the endpoint: OpenAI's paths, SageMaker's two, and what operators look at."""
 
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from backends.serving import feedback, trail
+from backends.serving.access import entrance
 from backends.serving.bodies import Chat, Completion
 from backends.serving.description import body_of, describe
 from backends.serving.door import Door
 from backends.serving.journal import Journal
+from backends.serving.keys import CALLER
 from backends.serving.metrics import Metrics
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from backends.serving.service import Service
+from llmspec.spec.endpoint import Endpoint
 
 
-def application(service: Service, journal: Journal) -> Door:
-    """The ASGI application of one release."""
+def application(service: Service, journal: Journal, endpoint: Endpoint, access: Path | None = None) -> Door:
+    """The ASGI application of one release. `access` is the folder of its keys and its audit trail."""
     metrics = Metrics()
     app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", docs_url=None, redoc_url=None)
     app.add_exception_handler(ApiError, _said)
@@ -26,8 +31,10 @@ def application(service: Service, journal: Journal) -> Door:
     app.add_exception_handler(Exception, _failed)
     _asking(app, service)
     _looking(app, service, metrics)
+    feedback.routes(app, journal)
+    trail.routes(app, access)
     describe(app)
-    return Door(app, journal, metrics, service.release.number)
+    return Door(entrance(app, endpoint, access), journal, metrics, service.release.number)
 
 
 def _asking(app: FastAPI, service: Service) -> None:
@@ -36,19 +43,16 @@ def _asking(app: FastAPI, service: Service) -> None:
     @app.post("/v1/chat/completions", openapi_extra=body_of(Chat))
     async def chat(request: Request) -> Response:
         """A conversation is answered in the product's own form."""
-        service.turnstile.pace(_address(request))
         return await service.chat(request, await read(request, lambda _: Chat))
 
     @app.post("/v1/completions", openapi_extra=body_of(Completion))
     async def complete(request: Request) -> Response:
         """A text is continued as it is, without the chat's form."""
-        service.turnstile.pace(_address(request))
         return await service.complete(request, await read(request, lambda _: Completion))
 
     @app.post("/invocations", openapi_extra=body_of(Chat, Completion))
     async def invoke(request: Request) -> Response:
         """SageMaker's one path: a chat body, or a completion body when it has a prompt."""
-        service.turnstile.pace(_address(request))
         body: Chat | Completion = await read(request, lambda value: Completion if "prompt" in value else Chat)
         if isinstance(body, Completion):
             return await service.complete(request, body)
@@ -71,11 +75,13 @@ def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return service.model()
 
     @app.get("/health")
-    async def health() -> dict[str, Any]:
-        """Which release answers, and what it was made of."""
-        facts = {"spec": release.spec, "target": release.target, "release": release.number, "content": release.content}
-        artifact = {"artifact": release.artifact_key, "digest": release.artifact_digest, "contract": release.contract}
-        return {"ready": True, **facts, **artifact, "since": service.since}
+    async def health(request: Request) -> dict[str, Any]:
+        """To everybody that it is up and what it is called; which bytes they are, only to those who may ask."""
+        facts = {"spec": release.spec, "target": release.target, "release": release.number, "since": service.since}
+        if request.scope[CALLER].may("use"):
+            facts |= {"content": release.content, "artifact": release.artifact_key}
+            facts |= {"digest": release.artifact_digest, "contract": release.contract}
+        return {"ready": True, **facts}
 
     @app.get("/ping", response_class=Response)
     async def ping() -> Response:
@@ -90,8 +96,6 @@ def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 async def _said(_: Request, error: Exception) -> Response:

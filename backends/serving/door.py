@@ -29,6 +29,8 @@ class Record:
     answer_tokens: int = 0
     first_token_seconds: float | None = None
     finish: str = ""
+    key: str = ""
+    """The public id of the key that asked; empty without keys."""
     question: str = ""
     answer: str = ""
 
@@ -66,7 +68,7 @@ class Door:
 
     def _note(self, record: Record) -> None:
         path = record.path if record.path in KNOWN else "other"
-        if path in ASKING:
+        if path in ASKING and record.status not in (401, 403):  # knocking in vain must not push real lines out of the journal
             facts: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in ("started", "id")}
             first = record.first_token_seconds
             facts |= {"seconds": round(record.seconds, 4), "first_token_seconds": None if first is None else round(first, 4)}

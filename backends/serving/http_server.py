@@ -11,6 +11,7 @@ import uvicorn
 
 from backends.serving.control import Line
 from backends.serving.door import Door
+from llmspec.spec.endpoint import Endpoint
 
 LINGER_SECONDS = 6.0
 """How long an idle connection is kept while handing over. Clients drop their own idle connections after 5 s (httpx, openai),
@@ -22,7 +23,8 @@ KEEP_ALIVE_SECONDS = 75
 class HttpServer(uvicorn.Server):
     """Stops at once, or hands over."""
 
-    def __init__(self, app: Door, line: Line | None, timeout: float):
+    def __init__(self, app: Door, line: Line | None, endpoint: Endpoint):
+        timeout, files = endpoint.limits.timeout, endpoint.tls
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -32,6 +34,8 @@ class HttpServer(uvicorn.Server):
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(timeout) + 1,
+            ssl_certfile=files.certificate if files else None,
+            ssl_keyfile=files.key if files else None,
         )
         super().__init__(config)
         self._door, self._line, self._timeout = app, line, timeout

@@ -1,37 +1,58 @@
-"""The endpoint's memory: one line per request, redacted, written by a thread of its own.
+"""The endpoint's memory: one line per request and per feedback, as the spec says, written by a thread of its own.
 
-A line is one write to a file opened for appending: a crash leaves at most the last line torn, and two workers (one draining,
-one new) can share the file.
+A line is one write to a file opened for appending: a crash leaves at most the last line torn, and two workers (one
+draining, one new) can share the file. Turned over every day and when it is full; what is older than the spec keeps is removed.
 """
 
+import fcntl
 import json
 import logging
 import os
+import re
 import threading
 import time
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from llmspec.journal import CURRENT, full_files
+from llmspec.journal import CURRENT, full_files, release_of
 from llmspec.redaction import redact
+from llmspec.spec.endpoint import DAY
+from llmspec.spec.endpoint import Journal as Kept
 
 log = logging.getLogger(__name__)
 
 FILE_BYTES = 32 * 2**20
 KEEP_FILES = 20
-"""Full files kept; with FILE_BYTES this bounds the disk to about 670 MB."""
-SECRET_FIELDS = ("question", "answer")
-"""What people wrote: redacted before it reaches the disk."""
+"""Full files kept; with FILE_BYTES this bounds the disk to about 670 MB, also when `keep` would take more."""
+WRITTEN = ("question", "answer", "comment", "correction")
+"""What people wrote, and what they were told: kept as `content` says."""
+REMEMBERED = 10_000
+"""Answers whose ids are known without looking at the disk."""
+UPKEEP_SECONDS = 600.0
+"""How often a journal that nobody writes to is looked after: `keep` holds for an idle endpoint too."""
+_TIME = re.compile(rb'\{"time": ([0-9.]+)')
 
 
 class Journal:
-    """Append-only, rotated by size. Without a folder it forgets everything."""
+    """Append-only. Without a folder it forgets everything but the ids of its last answers."""
 
-    def __init__(self, folder: Path | None, file_bytes: int = FILE_BYTES, keep: int = KEEP_FILES):
-        self._folder, self._file_bytes, self._keep = folder, file_bytes, keep
+    def __init__(
+        self,
+        folder: Path | None,
+        kept: Kept | None = None,
+        file_bytes: int = FILE_BYTES,
+        keep: int = KEEP_FILES,
+        clock: Callable[[], float] = time.time,
+    ):
+        self._folder, self._kept, self._file_bytes, self._keep = folder, kept or Kept(), file_bytes, keep
+        self._clock = clock
         self._lines: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        self._file = -1
+        self._answers: OrderedDict[str, int] = OrderedDict()
+        self._looking = threading.Lock()
+        self._file, self._day = -1, -1
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
@@ -39,8 +60,20 @@ class Journal:
 
     def write(self, **entry: Any) -> None:
         """Returns at once; the thread redacts and writes."""
+        if "id" in entry:
+            self._answers[entry["id"]] = entry.get("release", 0)
+            if len(self._answers) > REMEMBERED:
+                self._answers.popitem(last=False)
         if self._folder:
-            self._lines.put({"time": round(time.time(), 3), **entry})
+            self._lines.put({"time": round(self._clock(), 3), **entry})
+
+    def release_of(self, id: str) -> int | None:
+        """Which release gave the answer with this id; None when none is known. May read the disk, so ask from a thread."""
+        known = self._answers.get(id)
+        if known is not None or self._folder is None:
+            return known
+        with self._looking:  # one look at a time: ids that nobody ever gave cost little, however many are asked for
+            return release_of(self._folder, id)
 
     def close(self) -> None:
         """Write what is left, down to the disk."""
@@ -49,50 +82,97 @@ class Journal:
             self._thread.join()
 
     def _write_all(self) -> None:
-        while (entry := self._lines.get()) is not None:
+        while (entry := self._next()) is not None:
             try:
-                self._append(entry)
+                if entry:
+                    self._append(entry)
+                else:
+                    self._look_after()
             except OSError as error:  # a full disk must not end the service: the loss is said in the log
                 log.error("journal: a line was lost: %s", error)
                 self._shut()
         self._shut()
 
+    def _next(self) -> dict[str, Any] | None:
+        """The next entry; an empty one when none came for long; None at the end."""
+        try:
+            return self._lines.get(timeout=UPKEEP_SECONDS)
+        except Empty:
+            return {}
+
+    def _told(self, text: str) -> str:
+        match self._kept.content:
+            case "none":
+                return ""
+            case "full":
+                return text
+            case "redacted":
+                return redact(text)
+
     def _append(self, entry: dict[str, Any]) -> None:
-        entry |= {field: redact(entry[field]) for field in SECRET_FIELDS if entry.get(field)}
+        entry |= {field: self._told(entry[field]) for field in WRITTEN if entry.get(field)}
         line = json.dumps(entry, ensure_ascii=False).encode("utf-8", errors="replace") + b"\n"
         file = self._open()
         if os.write(file, line) < len(line):
             raise OSError("the disk took only part of it")
 
     def _open(self) -> int:
-        """The current file, a new one when it is full or another worker has turned it over."""
+        """The current file, a new one when it is full or of yesterday, or another worker has turned it over."""
         assert self._folder
         path = self._folder / CURRENT
         try:
             found = path.stat()
-            if found.st_size >= self._file_bytes:
-                self._turn_over(path)
-            elif self._file >= 0 and os.fstat(self._file).st_ino == found.st_ino:
+            if self._file >= 0 and os.fstat(self._file).st_ino == found.st_ino and not self._over(found.st_size):
                 return self._file
         except FileNotFoundError:
             self._folder.mkdir(parents=True, exist_ok=True)
         self._shut()
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        size = os.fstat(self._file).st_size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")  # whoever wrote before us died in the middle of a line
+        with (self._folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two workers that turn it over at once would take the same number
+            self._file, self._day = _opened(path)
+            if self._over(os.fstat(self._file).st_size):
+                self._shut()
+                self._turn_over(path)
+                self._file, self._day = _opened(path)
+            self._remove_old()
+        if self._day < 0:
+            self._day = int(self._clock() // DAY)
         return self._file
+
+    def _over(self, size: int) -> bool:
+        return size >= self._file_bytes or -1 < self._day < self._clock() // DAY
+
+    def _look_after(self) -> None:
+        """Nobody asks: what is too old goes all the same."""
+        assert self._folder
+        if (self._folder / CURRENT).exists():
+            self._open()
 
     def _turn_over(self, path: Path) -> None:
         assert self._folder
         full = full_files(self._folder)
         number = int(full[-1].stem.split("-")[1]) + 1 if full else 1
         path.rename(self._folder / f"journal-{number:06d}.jsonl")
-        for old in full[: max(0, len(full) + 1 - self._keep)]:
-            old.unlink(missing_ok=True)
+
+    def _remove_old(self) -> None:
+        assert self._folder
+        full, oldest = full_files(self._folder), self._clock() - self._kept.keep
+        for number, path in enumerate(reversed(full), 1):
+            if number > self._keep or path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
 
     def _shut(self) -> None:
         if self._file >= 0:
             os.fsync(self._file)
             os.close(self._file)
             self._file = -1
+
+
+def _opened(path: Path) -> tuple[int, int]:
+    """The file, and the day of its first line; -1 when it is empty."""
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        os.write(file, b"\n")  # whoever wrote before us died in the middle of a line
+    first = _TIME.match(os.pread(file, 64, 0))
+    return file, int(float(first[1]) // DAY) if first else -1

@@ -23,7 +23,8 @@ class ApiError(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> JSONResponse:
-        headers = {"retry-after": str(self.retry_after)} if self.retry_after is not None else None
+        headers = {"retry-after": str(self.retry_after)} if self.retry_after is not None else {}
+        headers |= {"www-authenticate": "Bearer"} if self.status == 401 else {}
         return JSONResponse(self.json(), self.status, headers)
 
 

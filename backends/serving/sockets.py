@@ -63,7 +63,8 @@ def holder(port: int) -> str:
     return ""
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, secure: bool = False) -> str:
     """Where a client on this machine finds it."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{reachable}]:{port}" if ":" in reachable else f"{scheme}://{reachable}:{port}"

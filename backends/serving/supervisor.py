@@ -42,6 +42,8 @@ class Desired:
     release: Release | None
     """None: stop."""
     journal: str
+    access: str
+    """The folder of its keys."""
 
 
 class Supervisor:
@@ -85,7 +87,7 @@ class Supervisor:
             if (found.st_ino, found.st_mtime_ns) != self._read_last:
                 said = json.loads(path.read_text(encoding="utf-8"))
                 release = Release(**said["release"]) if said["release"] else None
-                self._last = Desired(said["request"], release, said.get("journal", ""))
+                self._last = Desired(said["request"], release, said.get("journal", ""), said.get("access", ""))
                 self._read_last = (found.st_ino, found.st_mtime_ns)
         return self._last
 
@@ -99,16 +101,16 @@ class Supervisor:
             self.stopping = True
             return
         try:
-            await self._swap(desired.release, desired.journal)
+            await self._swap(desired.release, desired.journal, desired.access)
             self._say(error="", answered=desired.request)
         except (PlaceError, OSError) as error:
             self.log.error("release %d did not come up: %s", desired.release.number, error)
             self.stopping = self.stopping or self.worker is None
             self._say(error=str(error), answered=desired.request)
 
-    async def _swap(self, release: Release, journal: str) -> None:
+    async def _swap(self, release: Release, journal: str, access: str) -> None:
         """The new worker loads while the old one answers; only then does the socket change hands."""
-        new = Worker(release, journal)
+        new = Worker(release, journal, access)
         await new.start(self.folder, self.log)
         try:
             await self._unless_told_otherwise(new)
@@ -172,8 +174,10 @@ class Supervisor:
         assert self.address
         release = self.worker.release
         self.log.info("release %d is live", release.number)
-        where = {"host": self.address[0], "port": self.port, "url": url_of(self.address[0], self.port)}
+        certificate = (release.serving.get("tls") or {}).get("certificate", "")
+        where = {"host": self.address[0], "port": self.port, "url": url_of(self.address[0], self.port, bool(certificate))}
         facts = {"release": release.number, "content": release.content, "spec": release.spec, "target": release.target}
+        facts |= {"certificate": certificate}
         self._say(worker=self.worker.process.pid, since=self.worker.ready_at, **where, **facts)
         for file in self.folder.glob("release-*.json"):
             if file.name != f"release-{release.number}.json":
@@ -196,7 +200,7 @@ class Supervisor:
         try:
             failures = self.failures
             self.worker = None
-            await self._swap(dead.release, dead.journal)
+            await self._swap(dead.release, dead.journal, dead.access)
             self.failures = failures
             self._say(error="")
         except (PlaceError, OSError) as error:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from llmspec import exposure
 from llmspec.cli.common import asked, look, missing, target_option
 from llmspec.errors import BlockedError, CallError
 from llmspec.make import revive
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     saved = _read_plan(Path(args.plan)) if args.plan else {}
     select, force = saved.get("select", args.select), saved.get("force", args.force)
     product = Product.open(args.file, args.target)
+    exposure.check(product.loaded)
     with product.lock(
         wait=0 if args.no_wait else 86400, waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}")
     ):

@@ -1,11 +1,18 @@
-"""Ask the live endpoint a question. The answer is printed as it is made."""
+"""Ask the live endpoint a question. The answer is printed as it is made.
+
+Where keys were made (`llmspec keys`), LLMSPEC_API_KEY holds yours.
+"""
 
 import argparse
+import os
 
 from llmspec.cli.common import target_option
 from llmspec.client import ask
 from llmspec.errors import PlaceError
 from llmspec.load import load
+
+KEY = "LLMSPEC_API_KEY"
+"""The variable that holds this user's key, where keys were made."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +28,8 @@ def run(args: argparse.Namespace) -> int:
     live = loaded.spec.place("endpoint").live(loaded.spec.name, loaded.target)
     if live is None:
         raise PlaceError(f"{loaded.spec.name} is not live; bring it up with: llmspec apply {args.file}")
-    for piece in ask(live.url, args.question, args.context, max_tokens=args.max_tokens):
+    key = os.environ.get(KEY)
+    for piece in ask(live.url, args.question, args.context, max_tokens=args.max_tokens, key=key, certificate=live.certificate):
         print(piece, end="", flush=True)
     print()
     return 0

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from llmspec.cli.common import target_option
-from llmspec.journal_stats import look, summary
+from llmspec.journal_stats import Feedback, feedback_since, look, summary
 from llmspec.present import seconds
 from llmspec.section import format_duration
 from llmspec.stage import Product
@@ -41,8 +41,11 @@ def gather(product: Product) -> dict[str, Any]:
         facts |= {"url": live.url, "answers": live.release, "up_seconds": round(time.time() - live.since)}
     if pointed and live and live.release != pointed.number:
         facts["state"] = "another release answers"
-    seen = look(product.journal, product.spec.monitors, time.time())
+    now = time.time()
+    seen = look(product.journal, product.spec.monitors, now)
     alarms = [asdict(alarm) for alarm in seen.alarms]
+    said = feedback_since(product.journal, now - product.spec.monitors.every)
+    facts |= {"feedback": asdict(said)}
     return facts | {"window_seconds": product.spec.monitors.every, "recent": seen.numbers, "alarms": alarms}
 
 
@@ -55,4 +58,5 @@ def lines(facts: dict[str, Any]) -> list[str]:
         head += f"  {facts['url']}  up {seconds(facts['up_seconds'])}"
     ringing = [f"{alarm['alarm']}: {alarm['reason']}" for alarm in facts["alarms"] if alarm["ringing"]]
     window = format_duration(facts["window_seconds"])
-    return [head, f"  last {window:<7} {summary(facts['recent'])}", f"  alarms       {'; '.join(ringing) or 'none'}"]
+    said = [f"  feedback     {Feedback(**facts['feedback'])}"] if any(facts["feedback"].values()) else []
+    return [head, f"  last {window:<7} {summary(facts['recent'])}", *said, f"  alarms       {'; '.join(ringing) or 'none'}"]

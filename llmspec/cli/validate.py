@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from llmspec import exposure
 from llmspec.errors import CallError, Problem, SpecError
 from llmspec.load import load
 
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(file: str, target: str | None) -> dict[str, Any]:
     try:
         loaded = load(file, target)
+        exposure.check(loaded)
     except SpecError as error:
         return {"file": file, "ok": False, "problems": list(error.problems)}
     return {"file": file, "ok": True, "name": loaded.spec.name, "target": loaded.target, "problems": []}

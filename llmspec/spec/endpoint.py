@@ -1,11 +1,18 @@
 """endpoint: how the artifact answers the world."""
 
+import ipaddress
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Duration, Like, Section
+from llmspec.section import Duration, Like, Section, wrong
+
+Permission = Literal["use", "read_metrics", "read_audit"]
+Role = Literal["admin", "developer", "user"]
+DAY = 86400.0
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?")
 
 
 class Limits(Section):
@@ -20,9 +27,49 @@ class Limits(Section):
     queue: int = Field(default=64, ge=0)
     """How many may wait; the next one is refused with 429."""
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """Per client address; more is refused with 429. No limit when absent."""
+    """Per key, or per client address without keys; more is refused with 429. No limit when absent."""
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Per key, or per client address without keys: prompt and answer, counted when the answer has ended. No limit when absent."""
     timeout: Duration = Field(default=60.0, gt=0)
     """A request that takes longer ends with what it has."""
+
+
+class Roles(Section):
+    """What a key of each role may do."""
+
+    admin: list[Permission] = ["use", "read_metrics", "read_audit"]
+    """Answers for it: also reads who was let in, who was refused, and who deployed."""
+    developer: list[Permission] = ["use", "read_metrics"]
+    """Works on it."""
+    user: list[Permission] = ["use"]
+    """Asks what is live."""
+
+
+class Access(Section):
+    """Who may ask. As long as no key was ever made, the endpoint answers this machine only."""
+
+    keys: Literal["file"] = "file"
+    """Where keys are kept, hashed: beside the endpoint's own files, made and revoked by `llmspec keys`."""
+    roles: Roles = Roles()
+    """What a key of each role may do."""
+
+
+class Tls(Section):
+    """HTTPS by the endpoint itself."""
+
+    certificate: str = Field(min_length=1)
+    """A PEM file with the certificate and what is between it and its authority, relative to the spec."""
+    key: str = Field(min_length=1)
+    """A PEM file with its private key, without a passphrase, relative to the spec."""
+
+
+class Journal(Section):
+    """What is kept of questions and answers."""
+
+    keep: Duration = Field(default=30 * DAY, ge=DAY)
+    """Files whose last line is older are removed; a new file is begun every day."""
+    content: Literal["redacted", "full", "none"] = "redacted"
+    """redacted: without addresses and card numbers; full: as it was said; none: only the numbers."""
 
 
 class Endpoint(Section):
@@ -40,3 +87,29 @@ class Endpoint(Section):
     """Said first in every conversation, in training as in serving: changing it retrains."""
     limits: Limits = Limits()
     """What a request may take."""
+    access: Access = Access()
+    """Who may ask."""
+    tls: Tls | None = None
+    """HTTPS; plain HTTP when absent."""
+    cors: list[str] = []
+    """Origins whose web pages may ask from a browser: `https://shop.example`. None when empty."""
+    journal: Journal = Journal()
+    """What is kept of questions and answers."""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it. A name that is not localhost may mean anything."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    @field_validator("cors")
+    @classmethod
+    def _origins_are_exact(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise wrong(
+                    f"{origin[:80]!r} is no origin", "write scheme, host and port only: `https://shop.example`", word=origin
+                )
+        return [origin.lower() for origin in origins]

@@ -1,0 +1,35 @@
+"""What an endpoint shows the world is looked at before it does: its keys, its certificate."""
+
+import time
+
+from llmspec import tls
+from llmspec.errors import Problem, SpecError
+from llmspec.home import access_folder
+from llmspec.keys import Keys
+from llmspec.load import Loaded
+
+
+def check(loaded: Loaded) -> None:
+    """SpecError with all that must not go live."""
+    if problems := [*_keyless(loaded), *_certificate(loaded)]:
+        raise SpecError(*problems)
+
+
+def _keyless(loaded: Loaded) -> list[Problem]:
+    endpoint = loaded.spec.endpoint
+    if endpoint.loopback:
+        return []
+    now = time.time()
+    if any(key.state(now) == "good" for key in Keys(access_folder(loaded.spec.name, loaded.target)).all()):
+        return []
+    fault = f"{endpoint.host} can be reached from elsewhere, and there is no key: anybody could ask, or nobody"
+    target = f" --target {loaded.target}" if loaded.target in loaded.targets else ""
+    cure = f"make one: llmspec keys create {loaded.path}{target} --role user --name NAME; or listen on 127.0.0.1"
+    return [loaded.problem("endpoint.host", fault, cure)]
+
+
+def _certificate(loaded: Loaded) -> list[Problem]:
+    found = tls.located(loaded).get("tls")
+    which, fault = tls.fault(found["certificate"], found["key"]) if found else ("", "")
+    cure = "paths are relative to the spec" if "cannot be read" in fault else ""
+    return [loaded.problem(f"endpoint.tls.{which}", fault, cure)] if fault else []
