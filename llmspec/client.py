@@ -65,6 +65,8 @@ def _refused(response: http.client.HTTPResponse) -> CallError | PlaceError:
     except (ValueError, KeyError, TypeError):
         said = response.reason
     wait = response.headers["retry-after"]
+    if response.status == 401:
+        said += "\n  put your key into LLMSPEC_API_KEY; `llmspec keys create` makes one"
     if 400 <= response.status < 500 and response.status != 429:
         return CallError(f"the endpoint refused ({response.status}): {said}")
     return PlaceError(f"the endpoint cannot answer now ({response.status}): {said}" + (f"; try again in {wait} s" if wait else ""))

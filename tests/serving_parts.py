@@ -12,14 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backends.places import local_endpoint
 from backends.serving.contract import CHAT, CONTEXT_QA, Contract
 from llmspec.release import Release
+from llmspec.spec.endpoint import Limits
 from llmspec.store import Artifact, File, Manifest, content_digest, files_in, open_artifact, partial, seal, sha256_of
 
+ROOT = Path(__file__).parents[1]
 SPECIAL = ["<|bos|>", "<|eos|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]
 TEXT = ["Where is my order? We ship within two days, and you may return it within thirty days of purchase."] * 4
 CONTEXT_LENGTH = 2048
@@ -159,12 +162,12 @@ def _sealed(seed: int, form: str) -> Artifact:
 LIMITS = {"input_tokens": 256, "output_tokens": 1700, "concurrency": 4, "queue": 2, "timeout": "20s"}
 
 
-def release(
-    number: int = 1, seed: int = 0, form: str = "chat", host: str = "127.0.0.1", port: int = 0, **limits: object
-) -> Release:
-    """A release of `bot` at `local` on a free port."""
+def release(number: int = 1, seed: int = 0, form: str = "chat", host: str = "127.0.0.1", port: int = 0, **more: Any) -> Release:
+    """A release of `bot` at `local` on a free port; `more` are limits, and keys of `endpoint` by their names."""
     artifact = sealed(seed, form)
-    serving = {"api": "openai", "host": host, "port": port, "system_prompt": None, "limits": LIMITS | limits}
+    limits = {name: value for name, value in more.items() if name in Limits.model_fields}
+    rest = {name: value for name, value in more.items() if name not in limits}
+    serving = {"api": "openai", "host": host, "port": port, "system_prompt": None, "limits": LIMITS | limits, **rest}
     hashed = Contract.load(artifact.folder).hash
     return Release(number, "bot", "local", str(artifact.folder), artifact.manifest.key, artifact.manifest.digest, hashed, serving)
 

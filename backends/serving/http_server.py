@@ -2,22 +2,31 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from backends.serving.control import Line
 from backends.serving.door import Door
-from llmspec.spec.endpoint import Endpoint
+from llmspec import tls
+from llmspec.spec.endpoint import Endpoint, Tls
+
+log = logging.getLogger("llmspec")
 
 LINGER_SECONDS = 6.0
 """How long an idle connection is kept while handing over. Clients drop their own idle connections after 5 s (httpx, openai),
 so that none of them sends a request into a connection that is just being closed."""
 KEEP_ALIVE_SECONDS = 75
 """Likewise in normal times: longer than clients keep theirs."""
+
+RENEW_SECONDS = 2.0
+"""How often the certificate's files are looked at."""
 
 
 class HttpServer(uvicorn.Server):
@@ -39,6 +48,7 @@ class HttpServer(uvicorn.Server):
         )
         super().__init__(config)
         self._door, self._line, self._timeout = app, line, timeout
+        self._files = files
         self._hurry = asyncio.Event()
         self._handing_over = False
 
@@ -58,6 +68,8 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._files and self.config.ssl:
+            self._renewing = asyncio.create_task(renew(self.config.ssl, self._files))
         if self._line:
             self._line.say(ready=True)
 
@@ -88,6 +100,24 @@ class HttpServer(uvicorn.Server):
         until = asyncio.get_running_loop().time() + seconds
         while self.server_state.connections and not self._hurry.is_set() and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.05)
+
+
+async def renew(serving: ssl.SSLContext, files: Tls) -> None:
+    """A certificate that was renewed on the disk is shown to the next connection. One that does not fit its key is not."""
+    loaded = _age(files)
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        found = _age(files)
+        if found != loaded and not (await asyncio.to_thread(tls.fault, files.certificate, files.key))[1]:
+            serving.load_cert_chain(files.certificate, files.key)
+            loaded = found
+            log.info("serving the certificate in %s as it is now", files.certificate)
+
+
+def _age(files: Tls) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [Path(path).stat().st_mtime_ns for path in (files.certificate, files.key)]
+    return []
 
 
 def _last_request(connection: Any) -> Any:
