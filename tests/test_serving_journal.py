@@ -1,13 +1,20 @@
 """The journal keeps every request, keeps nobody's address, and survives a crash."""
 
 import json
+import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from serving_parts import eventually
 
 from backends.serving.journal import Journal
-from llmspec.journal import CURRENT, full_files, read
+from llmspec.journal import CURRENT, feedback, full_files, read
+from llmspec.journal_stats import Feedback, feedback_since, requests_since
 from llmspec.redaction import redact
+from llmspec.spec.endpoint import DAY
+from llmspec.spec.endpoint import Journal as Kept
 
 
 @pytest.mark.parametrize(
@@ -62,3 +69,104 @@ def test_two_workers_share_the_journal_and_full_files_are_turned_over(tmp_path: 
     late.close()
     assert len(full_files(tmp_path)) == 3
     assert [entry["id"] for entry in read(tmp_path)][-1] == 199
+
+
+class Calendar:
+    """A clock that a test turns."""
+
+    def __init__(self, day: float):
+        self.now = day * DAY
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def written(folder: Path, calendar: Calendar, *ids: str, **how: Any) -> None:
+    """By a worker of its own each time, as after a restart."""
+    for id in ids:
+        journal = Journal(folder, clock=calendar, **how)
+        journal.write(id=id, release=1, status=200)
+        journal.close()
+        for path in folder.glob("*.jsonl"):
+            if path.name == CURRENT:
+                os.utime(path, (calendar.now, calendar.now))
+
+
+def test_a_file_is_begun_every_day_and_those_older_than_keep_are_removed(tmp_path: Path) -> None:
+    calendar, kept = Calendar(20_000.5), Kept(keep="3d")  # type: ignore[arg-type]
+    for day in range(6):
+        calendar.now = (20_000.5 + day) * DAY
+        written(tmp_path, calendar, f"{day}a", f"{day}b", kept=kept)
+    assert [entry["id"] for entry in read(tmp_path)] == ["2a", "2b", "3a", "3b", "4a", "4b", "5a", "5b"]
+    assert len(full_files(tmp_path)) == 3
+    calendar.now += 60 * DAY
+    idle = Journal(tmp_path, kept=kept, clock=calendar)
+    idle.close()  # nobody asks, and what is too old goes all the same
+    assert list(read(tmp_path)) == []
+
+
+def test_a_worker_that_runs_over_midnight_begins_a_file(tmp_path: Path) -> None:
+    calendar = Calendar(20_000.9)
+    journal = Journal(tmp_path, clock=calendar)
+    journal.write(id="late")
+    eventually(lambda: [entry["id"] for entry in read(tmp_path)] == ["late"])
+    calendar.now += 0.2 * DAY
+    journal.write(id="early")
+    journal.close()
+    assert [len(path.read_text().splitlines()) for path in (full_files(tmp_path)[0], tmp_path / CURRENT)] == [1, 1]
+
+
+def test_workers_that_turn_the_journal_over_at_once_lose_no_line(tmp_path: Path) -> None:
+    both = [Journal(tmp_path, file_bytes=500, keep=10_000) for _ in range(4)]
+    for number in range(400):
+        both[number % 4].write(id=number, answer="x" * 60)
+    for journal in both:
+        journal.close()
+    assert sorted(entry["id"] for entry in read(tmp_path)) == list(range(400))
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [("redacted", ["I am [EMAIL]", "[PHONE]"]), ("full", ["I am ana@shop.example", "+49 30 1234567"]), ("none", ["", ""])],
+)
+def test_what_is_kept_of_words_is_what_the_spec_says(tmp_path: Path, content: Any, kept: list[str]) -> None:
+    journal = Journal(tmp_path, kept=Kept(content=content))
+    journal.write(id="a", release=1, question="I am ana@shop.example", answer="")
+    journal.write(feedback="a", release=1, rating="down", comment=None, correction="+49 30 1234567")
+    journal.close()
+    (asked,), (said,) = read(tmp_path), feedback(tmp_path)
+    assert [asked["question"], said["correction"]] == kept
+    assert (said["feedback"], said["rating"], said["comment"]) == ("a", "down", None)
+
+
+def test_an_answer_is_found_by_its_id_in_memory_on_the_disk_and_in_full_files(tmp_path: Path) -> None:
+    ids = [f"{number:032x}" for number in range(3000)]
+    journal = Journal(tmp_path, file_bytes=100_000)
+    for number, id in enumerate(ids):
+        journal.write(id=id, release=number, question=f'"id": "{"f" * 32}", "release": 7', answer="x" * 100)
+    assert journal.release_of(ids[-1]) == 2999, "before it is written"
+    journal.close()
+    assert len(full_files(tmp_path)) > 3
+    later = Journal(tmp_path)
+    assert [later.release_of(ids[number]) for number in (0, 1, 1500, 2998, 2999)] == [0, 1, 1500, 2998, 2999]
+    assert later.release_of("f" * 32) is None, "what people write is no id"
+    later.close()
+    assert Journal(None).release_of(ids[0]) is None
+
+
+def test_the_last_word_on_an_answer_counts(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for rating, id, correction in (
+        ("up", "a", None),
+        ("down", "a", "Better."),
+        ("up", "b", None),
+        (None, "c", None),
+        ("up", "d", None),
+    ):
+        journal.write(feedback=id, release=1, rating=rating, comment=None, correction=correction)
+    journal.write(id="e", release=1, question='"feedback"')
+    journal.close()
+    assert feedback_since(tmp_path, 0) == Feedback(up=2, down=1, corrections=1)
+    assert str(feedback_since(tmp_path, 0)) == "2 up · 1 down · 1 corrected"
+    assert feedback_since(tmp_path, time.time() + 100) == Feedback()
+    assert requests_since(tmp_path, 0) == ([], True), "feedback is no request"

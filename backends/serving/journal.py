@@ -56,6 +56,7 @@ class Journal:
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
+            self._lines.put({})  # what has become too old meanwhile goes first
             self._thread.start()
 
     def write(self, **entry: Any) -> None:
