@@ -14,14 +14,18 @@ def root() -> Path:
     return home().parent
 
 
-def run_folder(name: str, target: str) -> Path:
-    """The live endpoint's own files: its state, its logs, its lock."""
-    return home() / "run" / f"{name}-{target}"
+CANDIDATE = "@candidate"
+"""Ends the folders of the candidate's endpoint, which runs beside the live one."""
 
 
-def journal_folder(name: str, target: str) -> Path:
-    """What the endpoint was asked and answered."""
-    return home() / "journal" / f"{name}-{target}"
+def run_folder(name: str, target: str, candidate: bool = False) -> Path:
+    """An endpoint's own files: its state, its logs, its lock."""
+    return home() / "run" / f"{name}-{target}{CANDIDATE if candidate else ''}"
+
+
+def journal_folder(name: str, target: str, candidate: bool = False) -> Path:
+    """What an endpoint was asked and answered. What a candidate is asked is no part of what is monitored."""
+    return home() / "journal" / f"{name}-{target}{CANDIDATE if candidate else ''}"
 
 
 def access_folder(name: str, target: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmspec import exposure, plan
 from llmspec.audit import Trail
-from llmspec.errors import BlockedError, DamagedError, PlaceError
+from llmspec.errors import BlockedError, CallError, DamagedError, PlaceError
 from llmspec.git import commit
 from llmspec.home import access_folder
 from llmspec.lock import user
@@ -136,10 +136,67 @@ def deploy(product: Product, place: Place) -> Deployed:
             raise PlaceError(f"release {release.number} was deployed, but release {live.release} answers at {live.url}")
         product.releases.point(release, release.made_at)
         trail(product).add("deployed", release=release.number, before=now.number if now else None, git=release.git)
+        if (tried := product.releases.candidate()) and tried.number == release.number:
+            drop(product, place)
         publish(
             "endpoint", "done", reused=False, seconds=time.monotonic() - started, summary=f"release {release.number} at {live.url}"
         )
     return Deployed(release, live, True)
+
+
+def nominate(product: Product, place: Place) -> Deployed:
+    """The gate, then the release beside what is live, for those who may test. What is live is not touched."""
+    with product.lock(wait=3600):
+        require(product.stage("endpoint"))
+        exposure.check(product.loaded)
+        candidate, now = product.candidate(), product.releases.live()
+        if now and now.content == candidate.content:
+            raise CallError(f"release {now.number} is live, and nothing else is asked for: there is nothing to try out")
+        release = _passed(product, candidate)
+        product.releases.add(release)
+        live = place.try_out(release)
+        product.releases.nominate(release, release.made_at)
+        trail(product).add("nominated", release=release.number, git=release.git)
+    return Deployed(release, live, True)
+
+
+def promote(product: Product, place: Place) -> Deployed:
+    """The candidate becomes live, if it still passes against what is live now; its own endpoint ends."""
+    with product.lock(wait=3600):
+        release = product.releases.candidate()
+        if release is None:
+            raise CallError(f"{product.name} has no candidate\n  make one: llmspec apply {product.loaded.path} --candidate")
+        _passed(product, release)
+        done = _move(product, place, release, "promoted")
+        drop(product, place)
+    return done
+
+
+def rollback(product: Product, place: Place, number: int | None = None) -> Deployed:
+    """An older release becomes live again, as it was; the one before when no number is said."""
+    with product.lock(wait=3600):
+        release = product.releases.before() if number is None else product.releases.get(number)
+        if release is None:
+            what = "nothing was live before" if number is None else f"there is no release {number}"
+            raise CallError(f"{what}\n  see: llmspec history {product.loaded.path}")
+        return _move(product, place, release, "rolled back")
+
+
+def drop(product: Product, place: Place) -> bool:
+    """Nothing is tried out any more. False when nothing was."""
+    product.releases.dismiss()
+    return place.end_trial(product.name, product.target)
+
+
+def _move(product: Product, place: Place, release: Release, event: str) -> Deployed:
+    """The swap, then a look at what really runs, then the pointer: as in `deploy`."""
+    before = product.releases.live()
+    live = place.serve(product.located(release))
+    if live.release != release.number:
+        raise PlaceError(f"release {release.number} was to be live, but release {live.release} answers at {live.url}")
+    product.releases.point(release, datetime.now(UTC).isoformat(timespec="seconds"))
+    trail(product).add(event, release=release.number, before=before.number if before else None, git=commit())
+    return Deployed(release, live, before is None or before.number != release.number)
 
 
 def trail(product: Product) -> Trail:

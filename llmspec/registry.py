@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
+from llmspec.errors import PlaceError
 from llmspec.section import Section, did_you_mean, one_named, wrong
 
 if TYPE_CHECKING:
@@ -67,6 +68,18 @@ class Place(Card):
 
     def stop(self, name: str, target: str) -> bool:
         """End what is live. False when nothing was."""
+        return False
+
+    def try_out(self, release: "Release") -> "Live":
+        """Serve it beside what is live, at an address of its own, for those who may `test`."""
+        raise PlaceError(f"{type(self).__name__} cannot serve a candidate beside what is live")
+
+    def tried(self, name: str, target: str) -> "Live | None":
+        """The candidate that answers there now."""
+        return None
+
+    def end_trial(self, name: str, target: str) -> bool:
+        """End the candidate's endpoint. False when there was none."""
         return False
 
     def logs(self, name: str, target: str) -> str:

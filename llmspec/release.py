@@ -75,11 +75,16 @@ class Releases:
 
     def live(self) -> Release | None:
         """What the pointer says is live; whether it really answers, a place knows."""
-        try:
-            number = json.loads((self.folder / "live.json").read_text(encoding="utf-8"))["release"]
-        except FileNotFoundError:
-            return None
-        return self.get(number)
+        return self._at("live")
+
+    def candidate(self) -> Release | None:
+        """What is tried out and not live."""
+        return self._at("candidate")
+
+    def before(self) -> Release | None:
+        """What was live before what is live now."""
+        number = self._pointer("live").get("before")
+        return self.get(number) if number else None
 
     def add(self, release: Release) -> None:
         """Immutable: the same number again must be the same content (a crash came between writing it and making it live)."""
@@ -89,10 +94,31 @@ class Releases:
             write_atomically(self._path(release.number), release.to_json())
 
     def point(self, release: Release, at: str) -> None:
-        write_atomically(self.folder / "live.json", json.dumps({"release": release.number, "since": at}))
+        """It is live. What was live before is remembered, for a way back."""
+        now = self._pointer("live")
+        before = now.get("before") if now.get("release") == release.number else now.get("release")
+        write_atomically(self.folder / "live.json", json.dumps({"release": release.number, "since": at, "before": before}))
+
+    def nominate(self, release: Release, at: str) -> None:
+        """It is tried out."""
+        write_atomically(self.folder / "candidate.json", json.dumps({"release": release.number, "since": at}))
+
+    def dismiss(self) -> None:
+        """Nothing is tried out."""
+        (self.folder / "candidate.json").unlink(missing_ok=True)
+
+    def _at(self, pointer: str) -> Release | None:
+        number = self._pointer(pointer).get("release")
+        return self.get(number) if number else None
+
+    def _pointer(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
 
     def number_for(self, content: str) -> int:
-        """The number of a release with this content that never went live, or the next free one."""
+        """The number of the latest release when it has this content and a later number than what is live, or the next free one."""
         every, live = self.all(), self.live()
         last = every[-1] if every else None
         if last and last.content == content and (live is None or last.number > live.number):

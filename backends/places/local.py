@@ -66,6 +66,21 @@ class Local(Place):
 
         return local_endpoint.stop(name, target)
 
+    def try_out(self, release: Release) -> Live:
+        from backends.places import local_endpoint
+
+        return local_endpoint.serve(release, candidate=True)
+
+    def tried(self, name: str, target: str) -> Live | None:
+        from backends.places import local_endpoint
+
+        return local_endpoint.live(name, target, candidate=True)
+
+    def end_trial(self, name: str, target: str) -> bool:
+        from backends.places import local_endpoint
+
+        return local_endpoint.stop(name, target, candidate=True)
+
     def logs(self, name: str, target: str) -> str:
         return str(run_folder(name, target))
 

@@ -32,35 +32,38 @@ STOP_SECONDS = 120.0
 """Requests in flight may end in this time; then the supervisor is killed, and its workers with it."""
 
 
-def serve(release: Release) -> Live:
-    """Make it live, unless it is; the release before it answers until then, and stays when this one fails."""
-    folder = run_folder(release.spec, release.target)
+def serve(release: Release, candidate: bool = False) -> Live:
+    """Make it live, unless it is; the release before it answers until then, and stays when this one fails.
+
+    A candidate has a supervisor, a journal and a port of its own, and shares the keys.
+    """
+    folder = run_folder(release.spec, release.target, candidate)
     folder.mkdir(parents=True, exist_ok=True)
     with _turn(folder):
-        return _serve(folder, release)
+        return _serve(folder, replace(release, serving={**release.serving, "port": 0}) if candidate else release, candidate)
 
 
-def _serve(folder: Path, release: Release) -> Live:
-    before = live(release.spec, release.target)
+def _serve(folder: Path, release: Release, candidate: bool) -> Live:
+    before = live(release.spec, release.target, candidate=candidate)
     if before and before.release == release.number and state(folder).get("content") == release.content:
         return before
-    request = _ask_for(folder, replace(release, artifact=str(Path(release.artifact).resolve())))
+    request = _ask_for(folder, replace(release, artifact=str(Path(release.artifact).resolve())), candidate)
     _wake(folder)
     said = _answer(folder, request)
     if said["error"]:
-        still = live(release.spec, release.target)
+        still = live(release.spec, release.target, candidate=candidate)
         kept = f"\n  release {still.release} still serves: {still.url}" if still else ""
         raise PlaceError(f"release {release.number} did not come up: {said['error']}{kept}", log=str(folder / LOG))
-    found = live(release.spec, release.target, seconds=10.0)
+    found = live(release.spec, release.target, seconds=10.0, candidate=candidate)
     if found is None or found.release != release.number:
         what = f"release {found.release} answers" if found else "nothing answers"
         raise PlaceError(f"release {release.number} was started, but {what} at {said.get('url')}", log=str(folder / LOG))
     return found
 
 
-def live(name: str, target: str, seconds: float = 2.0) -> Live | None:
+def live(name: str, target: str, seconds: float = 2.0, candidate: bool = False) -> Live | None:
     """What /health says now; None when nothing answers, or somebody else does."""
-    folder = run_folder(name, target)
+    folder = run_folder(name, target, candidate)
     known = state(folder)
     if "url" not in known or not supervised(folder):
         return None
@@ -76,9 +79,9 @@ def live(name: str, target: str, seconds: float = 2.0) -> Live | None:
         return None
 
 
-def stop(name: str, target: str) -> bool:
+def stop(name: str, target: str, candidate: bool = False) -> bool:
     """Drain, then nothing is left running. False when nothing was."""
-    folder = run_folder(name, target)
+    folder = run_folder(name, target, candidate)
     if not supervised(folder):
         return False
     pid = state(folder).get("pid")
@@ -116,11 +119,14 @@ def supervised(folder: Path) -> bool:
     return False
 
 
-def _ask_for(folder: Path, release: Release | None) -> str:
+def _ask_for(folder: Path, release: Release | None, candidate: bool = False) -> str:
     request = uuid.uuid4().hex
-    journal = str(journal_folder(release.spec, release.target).resolve()) if release else ""
-    access = str(access_folder(release.spec, release.target).resolve()) if release else ""
-    desired = {"request": request, "release": asdict(release) if release else None, "journal": journal, "access": access}
+    options = []
+    if release:
+        options += ["--journal", str(journal_folder(release.spec, release.target, candidate).resolve())]
+        options += ["--access", str(access_folder(release.spec, release.target).resolve())]
+        options += ["--candidate"] if candidate else []
+    desired = {"request": request, "release": asdict(release) if release else None, "options": options}
     write_atomically(folder / "desired.json", json.dumps(desired, indent=1))
     return request
 

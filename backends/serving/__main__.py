@@ -10,6 +10,7 @@ import socket
 import sys
 from pathlib import Path
 
+from backends.serving.access import Admission
 from backends.serving.api import application
 from backends.serving.control import Line
 from backends.serving.engine import Engine
@@ -47,11 +48,11 @@ def load(release: Release, endpoint: Endpoint) -> Engine:
 
 
 async def serve(
-    release: Release, endpoint: Endpoint, engine: Engine, journal: Journal, access: Path | None, line: Line | None
+    release: Release, endpoint: Endpoint, engine: Engine, journal: Journal, admission: Admission, line: Line | None
 ) -> None:
     listener = await asyncio.to_thread(line.listener) if line else bind(endpoint.host, endpoint.port)
     pump = Pump(engine)
-    door = application(Service(release, endpoint.limits, pump), journal, endpoint, access)
+    door = application(Service(release, endpoint.limits, pump), journal, endpoint, admission)
     server = HttpServer(door, line, endpoint)
     if line:
         loop = asyncio.get_running_loop()
@@ -75,6 +76,7 @@ def main() -> int:
     parser.add_argument("--release", type=Path, required=True, help="a file with the release, as JSON")
     parser.add_argument("--journal", type=Path, help="folder of the journal; none is kept without")
     parser.add_argument("--access", type=Path, help="folder of the keys and the audit trail; this machine only without")
+    parser.add_argument("--candidate", action="store_true", help="for those who may test, not for all who may use what is live")
     parser.add_argument("--control", type=int, help="file descriptor of the supervisor's line")
     args = parser.parse_args()
     when = "%(asctime)s " if args.control is None else ""  # the supervisor writes the time of every line itself
@@ -95,7 +97,8 @@ def main() -> int:
     if line:
         line.say(loaded=True)
     journal = Journal(args.journal, endpoint.journal)
-    asyncio.run(serve(release, endpoint, engine, journal, args.access, line))
+    admission = Admission(args.access, "test" if args.candidate else "use")
+    asyncio.run(serve(release, endpoint, engine, journal, admission, line))
     journal.close()
     return 0
 

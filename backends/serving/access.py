@@ -1,6 +1,7 @@
 """Who may ask now: whose key opens which path, so many at once, so many waiting."""
 
 import ipaddress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ OPEN = {"/", "/health", "/ping", "/docs", "/openapi.json"}
 """What says little, or nothing that is not public: a probe, a page and its files, what the API looks like."""
 OPEN_BELOW = ("/page/", "/docs/")
 NEEDS: dict[str, Permission] = {"/metrics": "read_metrics", "/v1/audit": "read_audit"}
-"""What a path needs; `use` where nothing else is said."""
+"""What a path needs, where it is not what the whole worker needs."""
 
 SAID_TO_PAGES = [
     "x-request-id",
@@ -29,9 +30,19 @@ SAID_TO_PAGES = [
 """Headers that a web page from elsewhere may read."""
 
 
-def entrance(app: ASGIApp, endpoint: Endpoint, folder: Path | None) -> ASGIApp:
-    """The application behind its door; `folder` holds the keys and the trail."""
-    access = Access(app, endpoint, Keyring(folder, endpoint.access.roles), Refusals(folder))
+@dataclass(frozen=True)
+class Admission:
+    """What opens this worker's door."""
+
+    folder: Path | None = None
+    """Where the keys and the trail are."""
+    needed: Permission = "use"
+    """`test` where a candidate is tried out."""
+
+
+def entrance(app: ASGIApp, endpoint: Endpoint, admission: Admission) -> ASGIApp:
+    """The application behind its door."""
+    access = Access(app, endpoint, admission)
     if not endpoint.cors:
         return access
     return CORSMiddleware(
@@ -42,8 +53,9 @@ def entrance(app: ASGIApp, endpoint: Endpoint, folder: Path | None) -> ASGIApp:
 class Access:
     """Every request has a caller, or goes no further."""
 
-    def __init__(self, app: ASGIApp, endpoint: Endpoint, keyring: Keyring, refusals: Refusals):
-        self._app, self._endpoint, self._keyring, self._refusals = app, endpoint, keyring, refusals
+    def __init__(self, app: ASGIApp, endpoint: Endpoint, admission: Admission):
+        self._app, self._endpoint, self._needed = app, endpoint, admission.needed
+        self._keyring, self._refusals = Keyring(admission.folder, endpoint.access.roles), Refusals(admission.folder)
         self._pace = Pace(endpoint.limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +69,7 @@ class Access:
             caller = scope[CALLER] = self._caller(Headers(scope=scope), address, public)
             scope[RECORD].key = caller.id if caller.keyed else ""
             if not public:
-                allow(caller, scope["path"])
+                allow(caller, NEEDS.get(scope["path"].rstrip("/"), self._needed))
             if counted:
                 self._pace.enter(caller.id)
         except ApiError as error:
@@ -110,9 +122,8 @@ def is_public(scope: Scope) -> bool:
     return scope["method"] in ("GET", "HEAD") and (path in OPEN or path.startswith(OPEN_BELOW))
 
 
-def allow(caller: Caller, path: str) -> None:
+def allow(caller: Caller, needed: Permission) -> None:
     """Or 403, with what is lacking."""
-    needed = NEEDS.get(path.rstrip("/"), "use")
     if not caller.may(needed):
         who = f"the key {caller.id} ({caller.role})" if caller.keyed else "a page from elsewhere"
         raise forbidden(f"{who} may not do this: it needs '{needed}' (endpoint.access.roles)")

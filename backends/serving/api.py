@@ -1,7 +1,6 @@
 """The HTTP of the endpoint: OpenAI's paths, SageMaker's two, and what operators look at."""
 
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -9,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from backends.serving import feedback, trail
-from backends.serving.access import entrance
+from backends.serving.access import Admission, entrance
 from backends.serving.bodies import Chat, Completion
 from backends.serving.description import body_of, describe
 from backends.serving.door import Door
@@ -22,8 +21,8 @@ from backends.serving.service import Service
 from llmspec.spec.endpoint import Endpoint
 
 
-def application(service: Service, journal: Journal, endpoint: Endpoint, access: Path | None = None) -> Door:
-    """The ASGI application of one release. `access` is the folder of its keys and its audit trail."""
+def application(service: Service, journal: Journal, endpoint: Endpoint, admission: Admission) -> Door:
+    """The ASGI application of one release."""
     metrics = Metrics()
     app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", docs_url=None, redoc_url=None)
     app.add_exception_handler(ApiError, _said)
@@ -32,9 +31,9 @@ def application(service: Service, journal: Journal, endpoint: Endpoint, access: 
     _asking(app, service)
     _looking(app, service, metrics)
     feedback.routes(app, journal)
-    trail.routes(app, access)
+    trail.routes(app, admission.folder)
     describe(app)
-    return Door(entrance(app, endpoint, access), journal, metrics, service.release.number)
+    return Door(entrance(app, endpoint, admission), journal, metrics, service.release.number)
 
 
 def _asking(app: FastAPI, service: Service) -> None:

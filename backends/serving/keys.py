@@ -17,7 +17,7 @@ CALLER = "llmspec.caller"
 """Where an ASGI scope holds its caller."""
 NOBODY = hashed("")
 """Compared with when there is no such key, so that the time of an answer does not tell which ids exist."""
-EVERYTHING: frozenset[Permission] = frozenset(("use", "read_metrics", "read_audit"))
+EVERYTHING: frozenset[Permission] = frozenset(("use", "test", "read_metrics", "read_audit"))
 
 
 @dataclass(frozen=True)

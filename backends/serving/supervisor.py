@@ -41,9 +41,8 @@ class Desired:
     """Told back in the state when it has been dealt with."""
     release: Release | None
     """None: stop."""
-    journal: str
-    access: str
-    """The folder of its keys."""
+    options: tuple[str, ...]
+    """For its worker: where its journal and its keys are."""
 
 
 class Supervisor:
@@ -87,7 +86,7 @@ class Supervisor:
             if (found.st_ino, found.st_mtime_ns) != self._read_last:
                 said = json.loads(path.read_text(encoding="utf-8"))
                 release = Release(**said["release"]) if said["release"] else None
-                self._last = Desired(said["request"], release, said.get("journal", ""), said.get("access", ""))
+                self._last = Desired(said["request"], release, tuple(said["options"]))
                 self._read_last = (found.st_ino, found.st_mtime_ns)
         return self._last
 
@@ -101,16 +100,16 @@ class Supervisor:
             self.stopping = True
             return
         try:
-            await self._swap(desired.release, desired.journal, desired.access)
+            await self._swap(desired.release, desired.options)
             self._say(error="", answered=desired.request)
         except (PlaceError, OSError) as error:
             self.log.error("release %d did not come up: %s", desired.release.number, error)
             self.stopping = self.stopping or self.worker is None
             self._say(error=str(error), answered=desired.request)
 
-    async def _swap(self, release: Release, journal: str, access: str) -> None:
+    async def _swap(self, release: Release, options: tuple[str, ...]) -> None:
         """The new worker loads while the old one answers; only then does the socket change hands."""
-        new = Worker(release, journal, access)
+        new = Worker(release, options)
         await new.start(self.folder, self.log)
         try:
             await self._unless_told_otherwise(new)
@@ -200,7 +199,7 @@ class Supervisor:
         try:
             failures = self.failures
             self.worker = None
-            await self._swap(dead.release, dead.journal, dead.access)
+            await self._swap(dead.release, dead.options)
             self.failures = failures
             self._say(error="")
         except (PlaceError, OSError) as error:

@@ -20,8 +20,8 @@ LOAD_SECONDS = 600.0
 class Worker:
     """A child process and the line to it."""
 
-    def __init__(self, release: Release, journal: str, access: str):
-        self.release, self.journal, self.access = release, journal, access
+    def __init__(self, release: Release, options: tuple[str, ...]):
+        self.release, self.options = release, options
         self.heard: dict[str, object] = {}
         """The last thing it said of each kind: loaded, ready, draining, error."""
         self.kill_at = float("inf")
@@ -33,8 +33,7 @@ class Worker:
         self._line, theirs = socket.socketpair()
         self._line.setblocking(False)
         command = [sys.executable, "-P", "-m", "backends.serving", "--release", str(file), "--control", str(theirs.fileno())]
-        command += ["--journal", self.journal] if self.journal else []
-        command += ["--access", self.access] if self.access else []
+        command += self.options
         with theirs:
             self.process = await asyncio.create_subprocess_exec(
                 *command,

@@ -22,6 +22,8 @@ COMMANDS = {
     "apply": "make it so",
     "status": "what is live, and how it does",
     "history": "every release, and what let it through",
+    "promote": "make the candidate live",
+    "rollback": "make an older release live again",
     "ask": "ask the live endpoint a question",
     "keys": "who may ask the endpoint: make, list and revoke keys",
     "logs": "what the endpoint and the stages said",

@@ -10,7 +10,7 @@ from typing import Any
 from llmspec import exposure
 from llmspec.cli.common import asked, look, missing, target_option
 from llmspec.errors import BlockedError, CallError
-from llmspec.make import revive
+from llmspec.make import nominate, revive
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
 from llmspec.stage import Product
@@ -23,10 +23,31 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--select", metavar="STAGE", help="model, model+ (and below) or +model (and above)")
     parser.add_argument("--force", action="store_true", help="make the selection again although it is there")
     parser.add_argument("--plan", metavar="PLAN", help="a plan saved by `llmspec plan --out`; refused when stale")
+    parser.add_argument("--candidate", action="store_true", help="try it out beside what is live; `llmspec promote` makes it live")
     parser.add_argument("--no-wait", action="store_true", help="fail at once when somebody else is applying")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.candidate:
+        return _aside(args)
+    return _apply(args)
+
+
+def _aside(args: argparse.Namespace) -> int:
+    """Everything but what touches the live endpoint; then a release beside it."""
+    if args.select or args.plan:
+        raise CallError("--candidate makes all that a release needs: leave --select and --plan out")
+    args.select = "+evaluation"
+    if code := _apply(args):
+        return code
+    product = Product.open(args.file, args.target)
+    made = nominate(product, product.spec.place("endpoint"))
+    print(f"Release {made.release.number} is tried out: {made.live.url}")
+    print(f"  Ask it:          llmspec ask {args.file} --candidate …\n  Make it live:    llmspec promote {args.file}")
+    return 0
+
+
+def _apply(args: argparse.Namespace) -> int:
     started = time.monotonic()
     saved = _read_plan(Path(args.plan)) if args.plan else {}
     select, force = saved.get("select", args.select), saved.get("force", args.force)
@@ -42,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             agreed(what, saved)
         if not what.pending and not what.blocked:
             if product.settle():
-                return _nothing(product, started)
+                return 0 if args.candidate else _nothing(product, started)
             product = product.fresh()
             what = plan(product, select=select, force=force, **look(product))
         print("\n".join(plan_lines(what)))

@@ -20,12 +20,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", metavar="QUESTION")
     parser.add_argument("--context", metavar="TEXT", help="what to answer from, for a product with `template: context_qa`")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer; the endpoint's limit when absent")
+    parser.add_argument("--candidate", action="store_true", help="ask what is tried out, not what is live")
     target_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     loaded = load(args.file, args.target)
-    live = loaded.spec.place("endpoint").live(loaded.spec.name, loaded.target)
+    place = loaded.spec.place("endpoint")
+    live = (place.tried if args.candidate else place.live)(loaded.spec.name, loaded.target)
+    if live is None and args.candidate:
+        raise PlaceError(f"{loaded.spec.name} has no candidate; make one with: llmspec apply {args.file} --candidate")
     if live is None:
         raise PlaceError(f"{loaded.spec.name} is not live; bring it up with: llmspec apply {args.file}")
     key = os.environ.get(KEY)

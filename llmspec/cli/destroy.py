@@ -10,7 +10,8 @@ from pathlib import Path
 from llmspec.audit import Trail
 from llmspec.cli.common import asked, target_option
 from llmspec.errors import CallError
-from llmspec.home import access_folder, home, run_folder
+from llmspec.home import access_folder, home, journal_folder, run_folder
+from llmspec.make import drop
 from llmspec.present import megabytes
 from llmspec.stage import Product
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         print("Nothing was removed.")
         return 1
     with product.lock():
+        drop(product, place)
         place.stop(product.name, product.target)
         for folder in folders:
             shutil.rmtree(folder)
@@ -47,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _folders(product: Product, artifacts: bool) -> list[Path]:
-    ours = [product.releases.folder, run_folder(product.name, product.target), product.journal, home() / "logs" / product.name]
+    runs = [run_folder(product.name, product.target, candidate) for candidate in (False, True)]
+    journals = [product.journal, journal_folder(product.name, product.target, candidate=True)]
+    ours = [product.releases.folder, *runs, *journals, home() / "logs" / product.name]
     return [product.store.product(product.name), *ours[1:]] if artifacts else ours
 
 

@@ -22,14 +22,14 @@ def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
     if args.audit:
         return _trail(Trail(access_folder(product.name, product.target)), args.output)
-    live, every = product.releases.live(), product.releases.all()
+    live, tried, every = product.releases.live(), product.releases.candidate(), product.releases.all()
     if args.output == "json":
-        print(json.dumps([vars(release) | {"live": release == live} for release in every], indent=1, ensure_ascii=False))
+        print(json.dumps([vars(release) | {"live": release == live, "candidate": release == tried} for release in every], indent=1))
         return 0
     if not every:
         print(f"{product.name} has no release yet: llmspec apply {args.file}")
     for release in reversed(every):
-        mark = "●" if release == live else " "
+        mark = "●" if release == live else "○" if release == tried else " "
         passed = "; ".join(verdict["reason"] for verdict in release.verdict) or "no gates"
         print(f"{mark} {release.number:>4}  {release.made_at}  {release.made_by:<12} onnx {release.artifact_key[:8]}  {passed}")
     return 0

@@ -41,6 +41,8 @@ def gather(product: Product) -> dict[str, Any]:
         facts |= {"url": live.url, "answers": live.release, "up_seconds": round(time.time() - live.since)}
     if pointed and live and live.release != pointed.number:
         facts["state"] = "another release answers"
+    if tried := product.spec.place("endpoint").tried(product.name, product.target):
+        facts |= {"candidate": {"release": tried.release, "url": tried.url}}
     now = time.time()
     seen = look(product.journal, product.spec.monitors, now)
     alarms = [asdict(alarm) for alarm in seen.alarms]
@@ -58,5 +60,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         head += f"  {facts['url']}  up {seconds(facts['up_seconds'])}"
     ringing = [f"{alarm['alarm']}: {alarm['reason']}" for alarm in facts["alarms"] if alarm["ringing"]]
     window = format_duration(facts["window_seconds"])
-    said = [f"  feedback     {Feedback(**facts['feedback'])}"] if any(facts["feedback"].values()) else []
+    tried = facts.get("candidate")
+    said = [f"  candidate    release {tried['release']}  {tried['url']}"] if tried else []
+    said += [f"  feedback     {Feedback(**facts['feedback'])}"] if any(facts["feedback"].values()) else []
     return [head, f"  last {window:<7} {summary(facts['recent'])}", *said, f"  alarms       {'; '.join(ringing) or 'none'}"]

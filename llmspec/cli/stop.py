@@ -15,7 +15,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     loaded = load(args.file, args.target)
-    stopped = loaded.spec.place("endpoint").stop(loaded.spec.name, loaded.target)
+    place = loaded.spec.place("endpoint")
+    stopped = any([place.end_trial(loaded.spec.name, loaded.target), place.stop(loaded.spec.name, loaded.target)])
     if stopped:
         Trail(access_folder(loaded.spec.name, loaded.target)).add("stopped")
     print(f"Stopped. Bring it back with: llmspec apply {args.file}" if stopped else "Nothing was running.")

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from llmspec.registry import Engine, EngineOf
 from llmspec.section import Duration, Like, Section, wrong
 
-Permission = Literal["use", "read_metrics", "read_audit"]
+Permission = Literal["use", "test", "read_metrics", "read_audit"]
 Role = Literal["admin", "developer", "user"]
 DAY = 86400.0
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?")
@@ -37,10 +37,10 @@ class Limits(Section):
 class Roles(Section):
     """What a key of each role may do."""
 
-    admin: list[Permission] = ["use", "read_metrics", "read_audit"]
+    admin: list[Permission] = ["use", "test", "read_metrics", "read_audit"]
     """Answers for it: also reads who was let in, who was refused, and who deployed."""
-    developer: list[Permission] = ["use", "read_metrics"]
-    """Works on it."""
+    developer: list[Permission] = ["use", "test", "read_metrics"]
+    """Works on it: also asks the candidate, before it is live."""
     user: list[Permission] = ["use"]
     """Asks what is live."""
 

@@ -1,0 +1,26 @@
+"""Make an older release live again, exactly as it was: its artifact, its limits, its address. No request is dropped.
+
+The spec is not changed: `plan` shows the way forward again, and the next `apply` takes it.
+"""
+
+import argparse
+
+from llmspec.cli.common import target_option
+from llmspec.make import rollback
+from llmspec.stage import Product
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="an llm.yaml")
+    parser.add_argument(
+        "--to", type=int, metavar="N", help="a release of `llmspec history`; the one that was live before when absent"
+    )
+    target_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    product = Product.open(args.file, args.target)
+    done = rollback(product, product.spec.place("endpoint"), args.to)
+    print(f"Release {done.release.number} is live again: {done.live.url}")
+    print(f"The spec is as it was: the next `llmspec apply {args.file}` makes live what it asks for.")
+    return 0

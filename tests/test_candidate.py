@@ -1,0 +1,106 @@
+"""A release is tried out beside what is live, made live, and taken back, and nobody who asks what is live notices."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from conftest import Project
+from serving_parts import processes
+
+from llmspec.audit import Trail
+from llmspec.keys import Keys
+from llmspec.release import Release, Releases
+
+CHAT = {"messages": [{"role": "user", "content": "Where is the lamp?"}], "max_tokens": 3}
+
+
+def ask(url: str, key: str) -> int:
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx.post(f"{url}/v1/chat/completions", json=CHAT, headers=headers, timeout=30).status_code
+
+
+@contextmanager
+def asking(url: str, key: str) -> Iterator[list[int]]:
+    """Somebody asks all the time."""
+    heard: list[int] = []
+    ended = threading.Event()
+
+    def go() -> None:
+        with httpx.Client(headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
+            while not ended.is_set():
+                heard.append(client.post(f"{url}/v1/chat/completions", json=CHAT).status_code)
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    try:
+        yield heard
+    finally:
+        ended.set()
+        thread.join()
+
+
+def url_in(said: str) -> str:
+    return next(word for word in said.split() if word.startswith("http"))
+
+
+@pytest.mark.timeout(240)
+def test_a_candidate_is_tried_by_developers_promoted_and_rolled_back_without_a_failed_request(applied: Project) -> None:
+    live = url_in(applied.run("apply", "tiny.yaml", "--yes").stdout)
+    applied.edit("concurrency: 4", "concurrency: 3")
+    tried = url_in(applied.run("apply", "tiny.yaml", "--candidate", "--yes").stdout)
+    assert (httpx.get(f"{live}/health").json()["release"], httpx.get(f"{tried}/health").json()["release"]) == (1, 2)
+    assert applied.run("ask", "tiny.yaml", "Where?", "--candidate").stdout.strip()
+    assert f"candidate    release 2  {tried}" in applied.run("status", "tiny.yaml").stdout
+    assert [line[0] for line in applied.run("history", "tiny.yaml").stdout.splitlines()] == ["○", "●"]
+
+    folder = applied.folder / ".llmspec" / "access" / "tiny-local"
+    user, developer = (Keys(folder).create(role, role)[1] for role in ("user", "developer"))
+    assert [ask(url, key) for url in (live, tried) for key in (user, developer)] == [200, 200, 403, 200]
+
+    with asking(live, user) as heard:
+        assert "Release 2 is live" in applied.run("promote", "tiny.yaml").stdout
+        assert httpx.get(f"{live}/health").json()["release"] == 2
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{tried}/health")
+        assert applied.actions()["endpoint"] == "reuse"
+        assert "Release 1 is live again" in applied.run("rollback", "tiny.yaml").stdout
+        assert httpx.get(f"{live}/health").json()["release"] == 1
+    assert len(heard) > 5
+    assert set(heard) == {200}
+
+    assert applied.actions()["endpoint"] == "redeploy", "the spec asks for release 2 still"
+    applied.run("rollback", "tiny.yaml", "--to", "2")
+    assert applied.actions()["endpoint"] == "reuse"
+    events = [(entry["event"], entry.get("release")) for entry in Trail(folder).entries() if entry.get("release")]
+    assert events == [("deployed", 1), ("nominated", 2), ("promoted", 2), ("rolled back", 1), ("rolled back", 2)]
+    wrong = applied.run("rollback", "tiny.yaml", "--to", "9", check=False)
+    assert (wrong.returncode, "there is no release 9" in wrong.stderr) == (2, True)
+    nothing = applied.run("promote", "tiny.yaml", check=False)
+    assert (nothing.returncode, "tiny has no candidate" in nothing.stderr) == (2, True)
+    applied.run("apply", "tiny.yaml", "--candidate", "--yes", check=False)
+    applied.run("stop", "tiny.yaml")
+    assert processes(applied.folder / ".llmspec") == []
+
+
+def test_a_candidate_that_does_not_pass_the_gates_is_not_served(applied: Project) -> None:
+    applied.edit("perplexity <= 100000", "perplexity <= 1.001")
+    applied.edit("concurrency: 4", "concurrency: 3")
+    done = applied.run("apply", "tiny.yaml", "--candidate", "--yes", check=False)
+    assert (done.returncode, "perplexity" in done.stdout + done.stderr) == (1, True)
+    assert processes(applied.folder / ".llmspec") == []
+
+
+def test_the_way_back_leads_to_what_was_live_before(tmp_path_factory: pytest.TempPathFactory) -> None:
+    releases = Releases(tmp_path_factory.mktemp("releases"))
+    for number in (1, 2, 3):
+        releases.add(Release(number, "bot", "local", "", "", str(number), "", {}))
+    before = []
+    for number in (1, 3, 3, 2):
+        release = releases.get(number)
+        assert release
+        releases.point(release, "")
+        found = releases.before()
+        before.append(found.number if found else None)
+    assert before == [None, 1, 1, 3]
