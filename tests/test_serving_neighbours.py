@@ -41,6 +41,9 @@ FOREIGN = [
     {"host": "0.0.0.0:8080"},
     {"origin": "https://evil.example"},
     {"origin": "null"},
+    {"origin": "http://["},
+    {"host": "[", "origin": "http://["},
+    {"host": "", "origin": "http://"},
     {"origin": "http://localhost:3000"},
     {"origin": "https://shop.example.evil.example"},
 ]

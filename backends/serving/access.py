@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backends.serving.door import RECORD, Record
@@ -62,38 +63,47 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        address = scope["client"][0] if scope.get("client") else ""
-        counted = scope["method"] == "POST"
-        public = is_public(scope)
         try:
-            caller = scope[CALLER] = self._caller(Headers(scope=scope), address, public)
-            scope[RECORD].key = caller.id if caller.keyed else ""
-            if not public:
-                allow(caller, NEEDS.get(scope["path"].rstrip("/"), self._needed))
-            if counted:
-                self._pace.enter(caller.id)
+            caller = self._enter(scope)
         except ApiError as error:
-            known: Caller | None = scope.get(CALLER)
-            if error.status in (401, 403):
-                self._refusals.note(known.id if known else address, error, scope["method"], scope["path"])
-            response = error.response()
-            response.raw_headers += self._pace.headers(known.id) if known and error.status == 429 else ()
-            await response(scope, receive, send)
+            await self._refusal(scope, error)(scope, receive, send)
             return
         try:
-            await self._app(scope, receive, self._counting(caller, send) if counted else send)
+            await self._app(scope, receive, self._telling(caller, send) if scope["method"] == "POST" else send)
         finally:
             record: Record = scope[RECORD]
-            if counted and record.status < 400:
+            if record.status < 400:
                 self._pace.spend(caller.id, record.prompt_tokens + record.answer_tokens)
 
-    def _counting(self, caller: Caller, send: Send) -> Send:
-        async def counted(message: Message) -> None:
+    def _enter(self, scope: Scope) -> Caller:
+        """Who comes, if they may come in."""
+        public = is_public(scope)
+        caller = scope[CALLER] = self._caller(Headers(scope=scope), _address(scope), public)
+        scope[RECORD].key = caller.id if caller.keyed else ""
+        if not public:
+            allow(caller, NEEDS.get(scope["path"].rstrip("/"), self._needed))
+        if scope["method"] == "POST":
+            self._pace.enter(caller.id)
+        return caller
+
+    def _refusal(self, scope: Scope, error: ApiError) -> Response:
+        caller: Caller | None = scope.get(CALLER)
+        if error.status in (401, 403):
+            self._refusals.note(caller.id if caller else _address(scope), error, scope["method"], scope["path"])
+        response = error.response()
+        if caller and error.status == 429:
+            response.raw_headers.extend(self._pace.headers(caller.id))
+        return response
+
+    def _telling(self, caller: Caller, send: Send) -> Send:
+        """What is left of the caller's minute goes with the answer."""
+
+        async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).raw.extend(self._pace.headers(caller.id))
             await send(message)
 
-        return counted
+        return told
 
     def _caller(self, headers: Headers, address: str, public: bool) -> Caller:
         if not self._keyring.required and self._endpoint.loopback:
@@ -110,11 +120,15 @@ class Access:
         host, origin = headers.get("host", ""), headers.get("origin")
         if host and not _local(host):
             raise forbidden(f"Host is {host[:80]!r}, and without a key only this machine is answered: ask localhost, or make a key")
-        if origin is None or urlsplit(origin).netloc.lower() == host.lower() != "":
+        if origin is None or (host and origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")):
             return Caller(address, "admin", EVERYTHING)
         if origin.lower() in self._endpoint.cors:
             return Caller(address, "user", frozenset(self._endpoint.access.roles.user))
         raise forbidden(f"a web page of {origin[:80]!r} may not ask here: endpoint.cors does not name it")
+
+
+def _address(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
 
 
 def is_public(scope: Scope) -> bool:

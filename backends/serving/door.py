@@ -12,7 +12,7 @@ from backends.serving.metrics import Metrics
 
 ASKING = {"/v1/chat/completions", "/v1/completions", "/invocations"}
 """Paths whose requests are journaled."""
-KNOWN = ASKING | {"/v1/models", "/health", "/metrics", "/ping", "/docs", "/openapi.json"}
+KNOWN = ASKING | {"/v1/models", "/v1/feedback", "/v1/audit", "/health", "/metrics", "/ping", "/docs", "/openapi.json"}
 RECORD = "llmspec.record"
 
 
