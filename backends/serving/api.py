@@ -95,8 +95,6 @@ def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-
-
 async def _said(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return error.response()

@@ -15,13 +15,15 @@ from backends.serving.shapes import ANSWERS, STREAMS, Error
 REFERENCE = "#/components/schemas/{model}"
 FAULTS = {
     "400": "The request makes no sense here; `param` names the field.",
+    "401": "No key, or none that is good any more.",
+    "403": "The key may not do this; without keys, a web page from elsewhere.",
     "404": "No such model, or no such path.",
     "408": "The body did not arrive in time.",
     "413": "The body is too large.",
     "429": "Too many requests; the header retry-after says when to come back.",
     "500": "The endpoint failed; its log says more.",
 }
-READING = ("404", "429", "500")
+READING = ("401", "403", "404", "429", "500")
 """What can go wrong where nothing is sent."""
 
 

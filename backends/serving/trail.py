@@ -11,7 +11,10 @@ from llmspec.audit import Trail
 
 MOST = 1000
 """Entries in one answer; the newest are told."""
-DOCUMENTED = {"parameters": [{"name": "since", "in": "query", "required": False, "schema": {"type": "number", "default": 0}}]}
+DOCUMENTED = {
+    "parameters": [{"name": "since", "in": "query", "required": False, "schema": {"type": "number", "default": 0}}],
+    "responses": {"400": {"description": "`since` is no number."}},
+}
 
 
 def routes(app: FastAPI, folder: Path | None) -> None:
