@@ -94,7 +94,7 @@ def test_any_company_changes_no_answer(precision: str, load: list[Asked], pieces
                 serving.cancel(generation)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving._pace, "tokens", lambda most, *_: min(most, next(cuts)))  # cut anywhere, as any load would
+        patch.setattr(serving._tempo, "tokens", lambda most, *_: min(most, next(cuts)))  # cut anywhere, as any load would
         for asked in load:
             running.append((serving.submit(asked.prompt, asked.sampling, asked.client), asked, steps))
             for _ in range(asked.steps):

@@ -17,9 +17,9 @@ from backends.serving.contract import Contract
 from backends.serving.decoder import Decoder, cores
 from backends.serving.fair_queue import FairQueue
 from backends.serving.generation import Answer, Finish, Generation
-from backends.serving.pace import Pace
 from backends.serving.prefix import PrefixCache
 from backends.serving.sampling import Sampling, log_chances
+from backends.serving.tempo import Tempo
 from backends.serving.text import TextStream
 from llmspec.errors import CallError
 
@@ -73,7 +73,7 @@ class Engine:
         """Whose prompt is half read."""
         self._lengths, self._last = np.zeros(self.slots, np.int64), np.zeros((self.slots, 1), np.int64)
         """Of each slot: the tokens in its memory, and the one to be fed next."""
-        self._pace = Pace()
+        self._tempo = Tempo()
         self._any_ending = False
         self._steps = self._drafted = self._accepted = 0
 
@@ -137,7 +137,7 @@ class Engine:
 
     def expected_wait(self) -> float:
         """Seconds until a request that comes now would get a slot, as the last answers went."""
-        return self._pace.wait(self.num_waiting, self.slots) if self.num_active == self.slots else 0.0
+        return self._tempo.wait(self.num_waiting, self.slots) if self.num_active == self.slots else 0.0
 
     def generate(self, prompts: list[list[int]], max_tokens: int, **sampling: Any) -> list[Answer]:
         """All the answers, in order; each as if it had been asked alone."""
@@ -187,12 +187,12 @@ class Engine:
     def _read(self) -> list[Generation]:
         """Pieces of prompts, until it is time for the next tokens. Returns those whose answers have begun."""
         answering = sum(1 for item in self._seats if item and item.answering)
-        left = self._pace.tokens(self.decoder.chunk, answering, self.num_waiting)
+        left = self._tempo.tokens(self.decoder.chunk, answering, self.num_waiting)
         begun: list[Generation] = []
         while left > 0 and (group := [self._reading] if self._reading else self._join(left)):
             started = time.perf_counter()
             tokens = self._read_piece(group[0], left, begun) if len(group) == 1 else self._read_group(group, begun)
-            self._pace.read(tokens, time.perf_counter() - started)
+            self._tempo.read(tokens, time.perf_counter() - started)
             left -= tokens
         return begun
 
@@ -272,7 +272,7 @@ class Engine:
             self._verify(answering[0], draft)
         else:
             self._advance(answering)
-            self._pace.stepped(time.perf_counter() - started)
+            self._tempo.stepped(time.perf_counter() - started)
         return answering
 
     def _close_gaps(self) -> None:
@@ -333,7 +333,7 @@ class Engine:
         if item.slot < 0:
             return
         if item.joined is not None and item.finish != "cancelled":
-            self._pace.answered(time.monotonic() - item.joined)
+            self._tempo.answered(time.monotonic() - item.joined)
         if item is self._reading:
             self._reading = None
         self._empty(item.slot)

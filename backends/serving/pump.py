@@ -29,9 +29,9 @@ class Pump:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def ask(self, prompt: list[int], sampling: Sampling, news: asyncio.Event) -> Ticket:
+    def ask(self, prompt: list[int], sampling: Sampling, news: asyncio.Event, client: str = "") -> Ticket:
         """news: set whenever there is something new of it; a request's choices share one."""
-        generation = self.engine.submit(prompt, sampling)
+        generation = self.engine.submit(prompt, sampling, client)
         ticket = self._tickets[generation] = Ticket(generation, news)
         self._work.set()
         return ticket

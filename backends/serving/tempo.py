@@ -8,7 +8,7 @@ LEAST = 16
 """Tokens: in smaller pieces reading costs more than it spares the others."""
 
 
-class Pace:
+class Tempo:
     """Means over the last steps. The cut of a prompt has no influence on its answer, so it may follow the load."""
 
     def __init__(self) -> None:
