@@ -167,9 +167,10 @@ class Decoder:
         for memory in self.memories:
             memory[target, :, :length] = memory[source, :, :length]
 
-    def get(self, slot: int, start: int, num: int) -> Numbers:
-        """A copy of some tokens' memory [layer and side, heads, num, head size]."""
-        block = np.empty((len(self.memories), self.heads, num, self.head_size), self.type)
+    def get(self, slot: int, start: int, num: int, block: Numbers | None = None) -> Numbers:
+        """A copy of some tokens' memory [layer and side, heads, num, head size], in `block` if there is one."""
+        if block is None:
+            block = np.empty((len(self.memories), self.heads, num, self.head_size), self.type)
         for part, memory in zip(block, self.memories, strict=True):
             part[:] = memory[slot, :, start : start + num]
         return block

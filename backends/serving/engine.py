@@ -137,7 +137,8 @@ class Engine:
 
     def expected_wait(self) -> float:
         """Seconds until a request that comes now would get a slot, as the last answers went."""
-        return self._tempo.wait(self.num_waiting, self.slots) if self.num_active == self.slots else 0.0
+        full = self.num_active + self.num_waiting >= self.slots
+        return self._tempo.wait(self.num_waiting, self.slots) if full else 0.0
 
     def generate(self, prompts: list[list[int]], max_tokens: int, **sampling: Any) -> list[Answer]:
         """All the answers, in order; each as if it had been asked alone."""
@@ -187,7 +188,7 @@ class Engine:
     def _read(self) -> list[Generation]:
         """Pieces of prompts, until it is time for the next tokens. Returns those whose answers have begun."""
         answering = sum(1 for item in self._seats if item and item.answering)
-        left = self._tempo.tokens(self.decoder.chunk, answering, self.num_waiting)
+        left = self._tempo.tokens(self.decoder.chunk, answering, self.num_waiting + (self._reading is not None))
         begun: list[Generation] = []
         while left > 0 and (group := [self._reading] if self._reading else self._join(left)):
             started = time.perf_counter()
@@ -203,13 +204,13 @@ class Engine:
             return []
         first = self._seat(free[0])
         if first.sampling.prompt_logprobs is None:
-            first.read = first.reused = self.prefix.load(first.slot, first.prompt)
+            first.read = first.reused = self.prefix.load(first.slot, first.prompt, first.chain)
         group, width = [first], _even(len(first.prompt))
         if first.reused or first.sampling.prompt_logprobs is not None:
             return group
         for slot in free[1:]:
             other = self._waiting.peek()
-            if not other or other.sampling.prompt_logprobs is not None or self.prefix.knows(other.prompt):
+            if not other or other.sampling.prompt_logprobs is not None or self.prefix.knows(other.chain):
                 break
             width = max(width, _even(len(other.prompt)))
             if width * (len(group) + 1) > most:
@@ -234,7 +235,8 @@ class Engine:
         if scored:
             following = np.asarray(item.prompt[start + 1 : end + 1])
             item.chooser.score(logits[: len(following)], following)
-        item.read = int(end)
+        item.read = end
+        self.prefix.keep(item.slot, item.chain, start, end)
         self._lengths[item.slot] = end
         self._reading = None if item.answering else item
         if item.answering:
@@ -245,13 +247,13 @@ class Engine:
         logits = self.decoder.read_together(group[0].slot, [item.prompt for item in group])
         for item, row in zip(group, logits, strict=True):
             item.read = len(item.prompt)
+            self.prefix.keep(item.slot, item.chain, 0, item.read)
             self._lengths[item.slot] = item.read
             self._begin(item, row, begun)
         return len(group) * _even(max(len(item.prompt) for item in group))
 
     def _begin(self, item: Generation, logits: "np.ndarray[Any, Any]", begun: list[Generation]) -> None:
         """The prompt has been read: the answer's first token."""
-        self.prefix.keep(item.slot, item.prompt)
         begun.append(item)
         if item.sampling.max_tokens == 0:
             item.end("length")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends.serving.drafts import Drafts
+from backends.serving.prefix import names
 from backends.serving.sampling import Sampling
 from backends.serving.text import TextStream
 
@@ -42,6 +43,8 @@ class Generation:
         """When it got its slot."""
         self.first_token: float | None = None
         """Seconds from submission to the first token."""
+        self.chain = names(prompt)
+        """What its blocks are called in the prefix cache."""
         self._drafts: Drafts | None = None
 
     @property

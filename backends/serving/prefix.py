@@ -28,15 +28,14 @@ class PrefixCache:
         self.asked = self.hit = 0
         """Tokens of prompts, and those of them that were found here."""
 
-    def load(self, slot: int, prompt: list[int]) -> int:
-        """Copy what is known of the prompt into the slot; the number of tokens that need not be read. One is always left."""
+    def load(self, slot: int, prompt: list[int], chain: list[bytes]) -> int:
+        """Copy what is known of the prompt into the slot; the number of tokens that need not be read. One is always left.
+
+        `chain`: the prompt's `names`.
+        """
         if not self._most:
             return 0
-        found = []
-        for name in names(prompt[:-1]):
-            if name not in self._blocks:
-                break
-            found.append(name)
+        found = list(itertools.takewhile(self._blocks.__contains__, chain[: (len(prompt) - 1) // BLOCK]))
         for at, name in enumerate(found):
             self._decoder.put(slot, at * BLOCK, self._blocks[name])
         self._touch(found)
@@ -44,23 +43,25 @@ class PrefixCache:
         self.hit += len(found) * BLOCK
         return len(found) * BLOCK
 
-    def knows(self, prompt: list[int]) -> bool:
+    def knows(self, chain: list[bytes]) -> bool:
         """Would anything of it be found?"""
-        return bool(self._blocks) and next(names(prompt[:-1]), b"") in self._blocks
+        return bool(chain) and chain[0] in self._blocks
 
-    def keep(self, slot: int, prompt: list[int]) -> None:
-        """Remember the whole blocks of a prompt that has been read into the slot."""
-        known = list(itertools.islice(names(prompt), self._most))
-        for at, name in enumerate(known):
-            if name not in self._blocks:
-                self._blocks[name] = self._decoder.get(slot, at * BLOCK, BLOCK)
+    def keep(self, slot: int, chain: list[bytes], start: int, end: int) -> None:
+        """Remember the blocks that are whole now that the prompt has been read from start to end."""
+        known = chain[: min(end // BLOCK, self._most)]
+        for at in range(start // BLOCK, len(known)):
+            if known[at] not in self._blocks:
+                self._blocks[known[at]] = self._decoder.get(slot, at * BLOCK, BLOCK, self._room())
         self._touch(known)
-        while len(self._blocks) > self._most:
-            self._blocks.popitem(last=False)
+
+    def _room(self) -> "np.ndarray[Any, Any] | None":
+        """The memory of the block that was needed longest ago, when there may be no more blocks."""
+        return self._blocks.popitem(last=False)[1] if len(self._blocks) == self._most else None
 
     def _touch(self, chain: list[bytes]) -> None:
         """The first block of a chain is the last to go: without it the others cannot be found."""
-        for name in reversed(chain):
+        for name in filter(self._blocks.__contains__, reversed(chain)):
             self._blocks.move_to_end(name)
 
     @property
@@ -72,9 +73,13 @@ class PrefixCache:
         return self._most * BLOCK
 
 
-def names(prompt: list[int]) -> Iterator[bytes]:
+def names(prompt: list[int]) -> list[bytes]:
     """A name for each whole block: it stands for the block and everything before it."""
-    tokens, name = np.asarray(prompt, np.int64), b""
-    for start in range(0, len(prompt) - BLOCK + 1, BLOCK):
+    return list(_names(np.asarray(prompt, np.int64)))
+
+
+def _names(tokens: "np.ndarray[Any, Any]") -> Iterator[bytes]:
+    name = b""
+    for start in range(0, len(tokens) - BLOCK + 1, BLOCK):
         name = hashlib.blake2b(name + tokens[start : start + BLOCK].tobytes(), digest_size=16).digest()
         yield name

@@ -2,8 +2,8 @@
 
 WEIGHT = 0.1
 """Of the newest measurement in the mean."""
-SHARE, SHARE_OF_MANY = 1.5, 4.0
-"""Seconds of reading for each second of a step; the second, while others wait for their turn to be read at all."""
+SHARE, MOST_SHARE = 1.5, 16.0
+"""Seconds of reading for each second of a step: the first for each who waits to be read, up to the second."""
 LEAST = 16
 """Tokens: in smaller pieces reading costs more than it spares the others."""
 
@@ -28,7 +28,7 @@ class Tempo:
         """How many to read now: an even number."""
         if not answering or not self._token or not self._step:
             return most
-        share = SHARE_OF_MANY if waiting > answering else SHARE
+        share = min(SHARE * max(1, waiting), MOST_SHARE)
         return min(most, max(LEAST, int(share * self._step / self._token))) // 2 * 2
 
     def wait(self, ahead: int, slots: int) -> float:
