@@ -1,23 +1,29 @@
 """The engine under load: whoever else is served, an answer is the one that its request gets alone."""
 
+import asyncio
+import gc
 import random
+import resource
 import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_parts import exported
 
 from backends.serving.access import Turnstile
+from backends.serving.choices import Choice
 from backends.serving.decoder import Decoder
 from backends.serving.drafts import Drafts
 from backends.serving.engine import Engine, Generation
 from backends.serving.fair_queue import FairQueue
 from backends.serving.prefix import BLOCK
+from backends.serving.pump import Ticket
 from backends.serving.replies import ApiError
 from backends.serving.room import Room
 from backends.serving.sampling import Sampling
@@ -41,7 +47,7 @@ def engine(precision: str) -> Engine:
 def fresh(precision: str) -> Engine:
     """For the answer alone: it remembers nothing of what it was asked before, and guesses nothing."""
     made = Engine(exported(precision), slots=1, max_len=400, threads=1, prefix_cache=False)
-    made.decoder.quantized = True
+    made._guess = lambda item: []  # type: ignore[method-assign]
     return made
 
 
@@ -195,6 +201,19 @@ def test_who_would_wait_longer_than_an_answer_may_take_is_told_when_to_come_back
     assert refused.value.retry_after == 4
 
 
+def test_who_did_not_get_a_turn_in_time_is_told_so() -> None:
+    serving = Engine(exported(), slots=1, max_len=400, threads=1)
+    first, second = (serving.submit(words(seed, 5), Sampling(9)) for seed in range(2))
+    serving.step()
+    serving.cancel(first, "length")
+    serving.cancel(second, "length")
+    serving.step()
+    faults = [Choice(0, Ticket(item, asyncio.Event()), None).fault() for item in (first, second)]
+    assert faults[0] is None, "it ends with what it has"
+    assert faults[1]
+    assert faults[1].status == 429
+
+
 def test_memory_is_shared_out_by_the_spec() -> None:
     assert Room.of(100, 8, 50, budget=1000, free=5000, prefix=True) == Room(8, 200)
     assert Room.of(100, 8, 50, budget=350, free=5000, prefix=True) == Room(3, 50)
@@ -256,3 +275,37 @@ def test_the_scores_of_a_prompt_are_those_of_its_logits_however_it_is_cut() -> N
     assert (generation.ids, generation.finish) == ([], "length")
     found = [each.logprob for each in generation.chooser.prompt_logprobs[1:]]
     np.testing.assert_allclose(np.array(found, float), serving.logprobs([prompt])[0], atol=1e-5)
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_ten_thousand_requests_leave_nothing_behind() -> None:
+    budget = 40 * engine("fp32").decoder.token_bytes
+    serving = Engine(exported(), slots=16, max_len=40, threads=1, memory=20 * budget)
+    kept, dice = [], random.Random(5)
+    for turn in range(10_000):
+        if turn % 2_500 == 0:
+            gc.collect()
+            kept.append(resident())
+        asked = serving.submit(words(dice.randrange(10**6), dice.choice([1, 3, 34])), Sampling(1), f"client {turn}")
+        if turn % 5 == 0:
+            serving.cancel(asked)
+        if serving.num_waiting == 16:
+            serving.step()
+    while serving.busy:
+        serving.step()
+    assert serving.stats.kv_tokens_used == serving.prefix.most_tokens, "the prefix cache is full, and no slot is lost"
+    assert resident() - kept[2] < 4 * 2**20, "the second half took no memory"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif("CUDAExecutionProvider" not in ort.get_available_providers(), reason="no CUDA device")
+def test_a_device_gives_the_same_answers() -> None:
+    serving = engine("fp32")
+    assert serving.decoder.device == "cuda"
+    prompts = [words(seed, length) for seed, length in enumerate([3, 40, 150, 7, 90, 12])]
+    alone = [serving.generate([prompt], 20)[0].ids for prompt in prompts]
+    assert [answer.ids for answer in serving.generate(prompts, 20)] == alone

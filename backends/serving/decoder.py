@@ -102,6 +102,12 @@ class Decoder:
         """Can slots be copied? Not in a device's memory: onnxruntime alone has no copy within it."""
         return self.device == "cpu"
 
+    @property
+    def guessable(self) -> bool:
+        """Is the likeliest token the same, read alone or with guesses after it? In fp32 only the last bits differ; where a
+        product rounds what comes in, that may grow to a percent."""
+        return not self.quantized and self.type is np.float32 and self.device == "cpu"
+
     def _reserve(self) -> None:
         shape = (self.slots, self.heads, self.max_len, self.head_size)
         names = [f"{layer}.{side}" for layer in range(self.layers) for side in ("key", "value")]

@@ -8,8 +8,10 @@ LONGEST, SHORTEST = 4, 2
 """Tokens that must have come before in this order."""
 MOST = 7
 """Tokens of one guess: with the one before them they are eight rows."""
+LEAST_WORTH = 0.5
+"""Tokens that a guess must bring on the average: about the price of the rows that verify it."""
 PATIENCE = 16
-"""Steps without a guess, after guesses that were not worth their price."""
+"""Steps without a guess, after guesses that were not worth their price; each time that happens, twice as many."""
 
 
 class Drafts:
@@ -20,8 +22,8 @@ class Drafts:
         self._followed: dict[tuple[int, ...], int] = {}
         """Some tokens in a row -> where what followed them begins, the last time."""
         self._indexed = 0
-        self._worth, self._wait = 1.0, 0
-        """How many tokens a guess has brought lately; steps until the next one is made."""
+        self._worth, self._wait, self._patience = 1.0, 0, PATIENCE
+        """How many tokens a guess has brought lately; steps until the next one is made; and after the next disappointment."""
 
     def add(self, token: int) -> None:
         self._tokens.append(token)
@@ -34,14 +36,15 @@ class Drafts:
             return []
         for length in range(LONGEST, SHORTEST - 1, -1):
             if start := self._followed.get(tuple(self._tokens[-length:])):
-                return self._tokens[start : start + min(MOST, most)]
+                hoped = min(MOST, most, 2 + int(2 * self._worth))
+                return self._tokens[start : start + hoped]
         return []
 
     def judge(self, accepted: int) -> None:
         """So many tokens of the last guess were right."""
         self._worth = 0.7 * self._worth + 0.3 * accepted
-        if self._worth < 0.5:
-            self._worth, self._wait = 1.0, PATIENCE
+        if self._worth < LEAST_WORTH:
+            self._worth, self._wait, self._patience = 1.0, self._patience, 2 * self._patience
 
     def _index(self) -> None:
         """Everything but what ends at the last token: that is what is looked for."""

@@ -309,8 +309,8 @@ class Engine:
         return token
 
     def _guess(self, item: Generation) -> list[int]:
-        """What one who is answered alone may say next. Only where several tokens at a time round (almost) like one does."""
-        if self.decoder.quantized or not item.sampling.plain:
+        """What one who is answered alone may say next."""
+        if not self.decoder.guessable or not item.sampling.plain:
             return []
         room = min(item.sampling.max_tokens, self.max_len - len(item.prompt)) - len(item.ids)
         return item.drafts.guess(room - 1) if room > 1 else []
