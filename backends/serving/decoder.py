@@ -29,6 +29,8 @@ LOGITS_BYTES = 64 * 2**20
 """The most that one chunk's logits may take: it bounds the chunk for models with large vocabularies."""
 
 
+SPARE_BINDINGS = 64
+"""Kept beside those of single slots and of whole steps."""
 Numbers = np.ndarray[Any, Any]
 
 
@@ -144,6 +146,8 @@ class Decoder:
     def _binding(self, slot: int, rows: int) -> Any:
         """The memory of these slots, bound once: it is asked for at every step."""
         if (slot, rows) not in self._bindings:
+            if len(self._bindings) > 2 * self.slots + SPARE_BINDINGS:  # groups are of any size and at any place
+                self._bindings.clear()
             binding = self._bindings[slot, rows] = self.session.io_binding()
             shape = (rows, self.heads, self.max_len, self.head_size)
             offset = slot * self.token_bytes * self.max_len // len(self._names)

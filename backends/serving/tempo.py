@@ -1,10 +1,10 @@
 """How much prompt may be read between two tokens of those who are being answered, and how long the queue takes."""
 
-WEIGHT = 0.1
+WEIGHT = 0.25
 """Of the newest measurement in the mean."""
-SHARE, MOST_SHARE = 1.5, 16.0
+SHARE, MOST_SHARE = 1.75, 16.0
 """Seconds of reading for each second of a step: the first for each who waits to be read, up to the second."""
-LEAST = 16
+LEAST = 32
 """Tokens: in smaller pieces reading costs more than it spares the others."""
 
 
