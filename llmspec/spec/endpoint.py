@@ -20,7 +20,7 @@ class Limits(Section):
     queue: int = Field(default=64, ge=0)
     """How many may wait; the next one is refused with 429."""
     memory: Size | None = Field(default=None, gt=0)
-    """For key-value memory, such as `2GB`: slots first, then the prefix cache. Where fewer than concurrency slots fit, fewer are made.
+    """For key-value memory, such as `2GB`: slots first, then the prefix cache. Where fewer than concurrency fit, fewer are made.
     Absent: what the slots need, at most three quarters of what is free, and up to 1 GB for prefixes."""
     requests_per_minute: int | None = Field(default=None, ge=1)
     """Per client address; more is refused with 429. No limit when absent."""
