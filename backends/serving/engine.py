@@ -1,12 +1,10 @@
 """Continuous batching: requests join and leave at every step, and each gets one token per step.
 
 One thread calls `step`; `submit` and `cancel` may be called from any. A step reads some prompt, as much as those who are being
-answered will not notice, and then gives each of them a token. Slots that answer are kept together by moving the last into a
-gap; a slot whose prompt is half read may lie between them, and computes a token that nobody uses.
+answered will not notice, and then gives each of them a token.
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ from backends.serving.fair_queue import FairQueue
 from backends.serving.generation import Answer, Finish, Generation
 from backends.serving.prefix import PrefixCache
 from backends.serving.sampling import Sampling, log_chances
+from backends.serving.seats import Seats
+from backends.serving.stats import Stats
 from backends.serving.tempo import Tempo
 from backends.serving.text import TextStream
 from llmspec.errors import CallError
@@ -30,22 +30,6 @@ DEFAULT_LENGTH = 2048
 
 class PromptError(CallError):
     """A prompt that cannot be answered: too long, empty, or not of this vocabulary."""
-
-
-@dataclass
-class Stats:
-    """What the engine is doing, and what it has done since it began."""
-
-    running: int
-    waiting: int
-    slots: int
-    kv_tokens_used: int
-    kv_tokens_total: int
-    prefix_tokens_asked: int
-    prefix_tokens_hit: int
-    tokens_drafted: int
-    tokens_accepted: int
-    steps: int
 
 
 class Engine:
@@ -68,11 +52,9 @@ class Engine:
         self.prefix = PrefixCache(self.decoder, self.decoder.room.prefix)
         self._stop_ids = frozenset(self.contract.stop_ids)
         self._waiting: FairQueue[Generation] = FairQueue()
-        self._seats: list[Generation | None] = [None] * self.slots
+        self._seats = Seats(self.decoder)
         self._reading: Generation | None = None
         """Whose prompt is half read."""
-        self._lengths, self._last = np.zeros(self.slots, np.int64), np.zeros((self.slots, 1), np.int64)
-        """Of each slot: the tokens in its memory, and the one to be fed next."""
         self._tempo = Tempo()
         self._any_ending = False
         self._steps = self._drafted = self._accepted = 0
@@ -114,11 +96,11 @@ class Engine:
 
     @property
     def num_active(self) -> int:
-        return sum(1 for item in self._seats if item)
+        return len(self._seats)
 
     @property
     def busy(self) -> bool:
-        return len(self._waiting) > 0 or any(self._seats)
+        return len(self._waiting) > 0 or len(self._seats) > 0
 
     @property
     def stats(self) -> Stats:
@@ -126,7 +108,7 @@ class Engine:
             running=self.num_active,
             waiting=self.num_waiting,
             slots=self.slots,
-            kv_tokens_used=int(self._lengths.sum()) + self.prefix.tokens,
+            kv_tokens_used=int(self._seats.lengths.sum()) + self.prefix.tokens,
             kv_tokens_total=self.slots * self.max_len + self.prefix.most_tokens,
             prefix_tokens_asked=self.prefix.asked,
             prefix_tokens_hit=self.prefix.hit,
@@ -149,7 +131,7 @@ class Engine:
 
     def logprobs(self, sequences: list[list[int]]) -> list["np.ndarray[Any, Any]"]:
         """For each sequence of n tokens, the n - 1 values log p(token | tokens before it)."""
-        assert not any(self._seats), "log p is read while nobody is being answered: it uses their memory"
+        assert not len(self._seats), "log p is read while nobody is being answered: it uses their memory"
         return [self._logprobs(sequence) for sequence in sequences]
 
     def _logprobs(self, sequence: list[int]) -> "np.ndarray[Any, Any]":
@@ -175,7 +157,7 @@ class Engine:
             return []
         self._any_ending = False
         waiting = [item for item in self._waiting.items() if item.ending]
-        seated = [item for item in self._seats if item and item.ending]
+        seated = [item for item in self._seats if item.ending]
         for item in waiting:
             self._waiting.remove(item)
         for item in waiting + seated:
@@ -187,7 +169,7 @@ class Engine:
 
     def _read(self) -> list[Generation]:
         """Pieces of prompts, until it is time for the next tokens. Returns those whose answers have begun."""
-        answering = sum(1 for item in self._seats if item and item.answering)
+        answering = len(self._seats.answering)
         left = self._tempo.tokens(self.decoder.chunk, answering, self.num_waiting + (self._reading is not None))
         begun: list[Generation] = []
         while left > 0 and (group := [self._reading] if self._reading else self._join(left)):
@@ -199,7 +181,7 @@ class Engine:
 
     def _join(self, most: int) -> list[Generation]:
         """The next who waits gets a slot; when its prompt is short and new, others like it are read along with it."""
-        free = self._free()
+        free = self._seats.free()
         if not free or not self._waiting.peek():
             return []
         first = self._seat(free[0])
@@ -218,14 +200,10 @@ class Engine:
             group.append(self._seat(slot))
         return group
 
-    def _free(self) -> list[int]:
-        """The first free slot and its free neighbours."""
-        empty = [slot for slot, item in enumerate(self._seats) if item is None]
-        return [slot for place, slot in enumerate(empty) if slot - place == empty[0]]
-
     def _seat(self, slot: int) -> Generation:
-        item = self._seats[slot] = self._waiting.pop()
-        item.slot, item.joined = slot, time.monotonic()
+        item = self._waiting.pop()
+        self._seats.take(slot, item)
+        item.joined = time.monotonic()
         return item
 
     def _read_piece(self, item: Generation, most: int, begun: list[Generation]) -> int:
@@ -237,7 +215,7 @@ class Engine:
             item.chooser.score(logits[: len(following)], following)
         item.read = end
         self.prefix.keep(item.slot, item.chain, start, end)
-        self._lengths[item.slot] = end
+        self._seats.lengths[item.slot] = end
         self._reading = None if item.answering else item
         if item.answering:
             self._begin(item, logits[-1], begun)
@@ -248,7 +226,7 @@ class Engine:
         for item, row in zip(group, logits, strict=True):
             item.read = len(item.prompt)
             self.prefix.keep(item.slot, item.chain, 0, item.read)
-            self._lengths[item.slot] = item.read
+            self._seats.lengths[item.slot] = item.read
             self._begin(item, row, begun)
         return len(group) * _even(max(len(item.prompt) for item in group))
 
@@ -264,8 +242,8 @@ class Engine:
     # making answers
 
     def _decode(self) -> list[Generation]:
-        self._close_gaps()
-        answering = [item for item in self._seats if item and item.answering]
+        self._seats.close_gaps()
+        answering = self._seats.answering
         if not answering:
             return []
         started = time.perf_counter()
@@ -277,32 +255,18 @@ class Engine:
             self._tempo.stepped(time.perf_counter() - started)
         return answering
 
-    def _close_gaps(self) -> None:
-        """Move the last who answers into the first gap, until there is none."""
-        while self.decoder.movable:
-            gap = self._seats.index(None) if None in self._seats else self.slots
-            last = next((slot for slot in range(self.slots - 1, gap, -1) if (item := self._seats[slot]) and item.answering), None)
-            if last is None:
-                return
-            item = self._seats[last]
-            assert item
-            self.decoder.move(last, gap, int(self._lengths[last]))
-            self._lengths[gap], self._last[gap] = self._lengths[last], self._last[last]
-            self._seats[gap], item.slot = item, gap
-            self._empty(last)
-
     def _advance(self, answering: list[Generation]) -> None:
         """One token for each."""
         slots = np.array([item.slot for item in answering])
         rows = int(slots[-1]) + 1
-        logits = self.decoder.forward(0, self._last[:rows], self._lengths[:rows] + 1, slots)
-        self._lengths[slots] += 1
+        logits = self.decoder.forward(0, self._seats.last[:rows], self._seats.lengths[:rows] + 1, slots)
+        self._seats.lengths[slots] += 1
         for item, row in zip(answering, logits, strict=True):
             self._give(item, row)
 
     def _give(self, item: Generation, logits: "np.ndarray[Any, Any]") -> int:
         token = int(logits.argmax()) if item.sampling.plain else item.chooser.next(logits)
-        self._last[item.slot] = token
+        self._seats.last[item.slot] = token
         item.take(token, self._stop_ids, room=self.max_len - len(item.prompt))
         if item.finish:
             self._leave(item)
@@ -317,12 +281,12 @@ class Engine:
 
     def _verify(self, item: Generation, draft: list[int]) -> None:
         """Several tokens in one go: each is chosen as ever, and the first that was guessed wrong ends it."""
-        slot, length = item.slot, int(self._lengths[item.slot])
-        tokens = np.array([[int(self._last[slot, 0]), *draft]])
+        slot, length = item.slot, int(self._seats.lengths[item.slot])
+        tokens = np.array([[int(self._seats.last[slot, 0]), *draft]])
         logits = self.decoder.forward(slot, tokens, np.array([length + tokens.shape[1]]))
         given = 0
         for row, guessed in zip(logits, [*draft, None], strict=True):
-            self._lengths[slot] = length + given + 1
+            self._seats.lengths[slot] = length + given + 1
             token = self._give(item, row)
             if token != guessed or item.finish:
                 break
@@ -338,11 +302,7 @@ class Engine:
             self._tempo.answered(time.monotonic() - item.joined)
         if item is self._reading:
             self._reading = None
-        self._empty(item.slot)
-        item.slot = -1
-
-    def _empty(self, slot: int) -> None:
-        self._seats[slot], self._lengths[slot], self._last[slot] = None, 0, 0
+        self._seats.leave(item)
 
 
 def _even(number: int) -> int:

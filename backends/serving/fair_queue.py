@@ -16,11 +16,10 @@ class FairQueue(Generic[Item]):
         self._lines: OrderedDict[str, deque[Item]] = OrderedDict()
         self._arrived: deque[tuple[str, Item]] = deque()
         """Pushed by other threads, not yet in a line: a deque's ends may be used from two threads, a dict may not."""
+        self._in_lines = 0
 
     def __len__(self) -> int:
         return len(self._arrived) + self._in_lines
-
-    _in_lines = 0
 
     def push(self, client: str, item: Item) -> None:
         self._arrived.append((client, item))
