@@ -19,7 +19,7 @@ from backends.serving.prefix import PrefixCache
 from backends.serving.sampling import Sampling, log_chances
 from backends.serving.seats import Seats
 from backends.serving.stats import Stats
-from backends.serving.tempo import Tempo
+from backends.serving.tempo import LEAST, Tempo
 from backends.serving.text import TextStream
 from llmspec.errors import CallError
 
@@ -172,7 +172,8 @@ class Engine:
         answering = len(self._seats.answering)
         left = self._tempo.tokens(self.decoder.chunk, answering, self.num_waiting + (self._reading is not None))
         begun: list[Generation] = []
-        while left > 0 and (group := [self._reading] if self._reading else self._join(left)):
+        worth = min(left, LEAST)
+        while left >= worth and (group := [self._reading] if self._reading else self._join(left)):
             started = time.perf_counter()
             tokens = self._read_piece(group[0], left, begun) if len(group) == 1 else self._read_group(group, begun)
             self._tempo.read(tokens, time.perf_counter() - started)
