@@ -22,7 +22,7 @@ import onnx_ir as ir
 from onnxruntime_genai.models import builder
 
 from backends.serving.contract import Contract
-from backends.work import logit_rows, w8a8
+from backends.work import logit_rows, w8a8, wide_products
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
 from llmspec.errors import BlockedError, PlaceError
@@ -89,9 +89,11 @@ def build(model: Path, output: Path, precision: str, report: Report) -> None:
         run_builder(model, scratch, BUILT_AS[precision])
     graph = ir.load(scratch / "model.onnx")
     logit_rows.rewrite(graph)
+    wide_products.rewrite(graph)
     if precision == "int8":
         products = w8a8.rewrite(graph)
         report.log(f"{products} products in int8, a scale for each row of activations and each column of weights")
+    drop_unused(graph.graph)
     save(graph, output / "model.onnx")
     (scratch / "genai_config.json").rename(output / "genai_config.json")
     shutil.rmtree(scratch)
@@ -107,6 +109,16 @@ def run_builder(model: Path, scratch: Path, precision: str) -> None:
             f"{known}: onnxruntime-genai's model builder does not know this architecture: "
             "choose a base such as Llama, Qwen, Phi or Gemma"
         ) from error
+
+
+def drop_unused(graph: ir.Graph) -> None:
+    """What nobody reads any more: weights that were rewritten, and a transposed table."""
+    for node in reversed(list(graph)):
+        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            graph.remove(node, safe=True)
+    for name, value in list(graph.initializers.items()):
+        if not value.uses():
+            del graph.initializers[name]
 
 
 def save(graph: ir.Model, path: Path) -> None:
