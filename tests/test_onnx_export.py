@@ -133,6 +133,12 @@ def test_features_of_another_contract_are_refused(tmp_path: Path) -> None:
         export({"onnx": {"precision": "fp32"}}, {"model": model(), "features": other}, tmp_path, report())
 
 
+def test_fp16_asks_for_a_gpu_before_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(BlockedError, match="fp16 is for a GPU, and onnxruntime sees none here"):
+        export({"onnx": {"precision": "fp16"}}, inputs(), tmp_path, report())
+
+
 def test_an_exchanged_tokenizer_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "model"
     shutil.copytree(model(), other)
