@@ -227,7 +227,7 @@ def test_a_prompt_has_the_same_logits_to_the_bit_wherever_it_is_cut(precision: s
         return np.concatenate([decoder.forward(0, tokens[:, at : at + cut], np.array([min(at + cut, 96)])).copy() for at in starts])
 
     for cut in (2, 5, 31, 48):
-        assert np.array_equal(read(cut)[:90], read(96)[:90]), "5 and 31 leave one token alone at the end"
+        assert np.array_equal(read(cut)[:95], read(96)[:95]), "pieces of 5 leave one token alone at the end"
     np.testing.assert_allclose(read(1), read(96), atol=0.5 if precision != "fp32" else 1e-3)
 
 
