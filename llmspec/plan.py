@@ -119,6 +119,8 @@ def plan(
             steps.append(_monitors(product, _unsettled(name, steps)))
         else:
             steps.append(_step(stage, _unsettled(name, steps), force))
+            if name == "onnx" and product.precision[1]:
+                steps[-1].why.append("{}, {}".format(*product.precision))
     loaded = product.loaded
     product.digests.remember()
     return Plan(str(loaded.path), product.name, product.target, str(product.spec.store), digest_of(product.everything), steps)

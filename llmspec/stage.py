@@ -138,13 +138,21 @@ class Product:
 
     @cached_property
     def everything(self) -> dict[str, Any]:
-        """The whole spec as JSON."""
-        return self.spec.model_dump(mode="json")
+        """The whole spec as JSON, with what it leaves open decided."""
+        found = self.spec.model_dump(mode="json")
+        found["onnx"]["precision"], _ = self.precision
+        return found
+
+    @property
+    def precision(self) -> tuple[str, str]:
+        """What onnx makes, and why, where the spec leaves that open. The key holds the first: what decided it may change."""
+        return self.spec.onnx.precision_for(self.spec.endpoint.limits.concurrency)
 
     @cached_property
     def keyed(self) -> dict[str, Any]:
         found = keyed(self.spec)
         assert isinstance(found, dict)
+        found["onnx"]["precision"], _ = self.precision
         for source, said in zip(self.spec.data.sources, found["data"]["sources"], strict=True):
             said["name"] = source.called
         return found

@@ -44,7 +44,7 @@ FAULTS = {
     "missing": (put("  base: {scratch: tiny}\n", ""), "model", "base is needed", "add `base: …`"),
     "missing in a union": (put("{scratch: tiny}", "{hub: a/b}"), "{hub: a/b}", "revision is needed", "The commit, all 40 digits"),
     "no base": (put("{scratch: tiny}", "{x: 1}"), "{x: 1}", "a base is one of", ""),
-    "choice": (GOOD + "onnx: {precision: int44}\n", "int44", "'int44' is not one of fp32, int8, int4", "did you mean 'int4'?"),
+    "choice": (GOOD + "onnx: {precision: int44}\n", "int44", "'int44' is not one of fp32, int8, int4, fp16, auto", "did you mean 'int4'?"),
     "version": (put("llmspec: 1", "llmspec: 2"), "2", "version 2 of the language is not known", "write `llmspec: 1`"),
     "number as text": (GOOD + 'features: {max_tokens: "512"}\n', '"512"', "expects a whole number, got text '512'", "write 512"),
     "text for a number": (GOOD + "  training: {epochs: abc}\n", "abc", "expects a number, got text 'abc'", ""),
@@ -179,7 +179,7 @@ def test_a_problem_looks_like_its_page_in_the_guide(tmp_path: Path, monkeypatch:
         "shop.yaml:6:7  data.sources[0]: unknown key 'colums'\n"
         "    6 |       colums: {question: q}\n"
         "      |       ^^^^^^ did you mean 'columns'? (known: name, format, columns)\n"
-        "shop.yaml:10:19  onnx.precision: 'int44' is not one of fp32, int8, int4\n"
+        "shop.yaml:10:19  onnx.precision: 'int44' is not one of fp32, int8, int4, fp16, auto\n"
         "   10 | onnx: {precision: int44}\n"
         "      |                   ^^^^^ did you mean 'int4'?"
     )

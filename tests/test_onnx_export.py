@@ -16,7 +16,7 @@ from onnx_parts import Silent, artifact, features, model, report
 
 from backends.serving.contract import Contract
 from backends.serving.decoder import Decoder
-from backends.work import w8a8
+from backends.work import w8a8, wide_products
 from backends.work.export_onnx import build, export
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
@@ -133,6 +133,12 @@ def test_features_of_another_contract_are_refused(tmp_path: Path) -> None:
         export({"onnx": {"precision": "fp32"}}, {"model": model(), "features": other}, tmp_path, report())
 
 
+def test_fp16_asks_for_a_gpu_before_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(BlockedError, match="fp16 is for a GPU, and onnxruntime sees none here"):
+        export({"onnx": {"precision": "fp16"}}, inputs(), tmp_path, report())
+
+
 def test_an_exchanged_tokenizer_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "model"
     shutil.copytree(model(), other)
@@ -195,6 +201,45 @@ def test_what_a_model_does_to_its_logits_is_done_to_those_asked_for(tmp_path: Pa
     assert np.abs(expected).max() > 3, "the cap must bite"
 
 
+# the number of rows, and what is beside them
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_has_the_same_logits_to_the_bit_alone_and_among_others(precision: str, threads: int) -> None:
+    decoder = Decoder(artifact(precision)[0], slots=16, max_len=250, threads=threads)
+    dice = np.random.default_rng(0)
+    for memory in (side for pair in decoder.memories for side in pair):
+        memory[:] = dice.normal(size=memory.shape)
+    lengths, tokens = dice.integers(2, 250, 16), dice.integers(6, 300, (16, 1))
+    alone = [decoder.forward(slot, tokens[[slot]], lengths[[slot]])[0].copy() for slot in range(16)]
+    for rows in (2, 3, 7, 16):
+        assert np.array_equal(decoder.forward(0, tokens[:rows], lengths[:rows]), alone[:rows])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_prompt_has_the_same_logits_to_the_bit_wherever_it_is_cut(precision: str) -> None:
+    decoder = Decoder(artifact(precision)[0], slots=1, max_len=100, threads=2)
+    tokens = np.random.default_rng(1).integers(6, 300, (1, 96))
+
+    def read(cut: int) -> np.ndarray:
+        starts = range(0, 96, cut)
+        return np.concatenate([decoder.forward(0, tokens[:, at : at + cut], np.array([min(at + cut, 96)])).copy() for at in starts])
+
+    for cut in (2, 5, 31, 48):
+        assert np.array_equal(read(cut)[:95], read(96)[:95]), "pieces of 5 leave one token alone at the end"
+    np.testing.assert_allclose(read(1), read(96), atol=0.5 if precision != "fp32" else 1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int4"])
+def test_wide_products_change_no_number(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wide_products, "rewrite", lambda _: 0)
+    build(model(), tmp_path, precision, report())
+    tokens = np.random.default_rng(2).integers(6, 300, (1, 60))
+    narrow, wide = (Decoder(folder, 1, 100, 2).forward(0, tokens, np.array([60])) for folder in (tmp_path, artifact(precision)[0]))
+    assert np.array_equal(narrow, wide)
+
+
 # w8a8
 
 
@@ -225,8 +270,7 @@ def test_every_product_of_weights_becomes_int8() -> None:
     graph = onnx.load(artifact("int8")[0] / "model.onnx", load_external_data=False).graph
     kinds = [node.op_type for node in graph.node]
     assert "MatMul" not in kinds
-    assert kinds.count("MatMulIntegerToFloat") == 2 * 5 + 1
-    assert kinds.count("QuantizeLinear") == 2 * 4 + 1, "gate and up read the same rows, which are quantized once"
+    assert kinds.count("MatMulIntegerToFloat") == kinds.count("QuantizeLinear") == 2 * 4 + 1, "gate and up are one"
 
 
 def test_an_untied_embedding_is_rewritten_too(tmp_path: Path) -> None:

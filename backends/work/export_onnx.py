@@ -19,10 +19,11 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import onnx_ir as ir
+import onnxruntime as ort
 from onnxruntime_genai.models import builder
 
 from backends.serving.contract import Contract
-from backends.work import logit_rows, w8a8
+from backends.work import logit_rows, w8a8, wide_products
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
 from llmspec.errors import BlockedError, PlaceError
@@ -30,13 +31,18 @@ from llmspec.spec.onnx import Onnx
 from llmspec.store import sha256_of
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-BUILT_AS = {"fp32": "fp32", "int4": "int4", "int8": "fp32"}
-"""Our precision: the builder's."""
+BUILT_AS = {"fp32": ("fp32", "cpu"), "int4": ("int4", "cpu"), "int8": ("fp32", "cpu"), "fp16": ("fp16", "cuda")}
+"""Our precision: the builder's, and the provider that it builds for."""
 
 
 def export(options: dict[str, Any], inputs: dict[str, Path], output: Path, report: Report) -> dict[str, Any]:
     """Build, quantize, and compare with the model on held-out rows."""
     precision = Onnx.model_validate(options["onnx"]).precision
+    if precision == "fp16" and "CUDAExecutionProvider" not in ort.get_available_providers():
+        raise BlockedError(
+            "onnx.precision: fp16 is for a GPU, and onnxruntime sees none here: "
+            "install onnxruntime-gpu where CUDA is, or use int8, int4 or auto"
+        )
     contract = same_contract(inputs["model"], inputs["features"])
     rows = held_out(inputs["features"])
     if not rows:
@@ -86,19 +92,21 @@ def build(model: Path, output: Path, precision: str, report: Report) -> None:
     scratch = output / ".build"
     report.log(f"building {precision}")
     with quiet(report):
-        run_builder(model, scratch, BUILT_AS[precision])
+        run_builder(model, scratch, *BUILT_AS[precision])
     graph = ir.load(scratch / "model.onnx")
     logit_rows.rewrite(graph)
+    wide_products.rewrite(graph)
     if precision == "int8":
         products = w8a8.rewrite(graph)
         report.log(f"{products} products in int8, a scale for each row of activations and each column of weights")
+    drop_unused(graph.graph)
     save(graph, output / "model.onnx")
     (scratch / "genai_config.json").rename(output / "genai_config.json")
     shutil.rmtree(scratch)
 
 
-def run_builder(model: Path, scratch: Path, precision: str) -> None:
-    where = ("", str(model), str(scratch), precision, "cpu", str(scratch / "cache"))
+def run_builder(model: Path, scratch: Path, precision: str, provider: str) -> None:
+    where = ("", str(model), str(scratch), precision, provider, str(scratch / "cache"))
     try:
         builder.create_model(*where, **builder.parse_extra_options(*where, ["hf_token=false"]))
     except NotImplementedError as error:
@@ -107,6 +115,16 @@ def run_builder(model: Path, scratch: Path, precision: str) -> None:
             f"{known}: onnxruntime-genai's model builder does not know this architecture: "
             "choose a base such as Llama, Qwen, Phi or Gemma"
         ) from error
+
+
+def drop_unused(graph: ir.Graph) -> None:
+    """What nobody reads any more: weights that were rewritten, and a transposed table."""
+    for node in reversed(list(graph)):
+        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            graph.remove(node, safe=True)
+    for name, value in list(graph.initializers.items()):
+        if not value.uses():
+            del graph.initializers[name]
 
 
 def save(graph: ir.Model, path: Path) -> None:

@@ -26,7 +26,7 @@ class _Rewrite:
     def __init__(self, graph: ir.Graph):
         self.graph = graph
         self.rows: dict[str, tuple[ir.Value, ir.Value]] = {}
-        """Activation -> its int8 form and its scales, shared by the products that read it (gate and up, for instance)."""
+        """Activation -> its int8 form and the largest of each row, shared by the products that read it."""
         self.one = self.constant("w8a8.one", np.array(1, np.float32))
         self.smallest = self.constant("w8a8.smallest", np.array(1e-8, np.float32))
         self.step = self.constant("w8a8.step", np.array(1 / _LARGEST, np.float32))
@@ -61,21 +61,19 @@ class _Rewrite:
             assert value.const_value is not None
             quantized, scales = quantize_columns(value.const_value.numpy().astype(np.float32, copy=False))
             self.constant(f"{name}.int8", quantized)
-            self.constant(f"{name}.scales", scales)
+            self.constant(f"{name}.scales", scales / _LARGEST)  # the rows' step too: what is left to multiply by is their largest
         return self.graph.initializers[f"{name}.int8"], self.graph.initializers[f"{name}.scales"]
 
     def row(self, node: ir.Node, value: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """The int8 form and the scales of an activation, one scale per row."""
+        """The int8 form of an activation, and the largest number of each of its rows."""
         if str(value.name) not in self.rows:
             name = f"{node.name}/rows"
             size = self.before(node, "Abs", [value], f"{name}/Abs")
             largest = self.before(node, "ReduceMax", [size, self.last_axis], f"{name}/ReduceMax", keepdims=1)
-            scale = self.before(node, "Mul", [largest, self.step], f"{name}/scale")
-            scale = self.before(node, "Max", [scale, self.smallest], f"{name}/Max")
-            scaled = self.before(node, "Div", [value, scale], f"{name}/Div")
-            # with scale 1, QuantizeLinear is rounding, clipping and casting in one pass
-            int8 = self.before(node, "QuantizeLinear", [scaled, self.one, self.middle], f"{name}/QuantizeLinear")
-            self.rows[str(value.name)] = int8, scale
+            largest = self.before(node, "Max", [largest, self.smallest], f"{name}/Max")  # a row may be all zeros
+            unit = self.before(node, "Div", [value, largest], f"{name}/Div")  # -1 … 1
+            int8 = self.before(node, "QuantizeLinear", [unit, self.step, self.middle], f"{name}/QuantizeLinear")
+            self.rows[str(value.name)] = int8, largest
         return self.rows[str(value.name)]
 
     def product(self, node: ir.Node) -> None:
@@ -83,10 +81,10 @@ class _Rewrite:
         x, w = node.inputs
         assert x is not None
         assert w is not None
-        (rows, row_scales), (columns, column_scales) = self.row(node, x), self.weight(w)
-        inputs = [rows, columns, self.one, column_scales, self.middle]
+        (rows, largest), (columns, scales) = self.row(node, x), self.weight(w)
+        inputs = [rows, columns, self.one, scales, self.middle]
         whole = self.before(node, "MatMulIntegerToFloat", inputs, f"{node.name}/int8", domain="com.microsoft")
-        self.replace(node, self.before(node, "Mul", [whole, row_scales], f"{node.name}/rescale"))
+        self.replace(node, self.before(node, "Mul", [whole, largest], f"{node.name}/rescale"))
 
     def embedding(self, node: ir.Node, table: ir.Value) -> None:
         """A table [V, H] is looked up in int8, a scale per word; tied to the output head, it has that one's scales."""
@@ -131,15 +129,4 @@ def rewrite(model: ir.Model) -> int:
             table = node.inputs[0] if _is_weight(node.inputs[0]) else work.tied_embedding(node)
             if table is not None:
                 work.embedding(node, table)
-    _drop_unused(model.graph)
     return products
-
-
-def _drop_unused(graph: ir.Graph) -> None:
-    """What nobody reads any more: the fp32 weights, and a transposed table."""
-    for node in reversed(list(graph)):
-        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
-            graph.remove(node, safe=True)
-    for name, value in list(graph.initializers.items()):
-        if not value.uses():
-            del graph.initializers[name]
