@@ -11,7 +11,7 @@ from backends.serving.bodies import Chat, Completion
 from backends.serving.description import body_of, describe
 from backends.serving.door import Door
 from backends.serving.journal import Journal
-from backends.serving.metrics import Metrics
+from backends.serving.metrics import MEDIA_TYPE, Metrics
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from backends.serving.service import Service
@@ -19,7 +19,7 @@ from backends.serving.service import Service
 
 def application(service: Service, journal: Journal) -> Door:
     """The ASGI application of one release."""
-    metrics = Metrics()
+    metrics = Metrics(service.release)
     app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", docs_url=None, redoc_url=None)
     app.add_exception_handler(ApiError, _said)
     app.add_exception_handler(HTTPException, _http_error)
@@ -85,9 +85,7 @@ def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
     @app.get("/metrics", response_class=PlainTextResponse)
     async def measured() -> Response:
         """Counters for Prometheus."""
-        engine = service.engine
-        text = metrics.text(running=engine.num_active, waiting=engine.num_waiting, slots=engine.slots, release=release.number)
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        return PlainTextResponse(metrics.text(service.engine.stats), media_type=MEDIA_TYPE)
 
 
 def _address(request: Request) -> str:

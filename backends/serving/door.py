@@ -7,16 +7,19 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backends.serving.engine import Generation
 from backends.serving.journal import Journal
 from backends.serving.metrics import Metrics
 
-ASKING = {"/v1/chat/completions", "/v1/completions", "/invocations"}
+ASKING = {"/v1/chat/completions", "/v1/completions", "/v1/classify", "/invocations"}
 """Paths whose requests are journaled."""
 KNOWN = ASKING | {"/v1/models", "/health", "/metrics", "/ping", "/docs", "/openapi.json"}
 RECORD = "llmspec.record"
+UNSAID = {"started", "id", "body", "made", "rating"}
+"""What a line of the journal says in another way, or not at all."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Record:
     """What is known of one request; whoever answers it fills it in."""
 
@@ -31,10 +34,27 @@ class Record:
     finish: str = ""
     question: str = ""
     answer: str = ""
+    guard: str = ""
+    """The guard that blocked it."""
+    rating: str = ""
+    """For feedback: what was said, to be counted."""
+    body: Any = None
+    """The request as it was understood."""
+    made: list[Generation] = field(default_factory=list)
+    """Its answers, from when they were queued."""
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def reasons(self) -> list[str]:
+        """How each of its answers ended."""
+        if self.guard:
+            return ["content_filter"] * max(1, len(self.made))
+        if not self.made and self.prompt_tokens and self.status == 200:
+            return ["stop"]  # a classification is always a whole answer
+        return [str(made.finish or "cancelled") for made in self.made]
 
 
 class Door:
@@ -50,6 +70,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         record = scope[RECORD] = Record(scope["path"])
+        self._metrics.begin(record)
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -67,10 +88,8 @@ class Door:
     def _note(self, record: Record) -> None:
         path = record.path if record.path in KNOWN else "other"
         if path in ASKING:
-            facts: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in ("started", "id")}
+            facts: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in UNSAID}
             first = record.first_token_seconds
             facts |= {"seconds": round(record.seconds, 4), "first_token_seconds": None if first is None else round(first, 4)}
             self._journal.write(id=record.id, release=self._release, **facts)
-        self._metrics.count(
-            path, record.status, record.seconds, record.prompt_tokens, record.answer_tokens, record.first_token_seconds
-        )
+        self._metrics.end(record, path)

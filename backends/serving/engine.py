@@ -29,6 +29,24 @@ class PromptError(CallError):
 
 
 @dataclass(frozen=True)
+class Stats:
+    """How the engine does, for who looks on from outside. Counts are since it began."""
+
+    running: int = 0
+    waiting: int = 0
+    slots: int = 0
+    kv_tokens_used: int = 0
+    kv_tokens_total: int = 0
+    prefix_tokens_asked: int = 0
+    """Prompt tokens looked up in the prefix cache."""
+    prefix_tokens_hit: int = 0
+    tokens_drafted: int = 0
+    """Tokens guessed ahead."""
+    tokens_accepted: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came out."""
 
@@ -54,6 +72,11 @@ class Generation:
         self.submitted = time.monotonic()
         self.first_token: float | None = None
         """Seconds from submission to the first token."""
+        self.queued: float | None = None
+        """Seconds from submission until a slot was free."""
+        self.gaps: list[float] = []
+        """Seconds from each token to the next."""
+        self._last = 0.0
 
     @property
     def text(self) -> str:
@@ -61,8 +84,12 @@ class Generation:
 
     def take(self, token: int, stop_ids: frozenset[int], room: int) -> None:
         """One more token: is it the last?"""
+        now = time.monotonic()
         if self.first_token is None:
-            self.first_token = time.monotonic() - self.submitted
+            self.first_token = now - self.submitted
+        else:
+            self.gaps.append(now - self._last)
+        self._last = now
         self.ids.append(token)
         if token in stop_ids:
             self.end("stop")
@@ -95,6 +122,7 @@ class Engine:
         self._active: list[Generation] = []
         """In the order of their slots; the last may still be reading its prompt."""
         self._lengths = np.zeros(slots, np.int64)
+        self._steps = 0
 
     # asking
 
@@ -135,6 +163,19 @@ class Engine:
         return len(self._active)
 
     @property
+    def stats(self) -> Stats:
+        """May be read from any thread."""
+        used = sum(item.read + len(item.ids) for item in list(self._active))
+        return Stats(
+            running=self.num_active,
+            waiting=self.num_waiting,
+            slots=self.slots,
+            kv_tokens_used=used,
+            kv_tokens_total=self.slots * self.max_len,
+            steps=self._steps,
+        )
+
+    @property
     def busy(self) -> bool:
         return bool(self._waiting or self._active)
 
@@ -164,6 +205,7 @@ class Engine:
 
     def step(self) -> list[Generation]:
         """Read some prompt, give everyone who answers one token, and say who has news."""
+        self._steps += 1
         news = self._sweep()
         news += self._prefill()
         news += self._decode()
@@ -209,6 +251,7 @@ class Engine:
             return self._active[-1]
         if self._waiting and len(self._active) < self.slots:
             self._active.append(self._waiting.popleft())
+            self._active[-1].queued = time.monotonic() - self._active[-1].submitted
             return self._active[-1]
         return None
 
