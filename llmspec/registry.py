@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
+from llmspec.errors import PlaceError
 from llmspec.section import Section, did_you_mean, one_named, wrong
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import dagster
 
     from llmspec.job import Job
@@ -60,6 +63,10 @@ class Place(Card):
     def serve(self, release: "Release") -> "Live":
         """Make the release live without dropping a request, read back what runs, and say where."""
         raise AssertionError(f"{type(self).__name__} serves nothing")
+
+    def apart(self, release: "Release") -> "AbstractContextManager[str]":
+        """The URL of the release, brought up for as long as the block lasts, whatever else is live."""
+        raise PlaceError(f"{type(self).__name__} brings up a release only by `llmspec apply`")
 
     def live(self, name: str, target: str) -> "Live | None":
         """What answers there now, asked and not remembered."""

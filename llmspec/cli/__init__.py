@@ -23,6 +23,7 @@ COMMANDS = {
     "status": "what is live, and how it does",
     "history": "every release, and what let it through",
     "ask": "ask the live endpoint a question",
+    "batch": "ask many questions from a file",
     "logs": "what the endpoint and the stages said",
     "stop": "stop the endpoint; everything else is kept",
     "destroy": "remove the endpoint and, when asked, the artifacts",
