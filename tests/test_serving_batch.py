@@ -107,6 +107,8 @@ def test_a_file_of_requests_becomes_a_file_of_answers_in_the_same_order(folder: 
     whole = engine.generate([prompt], max_tokens=40)[0].text
     assert answers[0]["response"]["body"]["choices"][0]["message"]["content"] == whole
     assert answers[3]["response"]["body"]["error"]["param"] == "temperature"
+    generates = "'bot' generates and does not classify: POST /v1/chat/completions"
+    assert answers[5]["response"]["body"]["error"]["message"] == generates
     assert (done.returncode, done.stdout) == (1, "")
     assert "6 lines answered" in done.stderr
     assert "3 failed, with the reason in the line" in done.stderr

@@ -7,7 +7,9 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from backends.serving import classify_api
 from backends.serving.bodies import Chat, Completion
+from backends.serving.classify_api import Classification
 from backends.serving.description import body_of, describe
 from backends.serving.door import Door
 from backends.serving.journal import Journal
@@ -17,14 +19,18 @@ from backends.serving.replies import ApiError
 from backends.serving.service import Service
 
 
-def application(service: Service, journal: Journal) -> Door:
+def application(service: Service | Classification, journal: Journal) -> Door:
     """The ASGI application of one release."""
     metrics = Metrics(service.release)
     app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", docs_url=None, redoc_url=None)
     app.add_exception_handler(ApiError, _said)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)
-    _asking(app, service)
+    if isinstance(service, Classification):
+        classify_api.paths(app, service)
+    else:
+        _asking(app, service)
+        classify_api.no_classes(app, service.release.spec)
     _looking(app, service, metrics)
     describe(app)
     return Door(app, journal, metrics, service.release.number)
@@ -55,7 +61,7 @@ def _asking(app: FastAPI, service: Service) -> None:
         return await service.chat(request, body)
 
 
-def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
+def _looking(app: FastAPI, service: Service | Classification, metrics: Metrics) -> None:
     """The paths that only say how it is."""
     release = service.release
 

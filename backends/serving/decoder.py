@@ -56,7 +56,7 @@ class Decoder:
         self.context_length: int = model["context_length"]
         self.slots, self.max_len, self.vocab_size = slots, min(max_len, self.context_length), model["vocab_size"]
         self.layers, self.heads, self.head_size = shape["num_hidden_layers"], shape["num_key_value_heads"], shape["head_size"]
-        self.session = _session(folder / shape.get("filename", "model.onnx"), threads)
+        self.session = session(folder / shape.get("filename", "model.onnx"), threads)
         self._learn_graph(folder)
         self._reserve()
         self._bindings: dict[int, tuple[Any, Any]] = {}
@@ -144,7 +144,7 @@ class Decoder:
                 memory[target, :, :length] = memory[source, :, :length]
 
 
-def _session(path: Path, threads: int) -> Any:
+def session(path: Path, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3

@@ -34,6 +34,9 @@ class Service:
         self.turnstile = Turnstile(limits)
         self.since = time.time()
 
+    def close(self) -> None:
+        self.pump.close()
+
     async def chat(self, request: Request, body: Chat) -> Response:
         self.expect(body.model)
         return await self._reply(request, body, await self.asking.chat(body))
