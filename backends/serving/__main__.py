@@ -21,6 +21,7 @@ from backends.serving.journal import Journal
 from backends.serving.pump import Pump
 from backends.serving.service import Service
 from backends.serving.sockets import bind, url_of
+from backends.serving.tracing import tracing
 from llmspec.errors import LLMSpecError, PlaceError
 from llmspec.release import Release
 from llmspec.secrets import scrub
@@ -70,6 +71,7 @@ async def serve(release: Release, endpoint: Endpoint, engine: Engine | Classifie
     listener = await asyncio.to_thread(line.listener) if line else bind(endpoint.host, endpoint.port)
     service = answering(release, endpoint.limits, engine)
     door = application(service, journal)
+    door.tracing = tracing(release)
     server = HttpServer(door, line, endpoint.limits.timeout)
     if line:
         loop = asyncio.get_running_loop()
@@ -81,6 +83,8 @@ async def serve(release: Release, endpoint: Endpoint, engine: Engine | Classifie
     log.info("release %d answers on %s", release.number, where(listener))
     await server.serve(sockets=[listener])
     service.close()
+    if door.tracing:
+        await asyncio.to_thread(door.tracing.close)
 
 
 def where(listener: socket.socket) -> str:

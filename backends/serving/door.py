@@ -3,13 +3,16 @@
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backends.serving.engine import Generation
 from backends.serving.journal import Journal
 from backends.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from backends.serving.tracing import Tracing
 
 ASKING = {"/v1/chat/completions", "/v1/completions", "/v1/classify", "/invocations"}
 """Paths whose requests are journaled."""
@@ -64,6 +67,7 @@ class Door:
         self._app, self._journal, self._metrics, self._release = app, journal, metrics, release
         self.closing = False
         """Every answer from now on ends its connection, so that the client's next request reaches the new worker."""
+        self.tracing: Tracing | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,6 +75,7 @@ class Door:
             return
         record = scope[RECORD] = Record(scope["path"])
         self._metrics.begin(record)
+        span = self.tracing.begin(scope) if self.tracing and record.path in ASKING else None
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -84,6 +89,8 @@ class Door:
             await self._app(scope, receive, noted)
         finally:
             self._note(record)
+            if self.tracing and span:
+                self.tracing.end(span, record)
 
     def _note(self, record: Record) -> None:
         path = record.path if record.path in KNOWN else "other"
