@@ -140,7 +140,8 @@ def _tokens_of(record: "Record") -> tuple[int, int]:
     """Prompt and answer as far as they were really read and made. Never less than a moment ago: a counter only grows."""
     if not record.made:
         return (record.prompt_tokens, 0) if record.status == 200 else (0, 0)
-    return sum(len(made.prompt) for made in record.made if made.ids or made.finish in ("stop", "length")), sum(len(made.ids) for made in record.made)
+    read = [made for made in record.made if made.ids or made.finish in ("stop", "length")]
+    return sum(len(made.prompt) for made in read), sum(len(made.ids) for made in read)
 
 
 def _process(since: float) -> Iterator[str]:
