@@ -48,9 +48,11 @@ def export(model: Path, output: Path, precision: str, report: Report) -> dict[st
     classes = promised(model, network.config)
     output.mkdir(parents=True, exist_ok=True)
     report.log(f"exporting {type(network).__name__} in {precision}")
-    write_graph(network, output, classes.max_tokens)
+    graph = traced(network, classes.max_tokens)
     if precision == "int8":
-        quantize(output, report)
+        products = w8a8.rewrite(graph)
+        report.log(f"{products} products in int8, a scale for each row of activations and each column of weights")
+    ir.save(graph, output / "model.onnx", external_data="model.onnx.data", size_threshold_bytes=256)  # shapes must stay inside
     shutil.copyfile(model / "tokenizer.json", output / "tokenizer.json")
     classes.save(output)
     numbers = agreement(network, Classifier(output), report)
@@ -79,8 +81,8 @@ def promised(model: Path, config: PreTrainedConfig) -> Classes:
     )
 
 
-def write_graph(network: Any, output: Path, max_tokens: int) -> None:
-    """model.onnx with its numbers beside it, the same bytes each time."""
+def traced(network: Any, max_tokens: int) -> ir.Model:
+    """The graph, for any number of texts of any length; the same each time."""
     ids = torch.ones((2, 16), dtype=torch.int64)
     rows, length = torch.export.Dim("texts", min=1, max=4096), torch.export.Dim("tokens", min=2, max=max_tokens)
     axes = {0: rows, 1: length}
@@ -95,7 +97,7 @@ def write_graph(network: Any, output: Path, max_tokens: int) -> None:
     )
     assert program is not None
     forget_where(program.model)
-    ir.save(program.model, output / "model.onnx", external_data="model.onnx.data")
+    return program.model
 
 
 def forget_where(model: ir.Model) -> None:
@@ -107,16 +109,6 @@ def forget_where(model: ir.Model) -> None:
         node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()
-
-
-def quantize(output: Path, report: Report) -> None:
-    plain = output / ".fp32"
-    plain.mkdir()
-    for name in ("model.onnx", "model.onnx.data"):
-        (output / name).rename(plain / name)
-    products = w8a8.rewrite(plain / "model.onnx", output / "model.onnx")
-    shutil.rmtree(plain)
-    report.log(f"{products} products in int8, a scale for each row of activations and each column of weights")
 
 
 def agreement(network: Any, classifier: Classifier, report: Report) -> dict[str, Any]:
