@@ -17,7 +17,7 @@ from llmspec.errors import CallError, PlaceError
 PATIENCE = 300.0
 """Seconds for one answer."""
 ABSENCE = 60.0
-"""Seconds without an answer and without a listener, after which the endpoint is given up."""
+"""Seconds without a listener, after which the endpoint is given up."""
 BREAKS = 3
 """How often a line's connection may break before the line is given up: it may be what makes the endpoint fall."""
 
@@ -40,7 +40,7 @@ class Asker:
         self._address, self._key = urlsplit(url), key
         self._thread = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
-        self._stop, self._alive = threading.Event(), time.monotonic()
+        self._stop = threading.Event()
 
     def close(self) -> None:
         """Whoever still waits for an answer is interrupted."""
@@ -71,22 +71,22 @@ class Asker:
             self._connection.request("POST", self._address.path + line.url, line.body, headers)
             response = self._connection.getresponse()
             body = _json(response.read())
-            self._alive = time.monotonic()
             if response.status in (401, 403):
                 raise CallError(
                     f"the endpoint refused ({response.status}): {_said(body)}\n  set LLMSPEC_API_KEY to a key that may ask"
                 )
             if response.status not in (429, 503):
                 return {"status_code": response.status, "request_id": response.headers["x-request-id"] or "", "body": body}
-            self._pause(float(response.headers["retry-after"] or 1) + random.uniform(0, 0.5))
+            self._pause(_wait(response.headers["retry-after"]) + random.uniform(0, 0.5))
 
     def _reach(self) -> None:
         """Have a connection. An endpoint that does not listen is waited for; it says nothing about the line."""
+        since = time.monotonic()
         while self._connection.sock is None:
             try:
                 self._connection.connect()
             except OSError as error:
-                if time.monotonic() - self._alive > ABSENCE:
+                if time.monotonic() - since > ABSENCE:
                     where = f"{self._address.scheme}://{self._address.netloc}"
                     raise PlaceError(f"the endpoint at {where} cannot be reached: {error}; run it again to go on") from error
                 self._pause(1.0)
@@ -117,6 +117,11 @@ def _json(raw: bytes) -> Any:
         return json.loads(raw)
     except ValueError:
         return {"error": {"message": raw.decode(errors="replace")}}
+
+
+def _wait(said: str | None) -> float:
+    """Seconds, as the endpoint says them; a proxy between may say a date, or nothing."""
+    return float(said) if said and said.isdecimal() else 1.0
 
 
 def _said(body: Any) -> str:

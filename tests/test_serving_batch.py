@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tracemalloc
@@ -17,9 +18,9 @@ from serving_parts import endpoint, eventually, exported, processes, release
 
 from backends.places import local_endpoint
 from backends.serving.engine import Engine
-from llmspec import journal
+from llmspec import batch_client, journal
 from llmspec.batch import Batch, check
-from llmspec.errors import SpecError
+from llmspec.errors import PlaceError, SpecError
 from llmspec.release import Release
 from llmspec.stage import Product
 
@@ -248,3 +249,17 @@ def test_files_larger_than_the_memory_are_passed_over_in_a_few_megabytes(tmp_pat
     tracemalloc.stop()
     assert (tally.done, tally.found, tally.failed) == (3000, 3000, 0)
     assert peak < 2e6 < asked.stat().st_size / 10
+
+
+def test_an_endpoint_that_is_gone_ends_the_batch_with_what_it_has(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_client, "ABSENCE", 0.5)
+    asked = written(tmp_path / "in.jsonl", *(line(str(i), f"Gone {i}", 3) for i in range(4)))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(PlaceError, match=r"cannot be reached: .*; run it again to go on"):
+        Batch(asked, tmp_path / "out.jsonl", 2, lambda _: None).run(lambda: nullcontext(nobody))
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+    assert batch(folder, asked, tmp_path / "out.jsonl").returncode == 0
+    assert len(read(tmp_path / "out.jsonl")) == 4
