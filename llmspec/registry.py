@@ -13,6 +13,8 @@ from llmspec.errors import PlaceError
 from llmspec.section import Section, did_you_mean, one_named, wrong
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import dagster
 
     from llmspec.job import Job
@@ -61,6 +63,10 @@ class Place(Card):
     def serve(self, release: "Release") -> "Live":
         """Make the release live without dropping a request, read back what runs, and say where."""
         raise AssertionError(f"{type(self).__name__} serves nothing")
+
+    def apart(self, release: "Release") -> "AbstractContextManager[str]":
+        """The URL of the release, brought up for as long as the block lasts, whatever else is live."""
+        raise PlaceError(f"{type(self).__name__} brings up a release only by `llmspec apply`")
 
     def live(self, name: str, target: str) -> "Live | None":
         """What answers there now, asked and not remembered."""

@@ -2,6 +2,7 @@
 
 import json
 
+from collector_part import collecting, plain
 from conftest import Project
 
 
@@ -64,3 +65,12 @@ def test_a_command_that_does_not_exist_and_one_without_a_file_end_with_2(project
     assert missing.returncode == 2
     assert "did you mean" in missing.stderr
     assert "Traceback" not in missing.stderr
+
+
+def test_apply_hands_its_environment_on_to_the_endpoint(applied: Project) -> None:
+    with collecting() as collector:
+        applied.env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        applied.run("apply", "tiny.yaml", "--yes")
+        applied.run("ask", "tiny.yaml", "Where is the lamp?")
+        assert plain(collector.named("chat tiny").attributes)["gen_ai.request.stream"]
+        applied.run("stop", "tiny.yaml")

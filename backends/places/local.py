@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -55,6 +56,12 @@ class Local(Place):
         from backends.places import local_endpoint
 
         return local_endpoint.serve(release)
+
+    def apart(self, release: Release) -> AbstractContextManager[str]:
+        """In a worker of its own on a free port of loopback."""
+        from backends.places.local_worker import apart
+
+        return apart(release)
 
     def live(self, name: str, target: str) -> Live | None:
         from backends.places import local_endpoint

@@ -7,28 +7,33 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from backends.serving import feedback, trail
+from backends.serving import classify_api, feedback, trail
 from backends.serving.access import Admission, entrance
 from backends.serving.bodies import Chat, Completion
+from backends.serving.classify_api import Classification
 from backends.serving.description import body_of, describe
 from backends.serving.door import Door
 from backends.serving.journal import Journal
 from backends.serving.keys import CALLER
-from backends.serving.metrics import Metrics
+from backends.serving.metrics import MEDIA_TYPE, Metrics
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from backends.serving.service import Service
 from llmspec.spec.endpoint import Endpoint
 
 
-def application(service: Service, journal: Journal, endpoint: Endpoint, admission: Admission) -> Door:
+def application(service: Service | Classification, journal: Journal, endpoint: Endpoint, admission: Admission) -> Door:
     """The ASGI application of one release."""
-    metrics = Metrics()
+    metrics = Metrics(service.release)
     app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", docs_url=None, redoc_url=None)
     app.add_exception_handler(ApiError, _said)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)
-    _asking(app, service)
+    if isinstance(service, Classification):
+        classify_api.paths(app, service)
+    else:
+        _asking(app, service)
+        classify_api.no_classes(app, service.release.spec)
     _looking(app, service, metrics)
     feedback.routes(app, journal)
     trail.routes(app, admission.folder)
@@ -58,7 +63,7 @@ def _asking(app: FastAPI, service: Service) -> None:
         return await service.chat(request, body)
 
 
-def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
+def _looking(app: FastAPI, service: Service | Classification, metrics: Metrics) -> None:
     """The paths that only say how it is."""
     release = service.release
 
@@ -90,9 +95,7 @@ def _looking(app: FastAPI, service: Service, metrics: Metrics) -> None:
     @app.get("/metrics", response_class=PlainTextResponse)
     async def measured() -> Response:
         """Counters for Prometheus."""
-        engine = service.engine
-        text = metrics.text(running=engine.num_active, waiting=engine.num_waiting, slots=engine.slots, release=release.number)
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        return PlainTextResponse(metrics.text(service.engine.stats), media_type=MEDIA_TYPE)
 
 
 async def _said(_: Request, error: Exception) -> Response:

@@ -71,7 +71,7 @@ class Decoder:
         graph = folder / shape.get("filename", "model.onnx")
         self.quantized = any(product in graph.read_bytes() for product in QUANTIZED)
         self.device = "cuda" if not self.quantized and "CUDAExecutionProvider" in ort.get_available_providers() else "cpu"
-        self.session = _session(graph, threads, self.device)
+        self.session = session(graph, threads, self.device)
         self._learn_graph(folder)
         self.room = Room.of(self.token_bytes * self.max_len, slots, self.max_len, budget, free_memory(), prefix_cache)
         self.slots = self.room.slots
@@ -191,7 +191,7 @@ class Decoder:
             memory[slot, :, start : start + block.shape[2]] = part
 
 
-def _session(path: Path, threads: int, device: str) -> Any:
+def session(path: Path, threads: int, device: str = "cpu") -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3

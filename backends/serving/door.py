@@ -3,20 +3,26 @@
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backends.serving.engine import Generation
 from backends.serving.journal import Journal
 from backends.serving.metrics import Metrics
 
-ASKING = {"/v1/chat/completions", "/v1/completions", "/invocations"}
+if TYPE_CHECKING:
+    from backends.serving.tracing import Tracing
+
+ASKING = {"/v1/chat/completions", "/v1/completions", "/v1/classify", "/invocations"}
 """Paths whose requests are journaled."""
 KNOWN = ASKING | {"/v1/models", "/v1/feedback", "/v1/audit", "/health", "/metrics", "/ping", "/docs", "/openapi.json"}
 RECORD = "llmspec.record"
+UNSAID = {"started", "id", "body", "made", "rating"}
+"""What a line of the journal says in another way, or not at all."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Record:
     """What is known of one request; whoever answers it fills it in."""
 
@@ -33,10 +39,27 @@ class Record:
     """The public id of the key that asked; empty without keys."""
     question: str = ""
     answer: str = ""
+    guard: str = ""
+    """The guard that blocked it."""
+    rating: str = ""
+    """For feedback: what was said, to be counted."""
+    body: Any = None
+    """The request as it was understood."""
+    made: list[Generation] = field(default_factory=list)
+    """Its answers, from when they were queued."""
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def reasons(self) -> list[str]:
+        """How each of its answers ended."""
+        if self.guard:
+            return ["content_filter"] * max(1, len(self.made))
+        if not self.made and self.prompt_tokens and self.status == 200:
+            return ["stop"]  # a classification is always a whole answer
+        return [str(made.finish or "cancelled") for made in self.made]
 
 
 class Door:
@@ -46,12 +69,15 @@ class Door:
         self._app, self._journal, self._metrics, self._release = app, journal, metrics, release
         self.closing = False
         """Every answer from now on ends its connection, so that the client's next request reaches the new worker."""
+        self.tracing: Tracing | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         record = scope[RECORD] = Record(scope["path"])
+        self._metrics.begin(record)
+        span = self.tracing.begin(scope) if self.tracing and record.path in ASKING else None
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -65,14 +91,14 @@ class Door:
             await self._app(scope, receive, noted)
         finally:
             self._note(record)
+            if self.tracing and span:
+                self.tracing.end(span, record)
 
     def _note(self, record: Record) -> None:
         path = record.path if record.path in KNOWN else "other"
         if path in ASKING and record.status not in (401, 403):  # knocking in vain must not push real lines out of the journal
-            facts: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in ("started", "id")}
+            facts: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in UNSAID}
             first = record.first_token_seconds
             facts |= {"seconds": round(record.seconds, 4), "first_token_seconds": None if first is None else round(first, 4)}
             self._journal.write(id=record.id, release=self._release, **facts)
-        self._metrics.count(
-            path, record.status, record.seconds, record.prompt_tokens, record.answer_tokens, record.first_token_seconds
-        )
+        self._metrics.end(record, path)

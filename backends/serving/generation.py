@@ -43,6 +43,9 @@ class Generation:
         """When it got its slot."""
         self.first_token: float | None = None
         """Seconds from submission to the first token."""
+        self.gaps: list[float] = []
+        """Seconds from each token to the next."""
+        self._last = 0.0
         self.chain = names(prompt)
         """What its blocks are called in the prefix cache."""
         self._drafts: Drafts | None = None
@@ -50,6 +53,11 @@ class Generation:
     @property
     def text(self) -> str:
         return self._stream.text
+
+    @property
+    def queued(self) -> float | None:
+        """Seconds from submission until it got its slot."""
+        return None if self.joined is None else self.joined - self.submitted
 
     @property
     def answering(self) -> bool:
@@ -64,8 +72,12 @@ class Generation:
 
     def take(self, token: int, stop_ids: frozenset[int], room: int) -> None:
         """One more token: is it the last?"""
+        now = time.monotonic()
         if self.first_token is None:
-            self.first_token = time.monotonic() - self.submitted
+            self.first_token = now - self.submitted
+        else:
+            self.gaps.append(now - self._last)
+        self._last = now
         self.ids.append(token)
         if self._drafts:
             self._drafts.add(token)

@@ -34,6 +34,9 @@ class Service:
         self.turnstile = Turnstile(limits)
         self.since = time.time()
 
+    def close(self) -> None:
+        self.pump.close()
+
     async def chat(self, request: Request, body: Chat) -> Response:
         self.expect(body.model)
         return await self._reply(request, body, await self.asking.chat(body))
@@ -53,7 +56,7 @@ class Service:
 
     async def _reply(self, request: Request, body: Chat | Completion, prompts: list[Prompt]) -> Response:
         record: Record = request.scope[RECORD]
-        record.question, record.stream = body.question, body.stream
+        record.question, record.stream, record.body = body.question, body.stream, body
         record.prompt_tokens = sum(len(prompt.ids) for prompt in prompts)
         samplings = await self.asking.sampling(body)
         words = await self.asking.grammars() if samplings[0].logprobs is not None else None
@@ -61,6 +64,7 @@ class Service:
         self._admit(len(prompts), len(samplings))
         news = asyncio.Event()
         choices = self._choices(prompts, samplings, words, form.chat, news, _client(request))
+        record.made = [choice.ticket.generation for choice in choices]
 
         def attend(receive: Receive) -> contextlib.AbstractAsyncContextManager[None]:
             return self._attended(choices, record, receive)

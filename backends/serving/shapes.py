@@ -165,6 +165,37 @@ class TextAnswer(TypedDict):
 
 
 @documented
+class Read(TypedDict):
+    """What was read to classify."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+@documented
+class Class(TypedDict):
+    """What one text is."""
+
+    index: int
+    label: str
+    """The likeliest."""
+    scores: dict[str, float]
+    """Each label's chance."""
+    labels: NotRequired[list[str]]
+    """Where several may hold at once: those that do."""
+
+
+@documented
+class Classes(TypedDict):
+    """What each text is, in the order of the texts."""
+
+    object: Literal["list"]
+    model: str
+    data: list[Class]
+    usage: Read
+
+
+@documented
 class Model(TypedDict):
     """What is served."""
 
@@ -186,6 +217,7 @@ ANSWERS: dict[str, Any] = {
     "/v1/chat/completions": ChatAnswer,
     "/v1/completions": TextAnswer,
     "/invocations": ChatAnswer | TextAnswer,
+    "/v1/classify": Classes,
     "/v1/models": Models,
     "/v1/models/{name}": Model,
 }

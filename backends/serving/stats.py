@@ -11,15 +11,15 @@ class Stats:
     """Requests that have a slot."""
     waiting: int
     slots: int
-    kv_tokens_used: int
+    kv_tokens_used: int = 0
     """Tokens in memory: those of the running, and those kept for prompts to come."""
-    kv_tokens_total: int
-    prefix_tokens_asked: int
+    kv_tokens_total: int = 0
+    prefix_tokens_asked: int = 0
     """Tokens of all prompts that were looked up,"""
-    prefix_tokens_hit: int
+    prefix_tokens_hit: int = 0
     """and those that need not be read."""
-    tokens_drafted: int
+    tokens_drafted: int = 0
     """Tokens that were guessed,"""
-    tokens_accepted: int
+    tokens_accepted: int = 0
     """and those that came true."""
-    steps: int
+    steps: int = 0

@@ -25,6 +25,7 @@ COMMANDS = {
     "promote": "make the candidate live",
     "rollback": "make an older release live again",
     "ask": "ask the live endpoint a question",
+    "batch": "ask many questions from a file",
     "keys": "who may ask the endpoint: make, list and revoke keys",
     "logs": "what the endpoint and the stages said",
     "stop": "stop the endpoint; everything else is kept",

@@ -1,0 +1,154 @@
+"""POST /v1/classify: texts in, the chance of each label out. What is asked of the wrong kind of product is told so."""
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, Request
+from pydantic import BeforeValidator, Field
+from starlette.responses import JSONResponse, Response
+
+from backends.serving.access import Turnstile
+from backends.serving.asking import LONG_TEXT
+from backends.serving.batcher import Batcher
+from backends.serving.bodies import Part, Text, one_or_many
+from backends.serving.classifier import Classifier, TextError
+from backends.serving.door import RECORD, Record
+from backends.serving.reading import read
+from backends.serving.replies import ApiError
+from llmspec.release import Release
+from llmspec.spec.endpoint import Limits
+
+GENERATING = ("/v1/chat/completions", "/v1/completions")
+HALF = 0.5
+"""A label of several holds from this chance on."""
+
+
+class Classify(Part):
+    """POST /v1/classify"""
+
+    input: Annotated[list[Text], BeforeValidator(one_or_many), Field(min_length=1)]
+    """A text, or several."""
+    model: str | None = None
+    """The product's name, as /v1/models lists it; the one that is served when absent."""
+
+
+class Classification:
+    """One release that classifies, answering."""
+
+    def __init__(self, release: Release, limits: Limits, classifier: Classifier):
+        self.release, self.limits, self.classifier = release, limits, classifier
+        self.engine = Batcher(classifier, limits.concurrency)
+        self.turnstile = Turnstile(limits)
+        self.since = time.time()
+
+    def close(self) -> None:
+        self.engine.close()
+
+    async def classify(self, request: Request, body: Classify) -> Response:
+        record: Record = request.scope[RECORD]
+        record.question, record.body = "\n".join(body.input), body
+        self.expect(body.model)
+        self._few_enough(body.input)
+        rows = await self._tokens(body.input)
+        record.prompt_tokens = sum(map(len, rows))
+        self.turnstile.admit(len(rows))
+        try:
+            found = await self._attended(request, rows, self.limits.timeout - record.seconds)
+        finally:
+            self.turnstile.leave(len(rows))
+        data = [self._said(index, scores) for index, scores in enumerate(found)]
+        record.answer, record.finish = "\n".join(str(item["label"]) for item in data), "stop"
+        usage = {"prompt_tokens": record.prompt_tokens, "total_tokens": record.prompt_tokens}
+        return JSONResponse({"object": "list", "model": self.release.spec, "data": data, "usage": usage})
+
+    def model(self) -> dict[str, str | int]:
+        """What is served, as /v1/models lists it."""
+        return {"id": self.release.spec, "object": "model", "created": int(self.since), "owned_by": "llmspec"}
+
+    def expect(self, model: str | None) -> None:
+        """Refuse another model's name."""
+        if model is not None and model != self.release.spec:
+            raise ApiError(404, f"no model '{model}' here: this is '{self.release.spec}'", param="model", code="model_not_found")
+
+    def _few_enough(self, texts: list[str]) -> None:
+        most = self.limits.concurrency + self.limits.queue
+        if len(texts) > most:
+            said = f"{len(texts):,} texts in one request, and at most {most:,} are taken (limits.concurrency + limits.queue)"
+            raise ApiError(400, said, param="input")
+
+    async def _tokens(self, texts: list[str]) -> list[list[int]]:
+        if sum(map(len, texts)) > LONG_TEXT:
+            return await asyncio.to_thread(self._encoded, texts)
+        return self._encoded(texts)
+
+    def _encoded(self, texts: list[str]) -> list[list[int]]:
+        rows = []
+        for index, text in enumerate(texts):
+            rows.append(self.classifier.encode(text))
+            try:
+                self.classifier.check(rows[-1])
+            except TextError as error:
+                raise ApiError(400, str(error), param=f"input.{index}", code="context_length_exceeded") from error
+        return rows
+
+    async def _attended(self, request: Request, rows: list[list[int]], seconds: float) -> "list[np.ndarray[Any, Any]]":
+        """The scores; a client that leaves, or time that is up, takes what has not begun out of the queue."""
+        scores, gone = asyncio.create_task(self.engine.scores(rows)), asyncio.create_task(_left(request))
+        try:
+            await asyncio.wait({scores, gone}, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+            if scores.done():
+                return scores.result()
+            if gone.done():
+                raise ApiError(499, "the client left")
+            raise ApiError(504, f"not classified within {self.limits.timeout:g} s (limits.timeout)")
+        finally:
+            for task in (scores, gone):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    def _said(self, index: int, scores: "np.ndarray[Any, Any]") -> dict[str, Any]:
+        labels = self.classifier.contract.labels
+        found = {label: float(f"{score:.9g}") for label, score in zip(labels, scores, strict=True)}
+        said: dict[str, Any] = {"index": index, "label": max(found, key=found.__getitem__), "scores": found}
+        if self.classifier.contract.multi_label:
+            said["labels"] = [label for label, score in found.items() if score >= HALF]
+        return said
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def paths(app: FastAPI, service: Classification) -> None:
+    """What a product that classifies answers, and what it does not."""
+    documented = {"requestBody": {"required": True, "content": {"application/json": {"schema": Classify.model_json_schema()}}}}
+
+    @app.post("/v1/classify", openapi_extra=documented)
+    async def classify(request: Request) -> Response:
+        """Each text gets the chance of each label."""
+        return await service.classify(request, await read(request, lambda _: Classify))
+
+    @app.post("/invocations", include_in_schema=False)
+    async def invoke(request: Request) -> Response:
+        """SageMaker's one path."""
+        return await service.classify(request, await read(request, lambda _: Classify))
+
+    _elsewhere(app, GENERATING, f"'{service.release.spec}' classifies and does not generate: POST /v1/classify")
+
+
+def no_classes(app: FastAPI, product: str) -> None:
+    """What a product that generates says to those who want it to classify."""
+    _elsewhere(app, ("/v1/classify",), f"'{product}' generates and does not classify: POST /v1/chat/completions")
+
+
+def _elsewhere(app: FastAPI, wrong: tuple[str, ...], said: str) -> None:
+    async def refuse() -> Response:
+        raise ApiError(404, said, code="wrong_task")
+
+    for path in wrong:
+        app.post(path, include_in_schema=False)(refuse)

@@ -1,0 +1,107 @@
+"""What /metrics says, read as strictly as the format is written, and compared with what was really asked."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from prometheus_text import Family, families
+from serving_parts import endpoint, eventually, release
+
+from backends.serving.door import Record
+from backends.serving.engine import Stats
+from backends.serving.metrics import Metrics
+
+HELLO: list[Any] = [{"role": "user", "content": "Hello there"}]
+MODEL = {"model_name": "bot", "engine": "0"}
+
+
+@pytest.fixture
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with endpoint(tmp_path_factory.mktemp("metrics") / ".llmspec", release()) as found:
+        yield found
+
+
+def scraped(url: str) -> dict[str, Family]:
+    response = httpx.get(f"{url}/metrics")
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return families(response.text)
+
+
+def test_an_idle_worker_has_every_series_that_a_dashboard_asks_for(url: str) -> None:
+    page = scraped(url)
+    gauges = {"num_requests_running", "num_requests_waiting", "kv_cache_usage_perc"}
+    counters = {"prefix_cache_queries", "prefix_cache_hits", "prompt_tokens", "generation_tokens"}
+    assert {page[f"vllm:{name}"].value(**MODEL) for name in gauges} == {0.0}
+    assert {page[f"vllm:{name}_total"].value(**MODEL) for name in counters} == {0.0}
+    assert {page["vllm:request_success_total"].value(finished_reason=reason) for reason in ("stop", "length", "abort")} == {0.0}
+    histograms = {name for name, family in page.items() if family.kind == "histogram"}
+    expected = {"time_to_first_token", "inter_token_latency", "e2e_request_latency", "request_queue_time"}
+    assert {f"vllm:{name}_seconds" for name in expected} <= histograms
+    assert page["llmspec_release_info"].value(spec="bot", target="local", release="1") == 1
+    assert page["llmspec_slots"].value() == 4
+    assert page["process_resident_memory_bytes"].value() > 1e6
+
+
+def test_what_was_asked_is_counted_to_the_token(url: str) -> None:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    made = [client.chat.completions.create(model="bot", messages=HELLO, max_tokens=number) for number in (5, 7)]
+    streamed = client.completions.create(model="bot", prompt=["Where is", "my"], max_tokens=4, stream=True)
+    assert len(list(streamed)) > 2
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model="bot", messages=[], max_tokens=5)
+    httpx.get(f"{url}/v1/strange/{'x' * 50}")
+    eventually(lambda: scraped(url)["vllm:num_requests_running"].value() == 0)
+    page = scraped(url)
+    assert all(answer.usage for answer in made)
+    prompts = sum(answer.usage.prompt_tokens for answer in made if answer.usage)
+    assert page["vllm:generation_tokens_total"].value() == 5 + 7 + 2 * 4
+    assert prompts < page["vllm:prompt_tokens_total"].value() < prompts + 20
+    assert page["vllm:request_success_total"].value(finished_reason="length") == 4
+    assert page["vllm:e2e_request_latency_seconds"].value("_count") == 3
+    assert page["vllm:time_to_first_token_seconds"].value("_count") == 3
+    assert page["vllm:request_queue_time_seconds"].value("_count") == 4
+    assert page["vllm:inter_token_latency_seconds"].value("_count") == 4 + 6 + 3 + 3
+    first, whole = (page[f"vllm:{name}_seconds"].value("_sum") for name in ("time_to_first_token", "e2e_request_latency"))
+    assert 0 < page["vllm:inter_token_latency_seconds"].value("_sum") + first < 2 * whole
+    assert page["llmspec_requests_total"].value(path="/v1/chat/completions", status="200") == 2
+    assert page["llmspec_requests_total"].value(path="/v1/chat/completions", status="400") == 1
+    assert page["llmspec_requests_total"].value(path="other", status="404") == 1
+    assert page["llmspec_steps_total"].value() >= 12
+
+
+def test_tokens_are_counted_while_they_are_made_and_who_leaves_is_an_abort(url: str) -> None:
+    body = {"messages": HELLO, "max_tokens": 1700, "stream": True}
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith("data: ")
+        eventually(lambda: scraped(url)["vllm:generation_tokens_total"].value() > 3)
+        page = scraped(url)
+        assert page["vllm:num_requests_running"].value() == 1
+        assert 0 < page["vllm:kv_cache_usage_perc"].value() < 1
+        counted = page["vllm:generation_tokens_total"].value()
+    eventually(lambda: scraped(url)["vllm:request_success_total"].value(finished_reason="abort") == 1)
+    assert scraped(url)["vllm:generation_tokens_total"].value() >= counted
+    assert scraped(url)["vllm:num_requests_running"].value() == 0
+
+
+def test_blocks_and_ratings_are_counted_by_name_and_odd_names_are_escaped() -> None:
+    metrics = Metrics(release())
+    for guard, rating in (("injection", ""), ('a "quoted"\\name\n', ""), ("", "up"), ("", "up")):
+        record = Record("/v1/feedback" if rating else "/v1/chat/completions", status=200, guard=guard, rating=rating)
+        metrics.begin(record)
+        metrics.end(record, record.path)
+    page = families(metrics.text(Stats(running=1, slots=4, kv_tokens_used=30, kv_tokens_total=120)))
+    assert page["llmspec_guard_blocks_total"].value(guard="injection") == 1
+    assert page["llmspec_guard_blocks_total"].value(guard='a \\"quoted\\"\\\\name\\n') == 1
+    assert page["llmspec_feedback_total"].value(rating="up") == 2
+    assert page["vllm:request_success_total"].value(finished_reason="content_filter") == 2
+    assert page["vllm:kv_cache_usage_perc"].value() == 0.25
+
+
+def test_a_stranger_cannot_make_more_series_than_there_are_paths(url: str) -> None:
+    for number in range(20):
+        httpx.get(f"{url}/{number}")
+    paths = {dict(labels)["path"] for _, labels in scraped(url)["llmspec_requests_total"].samples}
+    assert paths <= {"other", "/metrics", "/health"}
