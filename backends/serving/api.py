@@ -15,6 +15,7 @@ from backends.serving.door import Door
 from backends.serving.journal import Journal
 from backends.serving.keys import CALLER
 from backends.serving.metrics import Metrics
+from backends.serving.page import router
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from backends.serving.service import Service
@@ -28,6 +29,7 @@ def application(service: Service, journal: Journal, endpoint: Endpoint, admissio
     app.add_exception_handler(ApiError, _said)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)
+    app.include_router(router(service))
     _asking(app, service)
     _looking(app, service, metrics)
     feedback.routes(app, journal)
