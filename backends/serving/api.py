@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from backends.serving import feedback, trail
+from backends.serving import feedback, page, trail
 from backends.serving.access import Admission, entrance
 from backends.serving.bodies import Chat, Completion
 from backends.serving.description import body_of, describe
@@ -15,7 +15,6 @@ from backends.serving.door import Door
 from backends.serving.journal import Journal
 from backends.serving.keys import CALLER
 from backends.serving.metrics import Metrics
-from backends.serving.page import router
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from backends.serving.service import Service
@@ -29,7 +28,6 @@ def application(service: Service, journal: Journal, endpoint: Endpoint, admissio
     app.add_exception_handler(ApiError, _said)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)
-    app.include_router(router(service))
     _asking(app, service)
     _looking(app, service, metrics)
     feedback.routes(app, journal)
@@ -40,6 +38,7 @@ def application(service: Service, journal: Journal, endpoint: Endpoint, admissio
 
 def _asking(app: FastAPI, service: Service) -> None:
     """The paths that make the model speak."""
+    app.include_router(page.router(service))
 
     @app.post("/v1/chat/completions", openapi_extra=body_of(Chat))
     async def chat(request: Request) -> Response:
