@@ -86,6 +86,30 @@ Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_ty
 """Seconds inside, '5m' in YAML and in JSON."""
 
 
+_SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB)")
+
+
+def parse_size(value: Any) -> Any:
+    """'2GB' -> 2000000000 bytes. A bare number has no unit, so it is refused."""
+    if not isinstance(value, str) or len(value) > 40 or not (match := _SIZE.fullmatch(value.strip())):
+        raise wrong(f"{str(value)[:60]!r} is not a size", "write a number and a unit: 500MB, 2GB, 1.5GB")
+    size = round(float(match[1]) * _SIZES[match[2]])
+    if size > 1000 * _SIZES["TB"]:
+        raise wrong(f"{value} is more than any machine has", "write at most 1000TB")
+    return size
+
+
+def format_size(size: int) -> str:
+    """2000000000 -> '2GB': the largest unit that it is a whole number of. `parse_size` reads it back."""
+    unit = next((unit for unit in ("TB", "GB", "MB") if size >= _SIZES[unit] and size % _SIZES[unit] == 0), "KB")
+    return f"{size / _SIZES[unit]:.3f}".rstrip("0").rstrip(".") + unit
+
+
+Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str), PlainSerializer(format_size)]
+"""Bytes inside, '2GB' in YAML and in JSON."""
+
+
 def one_named(value: Any) -> Any:
     """'strip_html' -> {'strip_html': {}}: a bare name is the choice with all its defaults."""
     return {value: {}} if isinstance(value, str) else value

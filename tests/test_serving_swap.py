@@ -257,7 +257,7 @@ def test_more_memory_than_there_is_is_refused_in_words(home: Path, monkeypatch: 
     from backends.serving import decoder
 
     monkeypatch.setattr(decoder, "free_memory", lambda: 1_000_000)
-    with pytest.raises(PlaceError, match=r"lower endpoint.limits.concurrency"):
+    with pytest.raises(PlaceError, match=r"lower endpoint.limits.input_tokens"):
         Engine(exported(), slots=64, max_len=2048)
 
 

@@ -37,7 +37,13 @@ def load(release: Release, endpoint: Endpoint) -> Engine:
     if artifact.verify().manifest.digest != release.artifact_digest:
         raise PlaceError(f"{release.artifact}: another artifact than the one of release {release.number}; apply again")
     limits = endpoint.limits
-    engine = Engine(artifact.folder, slots=limits.concurrency, max_len=limits.input_tokens + limits.output_tokens)
+    engine = Engine(
+        artifact.folder,
+        slots=limits.concurrency,
+        max_len=limits.input_tokens + limits.output_tokens,
+        memory=limits.memory,
+        prefix_cache=endpoint.prefix_cache,
+    )
     if engine.contract.hash != release.contract:
         raise PlaceError(
             f"{release.artifact}: its contract is not the one release {release.number} was evaluated with; apply again"

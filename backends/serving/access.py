@@ -1,6 +1,7 @@
 """Who may ask now: whose key opens which path, so many at once, so many waiting."""
 
 import ipaddress
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -163,13 +164,16 @@ class Turnstile:
         self._limits = limits
         self.inside = 0
 
-    def admit(self, number: int) -> None:
-        """Let so many answers in, or none of them."""
+    def admit(self, number: int, wait: float = 0.0) -> None:
+        """Let so many answers in, or none of them; `wait`: the seconds that the queue takes now."""
         most = self._limits.concurrency + self._limits.queue
         if number > most:
             raise ApiError(400, f"{number} prompts in one request, and at most {most} are taken", param="prompt")
         if self.inside + number > most:
-            raise ApiError(429, "all places are taken, and so is the queue", code="queue_full", retry_after=1)
+            raise ApiError(429, "all places are taken, and so is the queue", code="queue_full", retry_after=max(1, math.ceil(wait)))
+        if wait > self._limits.timeout:  # its time would be up before its turn came
+            said = f"the queue takes {wait:.0f} s now, longer than an answer may take (limits.timeout)"
+            raise ApiError(429, said, code="queue_full", retry_after=math.ceil(wait - self._limits.timeout))
         self.inside += number
 
     def leave(self, number: int) -> None:

@@ -37,7 +37,10 @@ class Choice:
 
     def fault(self) -> ApiError | None:
         """Why what it has said is not an answer, where it is none."""
-        said = self.ticket.generation.chooser.fault
+        made = self.ticket.generation
+        if made.finish == "length" and made.joined is None:
+            return ApiError(429, "its time was up before its turn came", code="queue_full", retry_after=1)
+        said = made.chooser.fault
         return ApiError(400, f"response_format: {said}", param="response_format") if said else None
 
 

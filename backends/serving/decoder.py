@@ -2,7 +2,11 @@
 
 The graph takes each row's length from the attention mask, so rows of different lengths share a step without padding. Past
 and present are bound to the same memory: nothing is copied from step to step. Facts of the op that shape the callers:
-rows of one step are neighbouring slots, and more than one token at a time goes to one slot only.
+rows of one step are neighbouring slots, and after what was read before, more than one token at a time goes to one slot only.
+
+Attention has one kernel for a single token and another for several, and they round differently; everything else gives a row
+the same bits in any company. So a prompt is always read by even numbers of tokens (an odd one would leave a tile of one token):
+however it is cut, and whoever is read beside it, its memory and its logits are the same to the last bit.
 """
 
 import json
@@ -15,11 +19,19 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime as ort
 
+from backends.serving.room import Room
 from llmspec.errors import PlaceError
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+QUANTIZED = (b"MatMulNBits", b"MatMulInteger")
+"""Products that round what comes in: a last bit of difference before them may be a large one after."""
 LOGITS_BYTES = 64 * 2**20
 """The most that one chunk's logits may take: it bounds the chunk for models with large vocabularies."""
+
+
+SPARE_BINDINGS = 64
+"""Kept beside those of single slots and of whole steps."""
+Numbers = np.ndarray[Any, Any]
 
 
 def cores() -> int:
@@ -48,18 +60,23 @@ def free_memory() -> int | None:
 
 
 class Decoder:
-    """The session, the slots' memory, and one `forward`."""
+    """The session, the slots' memory, and what can be done with them."""
 
-    def __init__(self, folder: Path, slots: int, max_len: int, threads: int):
+    def __init__(self, folder: Path, slots: int, max_len: int, threads: int, budget: int | None = None, prefix_cache: bool = False):
         model = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]
         shape = model["decoder"]
         self.context_length: int = model["context_length"]
-        self.slots, self.max_len, self.vocab_size = slots, min(max_len, self.context_length), model["vocab_size"]
+        self.max_len, self.vocab_size = min(max_len, self.context_length), model["vocab_size"]
         self.layers, self.heads, self.head_size = shape["num_hidden_layers"], shape["num_key_value_heads"], shape["head_size"]
-        self.session = _session(folder / shape.get("filename", "model.onnx"), threads)
+        graph = folder / shape.get("filename", "model.onnx")
+        self.quantized = any(product in graph.read_bytes() for product in QUANTIZED)
+        self.device = "cuda" if not self.quantized and "CUDAExecutionProvider" in ort.get_available_providers() else "cpu"
+        self.session = _session(graph, threads, self.device)
         self._learn_graph(folder)
+        self.room = Room.of(self.token_bytes * self.max_len, slots, self.max_len, budget, free_memory(), prefix_cache)
+        self.slots = self.room.slots
         self._reserve()
-        self._bindings: dict[int, tuple[Any, Any]] = {}
+        self._bindings: dict[tuple[int, int], Any] = {}
 
     def _learn_graph(self, folder: Path) -> None:
         inputs = {item.name: item for item in self.session.get_inputs()}
@@ -75,78 +92,109 @@ class Decoder:
         self.type = TYPES[inputs["past_key_values.0.key"].type]
         logits = next(item for item in self.session.get_outputs() if item.name == "logits")
         self.logits_type = TYPES[logits.type]
-        self.chunk = max(16, min(256, LOGITS_BYTES // (4 * self.vocab_size)))
+        self.chunk = max(16, min(256, LOGITS_BYTES // (4 * self.vocab_size))) // 2 * 2
 
     @property
-    def memory(self) -> int:
-        """Bytes that all slots take when full."""
-        return int(self.slots * self.max_len * self.layers * 2 * self.heads * self.head_size * np.dtype(self.type).itemsize)
+    def token_bytes(self) -> int:
+        """Memory of one token in all layers."""
+        return int(self.layers * 2 * self.heads * self.head_size * np.dtype(self.type).itemsize)
+
+    @property
+    def movable(self) -> bool:
+        """Can slots be copied? Not in a device's memory: onnxruntime alone has no copy within it."""
+        return self.device == "cpu"
+
+    @property
+    def guessable(self) -> bool:
+        """Is the likeliest token the same, read alone or with guesses after it? In fp32 only the last bits differ; where a
+        product rounds what comes in, that may grow to a percent."""
+        return not self.quantized and self.type is np.float32 and self.device == "cpu"
 
     def _reserve(self) -> None:
-        free = free_memory()
-        if free is not None and self.memory > free:
-            raise PlaceError(
-                f"{self.slots} requests of {self.max_len:,} tokens need {self.memory / 1e9:.1f} GB beside the model, and "
-                f"{free / 1e9:.1f} GB are free: lower endpoint.limits.concurrency, input_tokens or output_tokens"
-            )
-        one = (self.slots, self.heads, self.max_len, self.head_size)
-        self.memories = [tuple(np.zeros(one, self.type) for _ in range(2)) for _ in range(self.layers)]
+        shape = (self.slots, self.heads, self.max_len, self.head_size)
+        names = [f"{layer}.{side}" for layer in range(self.layers) for side in ("key", "value")]
+        self._names = [(f"past_key_values.{name}", f"present.{name}") for name in names]
+        if self.movable:
+            self.memories = [np.zeros(shape, self.type) for _ in names]
+            self._starts = [memory.ctypes.data for memory in self.memories]
+        else:
+            self._on_device = [ort.OrtValue.ortvalue_from_shape_and_type(shape, self.type, self.device, 0) for _ in names]
+            self._starts = [value.data_ptr() for value in self._on_device]
         self._logits = np.empty(max(self.slots, self.chunk) * self.vocab_size, self.logits_type)
         self._mask = np.empty(self.slots * self.max_len, np.int64)
 
-    def forward(
-        self,
-        slot: int,
-        tokens: "np.ndarray[Any, Any]",
-        lengths: "np.ndarray[Any, Any]",
-        wanted: "np.ndarray[Any, Any] | None" = None,
-    ) -> "np.ndarray[Any, Any]":
+    def forward(self, slot: int, tokens: Numbers, lengths: Numbers, wanted: Numbers | None = None) -> Numbers:
         """tokens [rows, new] for slots [slot, slot + rows); lengths [rows] with the new ones. Logits [len(wanted), vocab].
 
-        `wanted` are places in the flattened [rows * new], one at least; None is all. The logits are good until the next call.
+        `wanted` are places in the flattened [rows * new]; all of them, where nothing is said. The logits are good until the
+        next call. Rows that begin may be shorter than the others: what is behind their length is not seen by anyone.
         """
         rows, new = tokens.shape
-        binding, ids = self._decode_binding(rows) if slot == 0 and new == 1 else self._binding(slot, rows, new)
-        ids[:] = tokens
-        total = int(lengths.max())
+        tokens = np.ascontiguousarray(tokens, np.int64)
+        wanted = np.arange(rows * new) if wanted is None else np.ascontiguousarray(wanted, np.int64)
+        total = max(int(lengths.max()), new)
         mask = self._mask[: rows * total].reshape(rows, total)
         np.less(np.arange(total)[None, :], lengths[:, None], out=mask, casting="unsafe")
-        binding.bind_input("attention_mask", "cpu", 0, np.int64, mask.shape, mask.ctypes.data)
-        wanted = np.arange(rows * new) if wanted is None else wanted.astype(np.int64)
         logits = self._logits[: len(wanted) * self.vocab_size].reshape(-1, self.vocab_size)
-        binding.bind_input("logit_rows", "cpu", 0, np.int64, wanted.shape, wanted.ctypes.data)
+        binding = self._binding(slot, rows)
+        for name, array in (("input_ids", tokens), ("attention_mask", mask), ("logit_rows", wanted)):
+            binding.bind_input(name, "cpu", 0, np.int64, array.shape, array.ctypes.data)
         binding.bind_output("logits", "cpu", 0, self.logits_type, logits.shape, logits.ctypes.data)
         self.session.run_with_iobinding(binding)
         return logits
 
-    def _decode_binding(self, rows: int) -> tuple[Any, Any]:
-        """Made once per batch size: it is asked for at every step."""
-        if rows not in self._bindings:
-            self._bindings[rows] = self._binding(0, rows, 1)
-        return self._bindings[rows]
+    def _binding(self, slot: int, rows: int) -> Any:
+        """The memory of these slots, bound once: it is asked for at every step."""
+        if (slot, rows) not in self._bindings:
+            if len(self._bindings) > 2 * self.slots + SPARE_BINDINGS:  # groups are of any size and at any place
+                self._bindings.clear()
+            binding = self._bindings[slot, rows] = self.session.io_binding()
+            shape = (rows, self.heads, self.max_len, self.head_size)
+            offset = slot * self.token_bytes * self.max_len // len(self._names)
+            for (past, present), start in zip(self._names, self._starts, strict=True):
+                binding.bind_input(past, self.device, 0, self.type, shape, start + offset)
+                binding.bind_output(present, self.device, 0, self.type, shape, start + offset)
+        return self._bindings[slot, rows]
 
-    def _binding(self, slot: int, rows: int, new: int) -> tuple[Any, Any]:
-        binding = self.session.io_binding()
-        ids = np.empty((rows, new), np.int64)
-        binding.bind_input("input_ids", "cpu", 0, np.int64, ids.shape, ids.ctypes.data)
-        shape = (rows, self.heads, self.max_len, self.head_size)
-        for layer, pair in enumerate(self.memories):
-            for side, memory in zip(("key", "value"), pair, strict=True):
-                start = memory[slot:].ctypes.data
-                binding.bind_input(f"past_key_values.{layer}.{side}", "cpu", 0, self.type, shape, start)
-                binding.bind_output(f"present.{layer}.{side}", "cpu", 0, self.type, shape, start)
-        return binding, ids
+    def read(self, slot: int, prompt: list[int], start: int, end: int, every: bool = False) -> Numbers:
+        """Read prompt[start:end] into a slot that holds what is before. The last token's logits, or every one's."""
+        first = start - (end - start) % 2 if start else 0  # what is read twice is written again as it was
+        tokens = [*prompt[first:end], *prompt[:1]][: end - first + (end - first) % 2]  # at the beginning there is only behind
+        wanted = np.arange(start if every else end - 1, end) - first
+        return self.forward(slot, np.array([tokens]), np.array([end]), wanted)
+
+    def read_together(self, slot: int, prompts: list[list[int]]) -> Numbers:
+        """Whole prompts into neighbouring slots, in one go. The logits of their last tokens."""
+        lengths = np.array([len(prompt) for prompt in prompts])
+        width = int(lengths.max()) + int(lengths.max()) % 2
+        tokens = np.zeros((len(prompts), width), np.int64)
+        for row, prompt in zip(tokens, prompts, strict=True):
+            row[: len(prompt)] = prompt
+        return self.forward(slot, tokens, lengths, np.arange(len(prompts)) * width + lengths - 1)
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy one slot's memory into another, so that the rows of a step stay neighbours."""
-        for pair in self.memories:
-            for memory in pair:
-                memory[target, :, :length] = memory[source, :, :length]
+        for memory in self.memories:
+            memory[target, :, :length] = memory[source, :, :length]
+
+    def get(self, slot: int, start: int, num: int, block: Numbers | None = None) -> Numbers:
+        """A copy of some tokens' memory [layer and side, heads, num, head size], in `block` if there is one."""
+        if block is None:
+            block = np.empty((len(self.memories), self.heads, num, self.head_size), self.type)
+        for part, memory in zip(block, self.memories, strict=True):
+            part[:] = memory[slot, :, start : start + num]
+        return block
+
+    def put(self, slot: int, start: int, block: Numbers) -> None:
+        """The opposite of `get`."""
+        for part, memory in zip(block, self.memories, strict=True):
+            memory[slot, :, start : start + block.shape[2]] = part
 
 
-def _session(path: Path, threads: int) -> Any:
+def _session(path: Path, threads: int, device: str) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning halves the step when cores are shared
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if device == "cuda" else ["CPUExecutionProvider"]
+    return ort.InferenceSession(str(path), options, providers=providers)

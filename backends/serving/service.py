@@ -15,6 +15,7 @@ from backends.serving.bodies import Chat, Completion
 from backends.serving.choices import Choice, answers
 from backends.serving.door import RECORD, Record
 from backends.serving.engine import Finish
+from backends.serving.keys import CALLER, Caller
 from backends.serving.logprobs import ChatListing, Listing, TextListing, Words
 from backends.serving.pump import Pump
 from backends.serving.replies import ApiError, Form, Usage
@@ -60,7 +61,7 @@ class Service:
         form = self._form(body, record)
         self._admit(len(prompts), len(samplings))
         news = asyncio.Event()
-        choices = self._choices(prompts, samplings, words, form.chat, news)
+        choices = self._choices(prompts, samplings, words, form.chat, news, _client(request))
 
         def attend(receive: Receive) -> contextlib.AbstractAsyncContextManager[None]:
             return self._attended(choices, record, receive)
@@ -86,16 +87,16 @@ class Service:
         most = self.limits.concurrency + self.limits.queue
         if prompts * each > most and each > 1:
             raise ApiError(400, f"n: {prompts * each} answers in one request, and at most {most} are given", param="n")
-        self.turnstile.admit(prompts * each)
+        self.turnstile.admit(prompts * each, self.engine.expected_wait())
 
     def _choices(
-        self, prompts: list[Prompt], samplings: list[Sampling], words: Words | None, chat: bool, news: asyncio.Event
+        self, prompts: list[Prompt], samplings: list[Sampling], words: Words | None, chat: bool, news: asyncio.Event, client: str
     ) -> list[Choice]:
         """Every prompt with each of its samplings, in OpenAI's order; `news` wakes the reader of all."""
         found: list[Choice] = []
         for prompt in prompts:
             for sampling in samplings:
-                ticket = self.pump.ask(prompt.ids, sampling, news)
+                ticket = self.pump.ask(prompt.ids, sampling, news, client)
                 listing: Listing | None = None
                 if words:
                     chooser = ticket.generation.chooser
@@ -126,6 +127,12 @@ class Service:
             end("cancelled")
             self.turnstile.leave(len(choices))
             fill(record, choices)
+
+
+def _client(request: Request) -> str:
+    """Whom to be fair to: a key, or an address."""
+    caller: Caller | None = request.scope.get(CALLER)
+    return caller.id if caller else request.client.host if request.client else ""
 
 
 def fill(record: Record, choices: list[Choice]) -> None:

@@ -15,7 +15,7 @@ from pydantic import Discriminator
 from pydantic.fields import FieldInfo
 
 from llmspec.registry import Choice
-from llmspec.section import Section, parse_duration
+from llmspec.section import Section, parse_duration, parse_size
 
 Part = str | int
 Path = tuple[Part, ...]
@@ -54,6 +54,10 @@ class Meant:
     def is_duration(self) -> bool:
         """Whether it is seconds that are written as `5m`."""
         return any(getattr(mark, "func", None) is parse_duration for _, marks in self.shapes() for mark in marks)
+
+    def is_size(self) -> bool:
+        """Whether it is bytes that are written as `2GB`."""
+        return any(getattr(mark, "func", None) is parse_size for _, marks in self.shapes() for mark in marks)
 
     def marked(self, kind: type[Any]) -> Any:
         """The first mark of this kind."""

@@ -130,6 +130,8 @@ def _shape_words(shape: Any, marks: tuple[Any, ...]) -> str:
         return f"one of {', '.join(choice.known())}, alone or with options"
     if inner.is_duration():
         return "a duration such as 30s, 5m, 2h" + _bounds(marks, " s")
+    if inner.is_size():
+        return "a size such as 500MB, 2GB"
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else f"always {arguments[0]}"
     if origin is list:

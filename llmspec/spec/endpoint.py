@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Duration, Like, Section, wrong
+from llmspec.section import Duration, Like, Section, Size, wrong
 
 Permission = Literal["use", "test", "read_metrics", "read_audit"]
 Role = Literal["admin", "developer", "user"]
@@ -26,6 +26,9 @@ class Limits(Section):
     """Requests answered at the same time; the next ones wait."""
     queue: int = Field(default=64, ge=0)
     """How many may wait; the next one is refused with 429."""
+    memory: Size | None = Field(default=None, gt=0)
+    """For key-value memory, such as `2GB`: slots first, then the prefix cache. Where fewer than concurrency fit, fewer are made.
+    Absent: what the slots need, at most three quarters of what is free, and up to 1 GB for prefixes."""
     requests_per_minute: int | None = Field(default=None, ge=1)
     """Per key, or per client address without keys; more is refused with 429. No limit when absent."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
@@ -85,6 +88,8 @@ class Endpoint(Section):
     """Where it listens; 0 takes a free one and keeps it."""
     system_prompt: str | None = None
     """Said first in every conversation, in training as in serving: changing it retrains."""
+    prefix_cache: bool = True
+    """Prompts that begin like earlier ones (a system prompt, a conversation so far) are not read again. Answers stay the same."""
     limits: Limits = Limits()
     """What a request may take."""
     access: Access = Access()
