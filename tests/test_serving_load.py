@@ -234,6 +234,7 @@ def test_what_was_said_before_is_guessed_and_bad_guesses_are_given_up() -> None:
     for token in (2, 3):
         drafts.add(token)
     assert drafts.guess(2) == [7, 2], "the last time counts"
+    assert Drafts([1, 8, 9, 8, 9]).guess(4) == [8, 9, 8, 9], "a circle goes on"
     for _ in range(2):
         drafts.judge(0)
     assert drafts.guess(3) == []
@@ -263,7 +264,7 @@ def test_guesses_that_come_true_save_steps_and_change_nothing(tmp_path: Path) ->
     found = [serving.generate([prompt], 100)[0] for prompt in prompts]
     assert [answer.ids for answer in found] == [answer.ids for answer in expected]
     accepted = serving.stats.tokens_accepted - before.tokens_accepted
-    assert accepted > 200
+    assert accepted > 250
     assert serving.stats.steps - before.steps == 4 * 99 - accepted
 
 

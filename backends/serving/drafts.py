@@ -36,8 +36,8 @@ class Drafts:
             return []
         for length in range(LONGEST, SHORTEST - 1, -1):
             if start := self._followed.get(tuple(self._tokens[-length:])):
-                hoped = min(MOST, most, 2 + int(2 * self._worth))
-                return self._tokens[start : start + hoped]
+                period = self._tokens[start:]  # what goes round in a circle is guessed to go on
+                return [period[at % len(period)] for at in range(min(MOST, most, 2 + int(2 * self._worth)))]
         return []
 
     def judge(self, accepted: int) -> None:

@@ -15,6 +15,7 @@ from backends.serving.bodies import Chat, Completion
 from backends.serving.choices import Choice, answers
 from backends.serving.door import RECORD, Record
 from backends.serving.engine import Finish
+from backends.serving.keys import CALLER, Caller
 from backends.serving.logprobs import ChatListing, Listing, TextListing, Words
 from backends.serving.pump import Pump
 from backends.serving.replies import ApiError, Form, Usage
@@ -134,8 +135,8 @@ class Service:
 
 def _client(request: Request) -> str:
     """Whom to be fair to: a key, or an address."""
-    caller = request.scope.get("llmspec.caller")
-    return str(caller.id) if caller else request.client.host if request.client else ""
+    caller: Caller | None = request.scope.get(CALLER)
+    return caller.id if caller else request.client.host if request.client else ""
 
 
 def fill(record: Record, choices: list[Choice]) -> None:
