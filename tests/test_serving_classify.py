@@ -68,7 +68,7 @@ def test_texts_get_the_labels_that_the_checkpoint_gives_them(url: str) -> None:
     assert [item["index"] for item in made["data"]] == [0, 1, 2]
     for text, item in zip(texts, made["data"], strict=True):
         expected = of_transformers(text)
-        assert item["scores"] == pytest.approx(expected, abs=1e-6)
+        assert item["scores"] == pytest.approx(expected, abs=1e-5)
         assert item["label"] == max(expected, key=expected.__getitem__)
         assert "labels" not in item
     classifier = Classifier(exported())
@@ -82,7 +82,7 @@ def test_several_labels_may_hold_at_once(tmp_path: Path) -> None:
     with endpoint(tmp_path, encoder_parts.release(multi_label=True)) as url:
         found = [classify(url, spoken(number, 9)).json()["data"][0] for number in range(12)]
     for number, item in enumerate(found):
-        assert item["scores"] == pytest.approx(of_transformers(spoken(number, 9), multi_label=True), abs=1e-6)
+        assert item["scores"] == pytest.approx(of_transformers(spoken(number, 9), multi_label=True), abs=1e-5)
         assert item["labels"] == [label for label in LABELS if item["scores"][label] >= 0.5]
     assert {len(item["labels"]) for item in found} - {1}
 
@@ -151,7 +151,7 @@ def test_what_nobody_waits_for_any_more_is_not_run() -> None:
 def test_a_text_that_is_too_long_is_refused_with_the_limit_and_never_cut_off(url: str) -> None:
     long = spoken(3, 50)
     assert len(Classifier(exported()).encode(long)) > 20  # where the tokenizer's own file would cut it off
-    assert classify(url, long).json()["data"][0]["scores"] == pytest.approx(of_transformers(long), abs=1e-6)
+    assert classify(url, long).json()["data"][0]["scores"] == pytest.approx(of_transformers(long), abs=1e-5)
     refused = classify(url, ["hello", spoken(4, 200)])
     assert refused.status_code == 400
     error = refused.json()["error"]
@@ -216,7 +216,11 @@ def test_what_was_classified_is_journaled_and_operators_see_the_release(url: str
     assert (entry["question"], entry["answer"], entry["status"]) == ("I am [EMAIL]\nhello", labels, 200)
     assert httpx.get(f"{url}/health").json()["contract"] == Classifier(exported()).contract.hash
     assert httpx.get(f"{url}/v1/models").json()["data"][0]["id"] == "bot"
-    assert "/v1/classify" in httpx.get(f"{url}/openapi.json").json()["paths"]
+    page = httpx.get(f"{url}/openapi.json").json()
+    assert page["paths"]["/v1/classify"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert {"/health", "/metrics"} <= page["paths"].keys()
+    assert "/v1/chat/completions" not in page["paths"]
+    assert "POST /v1/classify" in httpx.get(f"{url}/docs").text
 
 
 def test_more_than_the_queue_holds_is_refused_and_time_that_is_up_is_said(tmp_path: Path) -> None:
