@@ -154,6 +154,8 @@ FAULTS = [
     ({"properties": {"a": {"type": "string", "pattern": "^(?=x)"}}}, "properties.a", "look-ahead"),
     ({"type": "integer", "minimum": 3, "maximum": 1}, "", "minimum"),
     ({"$ref": "https://example.org/x"}, "", "example.org"),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "", "Use anyOf"),
+    ({"if": {"type": "string"}}, "", "if"),
     ({"$ref": "#"}, "", "nothing satisfies"),
     ({"type": "string", "x-guidance": {"lenient": True}}, "", "x-guidance"),
 ]
@@ -176,6 +178,7 @@ def nested(depth: int) -> dict[str, Any]:
 HOSTILE = {
     "deep": nested(DEPTH),
     "very deep": nested(5000),
+    "wide": {"anyOf": [{"const": i} for i in range(200_000)]},
     "large": {"enum": [f"value {i}" for i in range(20_000)]},
     "patterns that must all hold": {"allOf": [{"type": "string", "pattern": f".*{i}.*"} for i in range(30)]},
     "a large divisor": {"type": "integer", "multipleOf": 12345678},
@@ -190,7 +193,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_schema_that_would_take_for_ever_is_refused_soon(grammars: Grammars, name: str) -> None:
     started = time.process_time()
-    with pytest.raises(SchemaError, match=r"too complex|at most|deeper than"):
+    with pytest.raises(SchemaError, match=r"too complex|at most|deeper than|more than"):
         grammars.json_schema(HOSTILE[name])
     assert time.process_time() - started < 10, "the work is done elsewhere, and ended there"
 

@@ -33,7 +33,7 @@ class Asking:
     def __init__(self, engine: Engine, limits: Limits):
         self._engine, self._limits = engine, limits
         self._grammars: Grammars | None = None
-        self._making = asyncio.Lock()
+        self._making, self._compiling = asyncio.Lock(), asyncio.Lock()
 
     async def grammars(self) -> Grammars:
         """Made when first needed: it reads the whole vocabulary, and most products never do."""
@@ -125,7 +125,10 @@ class Asking:
             return None
         grammars = await self.grammars()
         try:
-            return await asyncio.to_thread(grammars.json_schema, schema)
+            if known := grammars.known(schema):
+                return known
+            async with self._compiling:  # one at a time: others, who only talk, need the processor and the threads too
+                return await asyncio.to_thread(grammars.json_schema, schema)
         except SchemaError as error:
             param = "response_format.json_schema.schema" + (f".{error.place}" if error.place else "")
             raise ApiError(400, f"{param}: {error.fault}", param=param, code="invalid_schema") from error

@@ -9,9 +9,12 @@ from backends.serving.sampling import Sampling, Scored, log_sum
 Row = np.ndarray[Any, Any]
 """Numbers for every token of the vocabulary."""
 BLOCK = 256
-"""Tokens whose chances are summed before one is drawn: first the block, then the token in it."""
-NUCLEUS = (64, 1024)
-"""How many of the likeliest tokens are sorted to find the nucleus, before all are."""
+"""Tokens that are looked at together: first the right block is found, then the token in it."""
+FEW = 64
+"""So many of the likeliest tokens are sorted to find the nucleus; where they are not enough, no more are: chances are summed
+by how far they lie below the highest, and only those at the border are sorted."""
+STEPS, DEEPEST = 32, 2047
+"""Steps in one unit of the logits, and the last step: below it nothing is left of a chance."""
 
 
 class Chooser:
@@ -36,7 +39,7 @@ class Chooser:
 
     def next(self, logits: Row) -> int:
         """logits [vocab] -> token."""
-        logits = logits.astype(np.float32, copy=False)
+        logits = numbers(logits)
         token = self._choose(self._shaped(logits))
         if self._sampling.logprobs is not None:
             self.logprobs.append(scored(logits, token, self._sampling.logprobs))
@@ -50,9 +53,7 @@ class Chooser:
     def score(self, logits: Row, following: Row) -> None:
         """logits [n, vocab] of a part of the prompt, following [n]: the tokens that really came next."""
         most = self._sampling.prompt_logprobs or 0
-        self.prompt_logprobs += [
-            scored(row.astype(np.float32, copy=False), int(token), most) for row, token in zip(logits, following, strict=True)
-        ]
+        self.prompt_logprobs += [scored(numbers(row), int(token), most) for row, token in zip(logits, following, strict=True)]
 
     def _shaped(self, logits: Row) -> Row:
         """The logits after penalties, bias and grammar."""
@@ -82,17 +83,20 @@ class Chooser:
         return draw(logits, self._sampling, self._random.random())
 
 
+def numbers(logits: Row) -> Row:
+    """In single precision; those of a broken model, which are none, as low as any."""
+    logits = logits.astype(np.float32, copy=False)
+    return logits if np.isfinite(logits.max()) else np.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30)
+
+
 def _seeds(sampling: Sampling) -> list[int] | None:
     return None if sampling.seed is None else [sampling.seed % 2**64, sampling.choice]
 
 
 def draw(logits: Row, sampling: Sampling, dice: float) -> int:
     """logits [vocab], dice in [0, 1) -> token: by temperature, then among what min_p, top_k and top_p leave."""
-    top = logits.max()
-    if not np.isfinite(top):  # a broken model: there are no chances to draw by
-        return int(logits.argmax())
     with np.errstate(over="ignore"):  # a temperature near 0 makes the others' chance nothing, as it should
-        scaled = (logits - top) / np.float32(max(sampling.temperature, 1e-9))
+        scaled = (logits - logits.max()) / np.float32(max(sampling.temperature, 1e-9))
     tokens = None
     if sampling.min_p > 0:
         tokens = np.flatnonzero(scaled >= np.log(sampling.min_p))
@@ -111,21 +115,35 @@ def _only(kept: Row, tokens: Row | None, scaled: Row) -> tuple[Row, Row]:
 
 def highest(values: Row, most: int) -> Row:
     """Where the highest values are, the highest first."""
-    if most < len(values):
-        found = np.argpartition(values, len(values) - most)[len(values) - most :]
-        return found[np.lexsort((found, -values[found]))]
-    return np.argsort(-values, kind="stable")
+    if most >= len(values):
+        return np.argsort(-values, kind="stable")
+    near = None
+    if most * BLOCK < len(values):
+        # As many blocks have a value of at least `floor` as are wanted: nothing below it is among the highest.
+        tops = np.maximum.reduceat(values, np.arange(0, len(values), BLOCK))
+        floor = np.partition(tops, len(tops) - most)[len(tops) - most]
+        near = np.flatnonzero(values >= floor)
+        values = values[near]
+    found = np.argpartition(values, len(values) - most)[len(values) - most :]
+    found = found[np.lexsort((found, -values[found]))]
+    return found if near is None else near[found]
 
 
 def nucleus(scaled: Row, top_p: float) -> Row:
-    """The likeliest places that together hold top_p of the chance: as few as do, and one at least."""
-    whole = np.exp(scaled).sum(dtype=np.float64)
-    for most in (*NUCLEUS, len(scaled)):
-        order = highest(scaled, most)
-        held = np.cumsum(np.exp(scaled[order]), dtype=np.float64) / whole
-        if held[-1] >= top_p or most >= len(scaled):
-            break
-    return order[: int(np.searchsorted(held, top_p)) + 1]
+    """scaled [n], 0 at the highest -> the fewest places, one at least, that hold top_p of the chance together."""
+    chances = np.exp(scaled)
+    whole = chances.sum(dtype=np.float64)
+    order = highest(scaled, FEW)
+    held = np.cumsum(chances[order], dtype=np.float64) / whole
+    if held[-1] >= top_p or len(order) == len(scaled):
+        return order[: int(np.searchsorted(held, top_p)) + 1]
+    depth = np.minimum(scaled * -STEPS, DEEPEST).astype(np.intp)
+    held = np.cumsum(np.bincount(depth, weights=chances, minlength=DEEPEST + 1)) / whole
+    border = min(int(np.searchsorted(held, top_p)), DEEPEST)
+    above, edge = np.flatnonzero(depth < border), np.flatnonzero(depth == border)
+    edge = edge[np.argsort(-scaled[edge], kind="stable")]
+    reached = (held[border - 1] if border else 0.0) + np.cumsum(chances[edge], dtype=np.float64) / whole
+    return np.concatenate([above, edge[: int(np.searchsorted(reached, top_p)) + 1]])
 
 
 def _place(chances: Row, dice: float) -> int:

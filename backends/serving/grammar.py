@@ -83,7 +83,7 @@ class Grammars:
         self._words = vocab_size
         self._tokens = llguidance.LLTokenizer(tokenizer, n_vocab=vocab_size, eos_token=stop_ids)
         self._kept: OrderedDict[str, Grammar] = OrderedDict()
-        self._lock, self._trying = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
         self._bytes: dict[int, bytes] = {}
 
     def bytes_of(self, token: int) -> bytes:
@@ -95,13 +95,19 @@ class Grammars:
     def is_control(self, token: int) -> bool:
         return bool(self._tokens.is_special_token(token))
 
-    def json_schema(self, schema: dict[str, Any]) -> Grammar:
-        """Text that is JSON of this schema, and its end."""
+    def known(self, schema: dict[str, Any]) -> Grammar | None:
+        """At once, when it was asked lately."""
         text = checked_text(schema)
         with self._lock:
             if text in self._kept:
                 self._kept.move_to_end(text)
-                return self._kept[text]
+            return self._kept.get(text)
+
+    def json_schema(self, schema: dict[str, Any]) -> Grammar:
+        """Text that is JSON of this schema, and its end."""
+        if found := self.known(schema):
+            return found
+        text = json.dumps(schema)
         grammar = self._compiled(schema, text)
         with self._lock:
             self._kept[text] = grammar
@@ -111,12 +117,11 @@ class Grammars:
 
     def _compiled(self, schema: dict[str, Any], text: str) -> Grammar:
         risky = len(text) > LARGE or RISKY & set(words_of(schema))
-        with self._trying:  # one at a time: others who only talk need the processor too
-            found = tried(text) if risky else schema_trial.examine(schema)
-            if found["fault"]:
-                raise SchemaError(found["fault"], found["place"])
-            limits = llguidance.LLParserLimits(**schema_trial.LIMITS)
-            matcher = llguidance.LLMatcher(self._tokens, schema_trial.grammar_of(schema), log_level=0, limits=limits)
+        found = tried(text) if risky else schema_trial.examine(schema)
+        if found["fault"]:
+            raise SchemaError(found["fault"], found["place"])
+        limits = llguidance.LLParserLimits(**schema_trial.LIMITS)
+        matcher = llguidance.LLMatcher(self._tokens, schema_trial.grammar_of(schema), log_level=0, limits=limits)
         grammar = Grammar(matcher, self._words)
         trial = grammar.begin()
         trial.take(int(trial.mask(self._words).argmax()))
@@ -128,8 +133,11 @@ class Grammars:
 
 def checked_text(schema: dict[str, Any]) -> str:
     """The schema as JSON, when it is no larger than any that people write."""
-    if any(depth > DEPTH for _, depth in walked(schema)):
-        raise SchemaError(f"the schema is nested deeper than {DEPTH} levels")
+    for number, (_, depth) in enumerate(walked(schema)):
+        if depth > DEPTH:
+            raise SchemaError(f"the schema is nested deeper than {DEPTH} levels")
+        if number > SIZE // 4:
+            raise SchemaError(f"the schema has more than {number:,} parts")
     if "x-guidance" in words_of(schema):
         raise SchemaError("'x-guidance' is not a word of JSON Schema")
     text = json.dumps(schema)

@@ -30,6 +30,8 @@ SECONDS, MEMORY = 2, 2 * 2**30
 """What the trial may take of the processor, and of memory in bytes."""
 TOKENS = llguidance.LLTokenizer("byte")
 """What takes long does so with any tokens."""
+ADVICE = "Enable 'coerce_one_of' option to approximate oneOf with anyOf"
+"""What llguidance says to programmers; ours is for who wrote the schema."""
 NAMED_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 LISTED_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
 ONE_SCHEMA = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
@@ -54,7 +56,7 @@ def examine(schema: dict[str, Any]) -> dict[str, str]:
 def fault_of(schema: dict[str, Any]) -> str:
     limits = llguidance.LLParserLimits(**LIMITS)
     said = llguidance.LLMatcher(TOKENS, grammar_of(schema), log_level=0, limits=limits).get_error()
-    return textwrap.shorten(said, 300)
+    return textwrap.shorten(said.replace(ADVICE, "Use anyOf"), 300)
 
 
 def parts(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
