@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from backends.serving import classify_api, feedback, trail
+from backends.serving import classify_api, feedback, page, trail
 from backends.serving.access import Admission, entrance
 from backends.serving.bodies import Chat, Completion
 from backends.serving.classify_api import Classification
@@ -43,6 +43,7 @@ def application(service: Service | Classification, journal: Journal, endpoint: E
 
 def _asking(app: FastAPI, service: Service) -> None:
     """The paths that make the model speak."""
+    app.include_router(page.router(service))
 
     @app.post("/v1/chat/completions", openapi_extra=body_of(Chat))
     async def chat(request: Request) -> Response:

@@ -83,6 +83,7 @@ class Door:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", record.id.encode())]
+                message["headers"].append((b"x-llmspec-release", b"%d" % self._release))
                 if self.closing:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
