@@ -1,4 +1,4 @@
-"""The page for people at `/`: a few static files, and what they must know of the product. No build, no other host, no inline script."""
+"""The page for people at `/`: a few static files, and what they must know of the product. No build, no other host."""
 
 import hashlib
 from pathlib import Path

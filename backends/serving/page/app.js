@@ -141,7 +141,7 @@ function refused(turn, error) {
   const { status, message, code, retryAfter } = error;
   turn.error = { text: message };
   if (status === 401) openKey(key.get() ? message : "", () => again(turn));
-  else if (status === 429) turn.error = { text: `Too much at once: ${message}.`, until: Date.now() + Math.max(1, retryAfter) * 1000 };
+  else if (status === 429) turn.error = { text: `${message}.`, until: Date.now() + Math.max(1, retryAfter) * 1000 };
   else if (code === "context_length_exceeded") turn.error = { text: `${message}. A new conversation, or a shorter question, has room.` };
 }
 
@@ -193,7 +193,7 @@ async function meet() {
 function welcome() {
   document.title = product.id;
   find("name").textContent = product.id;
-  find("about").textContent = `Answers come from ${product.id}, as it passed its gates. The conversation stays in this browser.`;
+  find("about").textContent = "The endpoint answers as it answers programs. This browser remembers the conversation until you begin a new one; the endpoint may journal it.";
   find("context-box").hidden = !product.reads_context;
   controls.limit(product.limits.output_tokens);
   const { turns = [], controls: values, context: given } = kept();

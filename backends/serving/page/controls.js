@@ -12,10 +12,11 @@ const FIELDS = [
   slider("min_p", "Min p", 0, 1, 0.01, 0, "Leave out what has less than this part of the likeliest one's chance."),
   slider("repetition_penalty", "Repetition penalty", 0.5, 2, 0.05, 1, "Above 1, what was said becomes less likely."),
   slider("presence_penalty", "Presence penalty", -2, 2, 0.1, 0, "Against a token that the answer has already."),
-  slider("frequency_penalty", "Frequency penalty", -2, 2, 0.1, 0, "Once for each time that it has it."),
+  slider("frequency_penalty", "Frequency penalty", -2, 2, 0.1, 0, "Likewise, once for each time that the answer has it."),
   number("max_tokens", "Most tokens", 1, 1_000_000, "limit", "The longest answer."),
   number("seed", "Seed", 0, Number.MAX_SAFE_INTEGER, "random", "The same seed draws the same answer."),
 ];
+const STOP = { name: "stop", label: "Stop", about: "Texts that end the answer, one per line, at most 16. \\n is a line break." };
 const DRAWING = ["top_p", "top_k", "min_p", "seed"];
 
 export class Controls {
@@ -28,34 +29,38 @@ export class Controls {
     this.#changed = changed;
     for (const field of FIELDS) form.append(this.#row(field));
     form.children[0].after(this.#note);
-    form.append(this.#stops());
+    form.append(this.#stops(), this.#about());
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", () => this.#tell());
     this.#tell();
   }
 
   #row({ name, label, kind, min, max, step, neutral, empty, about }) {
-    const shared = { id: `control-${name}`, "aria-describedby": `about-${name}` };
+    const shared = { id: `control-${name}`, title: about, "aria-describedby": `about-${name}` };
     const input = el("input", { ...shared, type: kind, min, max, step, placeholder: empty });
-    input.value = neutral;
     this.#inputs[name] = input;
-    const title = el("label", { for: input.id }, label);
-    const head = el("div", { class: "row" }, title, kind === "range" ? el("output", { for: input.id }) : input);
-    const says = el("p", { class: "muted", id: `about-${name}` }, about);
-    return el("div", { class: "control" }, head, ...(kind === "range" ? [input] : []), says);
+    input.value = neutral;
+    const said = kind === "range" ? [el("span", { class: "value", "aria-hidden": "true" })] : [];
+    return el("div", { class: "control" }, el("label", { for: input.id }, label), input, ...said);
   }
 
   #stops() {
-    const area = el("textarea", { id: "control-stop", rows: 1, spellcheck: "false", "aria-describedby": "about-stop", oninput: () => grow(area) });
+    const shared = { id: "control-stop", title: STOP.about, "aria-describedby": "about-stop" };
+    const area = el("textarea", { ...shared, rows: 1, spellcheck: "false", oninput: () => grow(area) });
     this.#inputs.stop = area;
-    const says = el("p", { class: "muted", id: "about-stop" }, "Texts that end the answer, one per line, at most 16. \\n is a line break.");
-    return el("div", { class: "control" }, el("label", { for: area.id }, "Stop"), area, says);
+    return el("div", { class: "control" }, el("label", { for: area.id }, "Stop"), area);
+  }
+
+  /** One place says what the fields are: beside each of them it would hide the others. */
+  #about() {
+    const terms = [...FIELDS, STOP].flatMap(({ name, label, about }) => [el("dt", {}, label), el("dd", { id: `about-${name}` }, about)]);
+    return el("details", { class: "muted" }, el("summary", {}, "What these do"), el("dl", {}, ...terms));
   }
 
   #tell() {
     for (const { name, kind } of FIELDS) {
       const input = this.#inputs[name];
-      if (kind === "range") input.parentElement.querySelector("output").value = input.value;
+      if (kind === "range") input.nextElementSibling.textContent = input.value;
     }
     const drawn = DRAWING.some((name) => name in this.sent);
     this.#note.hidden = !(drawn && Number(this.#inputs.temperature.value) === 0);

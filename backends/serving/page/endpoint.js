@@ -7,10 +7,12 @@ export const key = {
   set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
 };
 
+const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+
 /** The endpoint said no. */
 export class Refused extends Error {
   constructor(status, said, retryAfter) {
-    super(said?.message ?? `the endpoint answered ${status}`);
+    super(sentence(said?.message ?? `the endpoint answered ${status}`));
     this.status = status;
     this.code = said?.code ?? "";
     this.retryAfter = retryAfter;

@@ -11,7 +11,7 @@ const WIDTH = 240;
 const HEIGHT = 44;
 
 const whole = (value) => String(Math.round(value));
-const rate = (value) => (value < 10 ? value.toFixed(1) : value.toLocaleString("en", { maximumFractionDigits: 0 }));
+export const rate = (value) => (value < 99.95 ? value.toFixed(1) : value.toLocaleString("en", { maximumFractionDigits: 0 }));
 const share = (value) => `${Math.round(value * 100)} %`;
 export const seconds = (value) => {
   if (value < 0.0995) return `${(value * 1000).toPrecision(2)} ms`;
@@ -22,13 +22,13 @@ export const seconds = (value) => {
 const CHARTS = [
   { title: "Requests", unit: whole, least: 4, lines: { running: gauge("vllm:num_requests_running"), waiting: gauge("vllm:num_requests_waiting") } },
   { title: "Tokens a second", unit: rate, least: 10, lines: { generated: perSecond("vllm:generation_tokens_total") } },
-  { title: "Time to first token", unit: seconds, least: 0.01, lines: percentiles("vllm:time_to_first_token_seconds") },
+  { title: "First token", unit: seconds, least: 0.01, lines: percentiles("vllm:time_to_first_token_seconds") },
   { title: "Whole answer", unit: seconds, least: 0.01, lines: percentiles("vllm:e2e_request_latency_seconds") },
   {
-    title: "Memory of conversations",
+    title: "Cache",
     unit: share,
     least: 1,
-    lines: { used: gauge("vllm:kv_cache_usage_perc"), reused: ratio("vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total") },
+    lines: { "in use": gauge("vllm:kv_cache_usage_perc"), reused: ratio("vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total") },
   },
 ];
 

@@ -2,7 +2,7 @@
 
 import { copy, el, grow, iconButton } from "./dom.js";
 import { feedback } from "./endpoint.js";
-import { seconds } from "./load.js";
+import { rate, seconds } from "./load.js";
 import { show } from "./markdown.js";
 
 const ENDS = {
@@ -46,9 +46,9 @@ export class TurnView {
     this.#pen = iconButton("pen", "Correct it", () => this.#correct(), { "aria-expanded": "false" });
     this.#actions = el("div", { class: "actions" }, copied, again, this.#thumbs.up, this.#thumbs.down, this.#pen, this.#thanks);
     const context = turn.context ? [el("details", { class: "given" }, el("summary", {}, "Context"), el("p", { dir: "auto" }, turn.context))] : [];
-    const question = el("div", { class: "question" }, el("h3", { class: "unseen" }, "You asked"), el("p", { dir: "auto" }, turn.question), ...context);
+    const question = el("div", { class: "question" }, el("h2", { class: "unseen" }, "You asked"), el("p", { dir: "auto" }, turn.question), ...context);
     this.news = el("p", { class: "news muted", hidden: true });
-    const answered = el("h3", { class: "unseen" }, "Answer");
+    const answered = el("h2", { class: "unseen" }, "Answer");
     this.element = el("article", {}, this.news, question, answered, this.#answer, this.#note, this.#trouble, this.#facts, this.#actions);
     this.show(false);
   }
@@ -58,8 +58,8 @@ export class TurnView {
     show(this.#answer, turn.answer);
     this.element.classList.toggle("busy", busy);
     this.element.setAttribute("aria-busy", String(busy));
-    this.#note.hidden = turn.finish !== "content_filter";
-    this.#note.textContent = "A guard of this endpoint held this answer back.";
+    this.#note.textContent = turn.finish === "content_filter" ? "A guard of this endpoint held this answer back." : "The answer is empty.";
+    this.#note.hidden = busy || !(turn.finish === "content_filter" || (turn.finish && !turn.answer));
     this.#facts.replaceChildren(...this.#said(busy).map((fact) => el("span", {}, fact)));
     this.#actions.hidden = busy || !turn.id;
     for (const [rating, button] of Object.entries(this.#thumbs)) button.setAttribute("aria-pressed", String(turn.rating === rating));
@@ -71,7 +71,8 @@ export class TurnView {
     if (busy || !turn.finish) return busy && turn.first ? [`${seconds(turn.first)} to the first token`] : [];
     const facts = [ENDS[turn.finish] ?? turn.finish];
     const tokens = turn.usage?.completion_tokens;
-    if (tokens > 1 && turn.seconds > turn.first) facts.push(`${((tokens - 1) / (turn.seconds - turn.first)).toPrecision(3)} tokens/s`);
+    // Of an answer that came in one piece there is no speed to tell.
+    if (turn.seconds - turn.first > 0.005) facts.push(`${rate((tokens - 1) / (turn.seconds - turn.first))} tokens/s`);
     if (turn.first !== undefined) facts.push(`${seconds(turn.first)} to the first token`);
     if (turn.usage) facts.push(`${turn.usage.prompt_tokens} tokens in, ${tokens} out`);
     if (turn.release) facts.push(`release ${turn.release}`);

@@ -1,0 +1,545 @@
+"""The page at `/`, in a real browser against a real endpoint: as people use it, and as nobody should be able to misuse it."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from serving_parts import endpoint, eventually, release
+
+from backends.places import local_endpoint
+from backends.serving.page import FILES, FOLDER
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-component-update"]
+DESK, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
+LONG = {"output_tokens": 1700}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with endpoint(tmp_path_factory.mktemp("page") / ".llmspec", release(input_tokens=1024, output_tokens=300)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here; CI installs one")
+    with sync_playwright() as play:
+        made = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield made
+        made.close()
+
+
+def opened(browser: Browser, size: Any = DESK, **context: Any) -> Page:
+    made = browser.new_context(viewport=size, permissions=["clipboard-read", "clipboard-write"], **context)
+    page = made.new_page()
+    page.set_default_timeout(20_000)
+    return page
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page whose console stays silent: no fault of ours, nothing that its policy had to block."""
+    faults: list[str] = []
+    made = opened(browser)
+    made.on("pageerror", lambda error: faults.append(str(error)))
+    made.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
+    yield made
+    made.context.close()
+    assert [fault for fault in faults if not fault.startswith("Failed to load resource")] == []
+
+
+def at(page: Page, url: str) -> Page:
+    page.goto(url)
+    expect(page.locator("h1")).to_have_text("bot")
+    return page
+
+
+def ask(page: Page, text: str) -> None:
+    """Ask, and wait for the end of the answer."""
+    before = page.locator("article").count()
+    page.get_by_label("Your question").fill(text)
+    page.keyboard.press("Enter")
+    expect(page.locator("article")).to_have_count(before + 1)
+    expect(page.locator("article").last).to_have_attribute("aria-busy", "false")
+
+
+def facts(page: Page) -> list[str]:
+    return page.locator("article.last .facts span").all_text_contents()
+
+
+def answers_with(page: Page, *pieces: str, finish: str = "stop") -> None:
+    """Let every answer be this text: what a model might say, and ours does not."""
+
+    def chunk(**choice: Any) -> str:
+        return "data: " + json.dumps({"id": "chatcmpl-1", "choices": [{"index": 0, "finish_reason": None, **choice}]}) + "\n\n"
+
+    body = "".join(chunk(delta={"content": piece}) for piece in pieces) + chunk(delta={}, finish_reason=finish)
+    body += (
+        "data: " + json.dumps({"id": "chatcmpl-1", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}) + "\n\n"
+    )
+    headers = {"content-type": "text/event-stream", "x-llmspec-release": "1"}
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(body=body + "data: [DONE]\n\n", headers=headers))
+
+
+def takes_feedback(page: Page) -> list[dict[str, Any]]:
+    said: list[dict[str, Any]] = []
+
+    def take(route: Route) -> None:
+        said.append(json.loads(route.request.post_data or ""))
+        route.fulfill(json={"object": "feedback", "id": said[-1]["id"]})
+
+    page.route("**/v1/feedback", take)
+    return said
+
+
+# talking
+
+
+def test_a_question_is_answered_with_its_facts(page: Page, url: str) -> None:
+    at(page, url)
+    expect(page.get_by_text("Ask it something")).to_be_visible()
+    ask(page, "Hello there")
+    expect(page.get_by_text("Ask it something")).to_be_hidden()
+    whole = httpx.post(
+        f"{url}/v1/chat/completions", json={"messages": [{"role": "user", "content": "Hello there"}]}, timeout=30
+    ).json()
+    said = whole["choices"][0]["message"]["content"]
+    page.get_by_label("Copy the answer").click()
+    expect(page.get_by_text("Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == said
+    assert page.locator("#announce").text_content() == said  # what a screen reader says
+    end, speed, first, tokens, number = facts(page)
+    assert (end, number) == ("cut at the limit", "release 1")
+    assert tokens == f"{whole['usage']['prompt_tokens']} tokens in, 300 out"
+    assert re.fullmatch(r"[\d,.]+ tokens/s", speed)
+    assert re.fullmatch(r"[\d.]+ m?s to the first token", first)
+
+
+def test_the_text_grows_while_it_is_made_and_what_was_said_before_is_sent_along(page: Page, url: str) -> None:
+    at(page, url)
+    page.evaluate("""() => {
+        window.lengths = new Set();
+        new MutationObserver(() => window.lengths.add(document.querySelector(".last .answer")?.textContent.length ?? 0))
+            .observe(document.getElementById("conversation"), { subtree: true, childList: true, characterData: true });
+    }""")
+    ask(page, "Hello there")
+    assert len(page.evaluate("[...window.lengths]")) > 3
+    first = page.locator("#announce").text_content()
+    with page.expect_request("**/v1/chat/completions") as sent:
+        ask(page, "Tell me more")
+    body = json.loads(sent.value.post_data or "")
+    turns = [("user", "Hello there"), ("assistant", first), ("user", "Tell me more")]
+    assert [(turn["role"], turn["content"]) for turn in body["messages"]] == turns
+    assert set(body) == {"messages", "stream", "stream_options"}  # untouched controls ask for nothing
+
+
+@pytest.mark.parametrize("how", ["button", "escape"])
+def test_a_stopped_answer_stays_as_it_is_and_frees_its_slot(page: Page, tmp_path: Path, how: str) -> None:
+    with endpoint(tmp_path / ".llmspec", release(**LONG)) as url:
+        at(page, url)
+        act = {
+            "button": "document.getElementById('send').click()",
+            "escape": "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }))",
+        }
+        # Done in the page, at the first text: from here it might come after the last.
+        page.evaluate(f"""() => new MutationObserver((_, observer) => {{
+            if (!document.querySelector(".last .answer")?.textContent) return;
+            observer.disconnect();
+            {act[how]};
+        }}).observe(document.getElementById("conversation"), {{ subtree: true, childList: true }})""")
+        ask(page, "Hello there")
+        assert facts(page)[0] == "stopped by you"
+        kept = page.locator("article.last .answer").text_content()
+        assert kept
+        eventually(lambda: "llmspec_running 0" in httpx.get(f"{url}/metrics").text)
+        page.reload()
+        assert page.locator("article.last .answer").text_content() == kept
+
+
+def test_shift_enter_breaks_the_line_and_enter_sends(page: Page, url: str) -> None:
+    at(page, url)
+    field = page.get_by_label("Your question")
+    field.press_sequentially("one")
+    page.keyboard.press("Shift+Enter")
+    field.press_sequentially("two")
+    assert page.locator("article").count() == 0
+    page.keyboard.press("Enter")
+    expect(page.locator("article .question p")).to_have_text("one\ntwo")
+    expect(field).to_have_value("")
+
+
+def test_the_last_question_can_be_asked_again(page: Page, url: str) -> None:
+    ask(at(page, url), "Hello there")
+    first = page.locator("#announce").text_content()
+    with page.expect_request("**/v1/chat/completions") as sent:
+        page.locator("article.last").get_by_role("button", name="Ask again").first.click()
+    assert len(json.loads(sent.value.post_data or "")["messages"]) == 1
+    expect(page.locator("article")).to_have_count(1)
+    expect(page.locator("#announce")).to_have_text(str(first))
+
+
+def test_the_conversation_is_there_after_a_reload_until_a_new_one_is_begun(page: Page, url: str) -> None:
+    ask(at(page, url), "Hello there")
+    ask(page, "And then?")
+    before, shown = page.locator(".answer").all_text_contents(), facts(page)
+    page.reload()
+    expect(page.locator("article")).to_have_count(2)
+    assert (page.locator(".answer").all_text_contents(), facts(page)) == (before, shown)
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.get_by_text("Ask it something")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("The endpoint answers")).to_be_visible()
+    assert page.locator("article").count() == 0
+
+
+def test_controls_send_what_differs_from_neutral_and_reset_forgets_it(page: Page, url: str) -> None:
+    at(page, url)
+    page.get_by_label("Temperature").fill("0.7")
+    page.get_by_label("Top p").fill("0.9")
+    page.get_by_label("Most tokens").fill("5")
+    page.get_by_label("Seed").fill("7")
+    page.get_by_label("Stop").fill("never said\n\\n\\n")
+    with page.expect_request("**/v1/chat/completions") as sent:
+        ask(page, "Hello there")
+    wanted = {"temperature": 0.7, "top_p": 0.9, "max_tokens": 5, "seed": 7, "stop": ["never said", "\n\n"]}
+    body = json.loads(sent.value.post_data or "")
+    assert {name: body[name] for name in body if name not in ("messages", "stream", "stream_options")} == wanted
+    assert facts(page)[0] == "cut at the limit"
+    page.reload()
+    expect(page.locator("#changed")).to_have_text("temperature 0.7, top p 0.9, most tokens 5, seed 7, 2 stop texts")
+    page.get_by_role("button", name="Reset").click()
+    expect(page.locator("#changed")).to_have_text("")
+    page.get_by_label("Most tokens").fill("0")
+    page.get_by_label("Your question").fill("Is this sent?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Most tokens")).to_be_focused()  # the browser says there what is wrong
+    assert page.locator("article").count() == 1
+
+
+# what people think of an answer
+
+
+def test_thumbs_and_a_correction_are_sent_with_the_answers_id(page: Page, url: str) -> None:
+    said = takes_feedback(at(page, url))
+    ask(page, "Hello there")
+    answer = page.locator("#announce").text_content()
+    up = page.get_by_role("button", name="Good answer")
+    up.click()
+    expect(page.get_by_text("Thank you")).to_be_visible()
+    expect(up).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Correct it").click()
+    field = page.get_by_label("What it should have said")
+    expect(field).to_be_focused()
+    expect(field).to_have_value(str(answer))
+    field.fill("Something better")
+    page.get_by_label("Comment").fill("It rambles")
+    page.get_by_role("button", name="Send the correction").click()
+    expect(page.get_by_text("Thank you for the correction")).to_be_visible()
+    up.click()
+    expect(page.get_by_text("Taken back")).to_be_visible()
+    page.reload()
+    expect(up).to_have_attribute("aria-pressed", "false")
+    assert [(line["rating"], line["correction"], line["comment"]) for line in said] == [
+        ("up", None, None),
+        ("up", "Something better", "It rambles"),
+        (None, None, None),
+    ]
+    assert {line["id"][:9] for line in said} == {"chatcmpl-"}
+
+
+def test_a_thumb_that_was_not_kept_is_not_shown(page: Page, url: str) -> None:
+    ask(at(page, url), "Hello there")
+    page.route("**/v1/feedback", lambda route: route.fulfill(status=404, json={"error": {"message": "no such answer"}}))
+    down = page.get_by_role("button", name="Bad answer")
+    down.click()
+    expect(page.get_by_text("Not kept: No such answer")).to_be_visible()
+    expect(down).to_have_attribute("aria-pressed", "false")
+
+
+# when something is wrong
+
+
+def test_a_refusal_is_shown_in_its_words(page: Page, url: str) -> None:
+    at(page, url)
+    ask(page, "Why? " * 2000)
+    expect(page.get_by_role("alert").last).to_contain_text("at most 1,024 are taken (limits.input_tokens). A new conversation")
+    ask(page, "Hello there")  # what was not answered is not sent along
+    expect(page.locator("article.last .error-text")).to_be_hidden()
+
+
+def test_a_question_too_many_is_counted_down(page: Page, url: str) -> None:
+    at(page, url)
+    page.clock.install()
+    refusal = {"error": {"message": "all places are taken, and so is the queue", "code": "queue_full"}}
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(status=429, headers={"retry-after": "3"}, json=refusal))
+    ask(page, "Hello there")
+    expect(page.get_by_role("alert").last).to_have_text("All places are taken, and so is the queue.")
+    expect(page.get_by_text("Ask again in 3 s")).to_be_disabled()
+    page.clock.run_for(2000)
+    expect(page.get_by_text("Ask again in 1 s")).to_be_disabled()
+    page.clock.run_for(1500)
+    page.unroute("**/v1/chat/completions")
+    page.get_by_text("Ask again", exact=True).click()
+    page.clock.resume()
+    expect(page.locator("article.last .facts")).to_contain_text("release 1")
+
+
+def test_an_endpoint_that_is_gone_is_looked_for_until_it_is_back(page: Page, url: str) -> None:
+    at(page, url)
+    page.context.set_offline(True)
+    ask(page, "Hello there")
+    expect(page.get_by_role("alert").last).to_have_text("The endpoint cannot be reached.")
+    expect(page.locator("#banner")).to_contain_text("Looking for it again")
+    page.context.set_offline(False)
+    expect(page.locator("#banner")).to_be_hidden()
+    page.get_by_text("Ask again", exact=True).click()
+    expect(page.locator("article.last .facts")).to_contain_text("release 1")
+
+
+def test_an_answer_that_breaks_off_keeps_what_had_come(page: Page, url: str) -> None:
+    at(page, url)
+    body = 'data: {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": {"content": "Half an"}}]}\n\n'
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+    ask(page, "Hello there")
+    expect(page.locator("article.last .answer")).to_have_text("Half an")
+    expect(page.get_by_role("alert").last).to_have_text("The connection broke off in the middle of the answer.")
+    assert facts(page)[0] == "broken off"
+
+
+def test_an_answer_that_a_guard_held_back_says_so(page: Page, url: str) -> None:
+    at(page, url)
+    answers_with(page, finish="content_filter")
+    ask(page, "Hello there")
+    expect(page.get_by_text("A guard of this endpoint held this answer back.")).to_be_visible()
+    assert facts(page)[0] == "held back by a guard"
+
+
+def test_the_page_follows_a_swap_of_releases(page: Page, tmp_path: Path) -> None:
+    with endpoint(tmp_path / ".llmspec", release(1, output_tokens=5)) as url:
+        ask(at(page, url), "Hello there")
+        local_endpoint.serve(release(2, seed=1, output_tokens=5))
+        for _ in range(8):  # a browser keeps up to six connections, and each to the old worker ends with its next answer
+            ask(page, "And now?")
+            if facts(page)[-1] == "release 2":
+                break
+        expect(page.get_by_text("From here on release 2 answers; before it was release 1.")).to_be_visible()
+        expect(page.locator("#release")).to_have_text("release 2")
+
+
+def test_a_context_is_asked_for_where_the_template_reads_one(page: Page, tmp_path: Path) -> None:
+    with endpoint(tmp_path / ".llmspec", release(form="context_qa", output_tokens=5)) as url:
+        at(page, url)
+        page.locator("#composer summary").click()
+        page.get_by_label("Context").fill("Kettles are on shelf 4.")
+        with page.expect_response("**/v1/chat/completions") as answer:
+            ask(page, "Where are kettles?")
+        assert json.loads(answer.value.request.post_data or "")["context"] == "Kettles are on shelf 4."
+        assert facts(page)[0] == "cut at the limit"
+        page.locator("article .given summary").click()
+        expect(page.locator("article .given p")).to_have_text("Kettles are on shelf 4.")
+
+
+def test_no_context_is_asked_for_where_none_is_read(page: Page, url: str) -> None:
+    expect(at(page, url).get_by_label("Context")).to_be_hidden()
+
+
+# safety
+
+
+def test_markup_in_an_answer_or_a_question_does_nothing(page: Page, url: str) -> None:
+    at(page, url)
+    attack = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+    answers_with(
+        page,
+        attack,
+        "\n\n**<b onclick=x>**\n\n```\n</code><iframe src=/>\n```\n[x](javascript:alert(1)) ![p](https://evil.example/?q=1)",
+    )
+    ask(page, attack)
+    page.reload()
+    expect(page.locator("article .answer p").first).to_have_text(attack)
+    expect(page.locator("article .question p")).to_have_text(attack)
+    assert page.title() == "bot"
+    assert page.locator("article :is(img, script, iframe, b)").count() == 0
+    assert page.locator("article a").evaluate_all("links => links.map((link) => link.protocol)") == ["https:"]
+
+
+def test_a_small_part_of_markdown_is_shown_as_it_is_meant(page: Page, url: str) -> None:
+    at(page, url)
+    text = (
+        "# Returns\nYou have **30 days**, *not* `31`; 2 * 3 * 4 and snake_case_name stay.\n\n1. Print\n   - the label\n2. Send\n\n"
+    )
+    answers_with(page, text, "See [the _shop_](https://shop.example/a?b=1).\n\n```python\nif a < b:\n    **no**\n")
+    ask(page, "Hello there")
+    answer = page.locator("article.last .answer")
+    assert answer.locator("> *").evaluate_all("them => them.map((it) => it.tagName)") == ["P", "P", "OL", "P", "PRE"]
+    assert answer.locator("strong").all_text_contents() == ["30 days"]
+    assert answer.locator("em").all_text_contents() == ["not", "shop"]
+    assert answer.locator("ol > li > ul > li").all_text_contents() == ["the label"]
+    assert answer.locator("pre").text_content() == "if a < b:\n    **no**\n"
+    link = answer.locator("a")
+    expect(link).to_have_attribute("rel", "noopener noreferrer")
+    expect(answer.locator("p").last).to_have_text("See the shop (shop.example).")
+
+
+def test_the_endpoints_key_is_asked_for_and_kept_in_the_tab_only(page: Page, url: str) -> None:
+    def guarded(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer right":
+            route.continue_()
+        else:
+            said = "no such key" if "authorization" in route.request.headers else "a key is needed"
+            route.fulfill(status=401, json={"error": {"message": said}})
+
+    page.route(re.compile(r".*/(v1/.*|metrics)$"), guarded)
+    page.goto(url)
+    for key, said in (("wrong", "No such key"), ("right", "")):
+        field = page.get_by_label("Key", exact=True)
+        expect(field).to_be_focused()
+        expect(field).to_have_attribute("type", "password")
+        field.fill(key)
+        page.keyboard.press("Enter")
+        if said:
+            expect(page.get_by_role("alert")).to_have_text(said)
+    expect(page.locator("h1")).to_have_text("bot")
+    ask(page, "Hello there")
+    assert facts(page)[0] == "cut at the limit"
+    expect(page.get_by_text("Tokens a second")).to_be_visible()
+    assert "right" not in page.url + json.dumps(page.evaluate("({ ...localStorage })"))
+    assert page.evaluate("sessionStorage.length") == 1
+
+
+def test_figures_that_a_key_may_not_read_are_named_and_not_asked_for_again(page: Page, url: str) -> None:
+    page.clock.install()
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=403, json={"error": {"message": "not with this key"}})
+
+    page.route("**/metrics", refuse)
+    at(page, url)
+    expect(page.get_by_text("This key may not read the figures.")).to_be_visible()
+    expect(page.get_by_text("Tokens a second")).to_be_hidden()
+    page.clock.run_for(10_000)
+    assert len(asked) == 1
+
+
+def test_the_pages_files_are_strict_small_and_asked_about_before_they_are_used_again(url: str) -> None:
+    assert sum(file.stat().st_size for file in FILES.values()) <= 60_000
+    assert set(FILES) >= {"/", "/page/app.js", "/page/style.css"}
+    for path in FILES:
+        answer = httpx.get(url + path)
+        assert answer.status_code == 200
+        policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+        assert policy["default-src"] == "'self'"
+        assert policy["frame-ancestors"] == "'none'"
+        assert not re.search(r"unsafe|data:|\*|script-src|style-src", str(policy))
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        again = httpx.get(url + path, headers={"if-none-match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert httpx.head(url + path).status_code == 200
+    assert httpx.get(f"{url}/page/../page.py").status_code == 404
+    sources = "".join(file.read_text(encoding="utf-8") for file in FILES.values())
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|style=", sources)
+    assert set(FOLDER.iterdir()) == set(FILES.values())
+
+
+# for everybody
+
+
+def contrasts(page: Page) -> list[tuple[float, str]]:
+    """Of every visible text against what is behind it, as WCAG reckons it."""
+    found = page.evaluate("""() => {
+        const light = (rgb) => rgb.map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+        const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+        const behind = (it) => { for (; it; it = it.parentElement) {
+            const colour = parts(getComputedStyle(it).backgroundColor);
+            if (colour.length < 4 || colour[3] > 0) return colour.slice(0, 3);
+        } };
+        const inside = (it) => [...it.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        const shown = [...document.querySelectorAll("body *:not(:disabled, noscript)")].filter((it) => it.checkVisibility());
+        const texts = shown.filter((it) => it.matches("input, textarea") || inside(it));
+        return texts.map((it) => {
+            const own = getComputedStyle(it, it.matches(":placeholder-shown") ? "::placeholder" : null).color;
+            const both = [light(parts(own).slice(0, 3)), light(behind(it))];
+            const where = `${it.tagName} ${it.className} ${it.textContent.slice(0, 30)}`;
+            return [(Math.max(...both) + 0.05) / (Math.min(...both) + 0.05), where];
+        });
+    }""")
+    return [(float(ratio), str(where)) for ratio, where in found]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_every_text_can_be_read_and_nothing_is_wider_than_the_screen(browser: Browser, url: str, size: Any, scheme: str) -> None:
+    page = at(opened(browser, size, color_scheme=scheme), url)
+    answers_with(page, "Read [this](https://shop.example) and `" + "long" * 40 + "`\n\n```\n" + "wide " * 40 + "\n```\n")
+    takes_feedback(page)
+    ask(page, "a" * 200)
+    page.get_by_role("button", name="Good answer").click()
+    page.get_by_role("button", name="Correct it").click()
+    page.unroute("**/v1/chat/completions")
+    ask(page, "Why? " * 2000)
+    for panel in ("true", "false"):
+        if page.locator("#panel-toggle").get_attribute("aria-expanded") != panel:
+            page.locator("#panel-toggle").click()
+        seen = contrasts(page)
+        assert len(seen) > 10
+        assert [(ratio, where) for ratio, where in seen if ratio < 4.5] == []
+        places = page.locator("html, #scroll, #panel").evaluate_all("them => them.map((it) => it.scrollWidth - it.clientWidth)")
+        assert [extra for extra in places if extra > 0] == []
+    paper = {"light": "rgb(250, 250, 248)", "dark": "rgb(21, 22, 20)"}[scheme]
+    expect(page.locator("body")).to_have_css("background-color", paper)
+    page.context.close()
+
+
+def test_everything_can_be_done_by_keyboard_alone_and_the_focus_is_always_seen(browser: Browser, url: str) -> None:
+    page = at(opened(browser, PHONE, reduced_motion="reduce"), url)
+    takes_feedback(page)
+
+    def walk(name: str) -> None:
+        """Tab on until this has the focus."""
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            seen = page.evaluate("""() => {
+                const it = document.activeElement, style = getComputedStyle(it);
+                const label = it.getAttribute("aria-label") || it.labels?.[0]?.firstChild?.textContent || it.textContent;
+                return [it === document.body ? null : label.trim(), style.outlineStyle, style.outlineWidth];
+            }""")
+            if seen[0] is not None:
+                assert seen[1:] == ["solid", "2px"], seen
+            if seen[0] == name:
+                return
+        pytest.fail(f"Tab never comes to '{name}'")
+
+    walk("Controls")
+    page.keyboard.press("Enter")
+    walk("Temperature")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#control-temperature + .value")).to_have_text("0.05")
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel-toggle")).to_be_focused()
+    walk("Your question")
+    page.keyboard.type("Hello there")
+    walk("Send")
+    page.keyboard.press("Enter")
+    expect(page.locator("article.last .facts")).to_contain_text("release 1")
+    expect(page.get_by_role("button", name="Send")).to_be_focused()
+    walk("Good answer")
+    page.keyboard.press("Space")
+    expect(page.get_by_text("Thank you")).to_be_visible()
+    walk("Correct it")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("What it should have said")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Correct it")).to_be_focused()
+    page.context.close()
