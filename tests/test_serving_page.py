@@ -205,16 +205,22 @@ def test_controls_send_what_differs_from_neutral_and_reset_forgets_it(page: Page
     page.get_by_label("Temperature").fill("0.7")
     page.get_by_label("Top p").fill("0.9")
     page.get_by_label("Most tokens").fill("5")
+    page.get_by_label("Top k").fill("40")
+    page.get_by_label("Min p").fill("0.02")
+    page.get_by_label("Repetition penalty").fill("1.1")
+    page.get_by_label("Presence penalty").fill("0.2")
+    page.get_by_label("Frequency penalty").fill("-0.3")
     page.get_by_label("Seed").fill("7")
     page.get_by_label("Stop").fill("never said\n\\n\\n")
     with page.expect_request("**/v1/chat/completions") as sent:
         ask(page, "Hello there")
-    wanted = {"temperature": 0.7, "top_p": 0.9, "max_tokens": 5, "seed": 7, "stop": ["never said", "\n\n"]}
+    wanted: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9, "top_k": 40, "min_p": 0.02, "max_tokens": 5, "seed": 7}
+    wanted |= {"repetition_penalty": 1.1, "presence_penalty": 0.2, "frequency_penalty": -0.3, "stop": ["never said", "\n\n"]}
     body = json.loads(sent.value.post_data or "")
     assert {name: body[name] for name in body if name not in ("messages", "stream", "stream_options")} == wanted
     assert facts(page)[0] == "cut at the limit"
     page.reload()
-    expect(page.locator("#changed")).to_have_text("temperature 0.7, top p 0.9, most tokens 5, seed 7, 2 stop texts")
+    expect(page.locator("#changed")).to_have_text(re.compile(r"temperature 0\.7, top p 0\.9, top k 40, .*, seed 7, 2 stop texts"))
     page.get_by_role("button", name="Reset").click()
     expect(page.locator("#changed")).to_have_text("")
     page.get_by_label("Most tokens").fill("0")
@@ -387,6 +393,16 @@ def test_a_small_part_of_markdown_is_shown_as_it_is_meant(page: Page, url: str) 
     link = answer.locator("a")
     expect(link).to_have_attribute("rel", "noopener noreferrer")
     expect(answer.locator("p").last).to_have_text("See the shop (shop.example).")
+
+
+def test_an_answer_without_sense_is_shown_at_once(page: Page, url: str) -> None:
+    at(page, url)
+    nonsense = ["- " * 3000, "x" + "`" * 3000, "**a " * 3000, "*" * 3000, "[" * 3000, "_a" * 3000, "1. " * 3000, " " * 3000 + "x"]
+    answers_with(page, *(line + "\n\n" for line in nonsense))
+    ask(page, "Hello there")
+    shown = page.locator("article.last .answer").text_content()
+    assert shown is not None
+    assert shown.count("`") == 3000
 
 
 def test_the_endpoints_key_is_asked_for_and_kept_in_the_tab_only(page: Page, url: str) -> None:

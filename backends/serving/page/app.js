@@ -82,6 +82,7 @@ function heard(now) {
   if (!now || now === release) return;
   if (release) say(`Release ${now} answers now.`);
   release = now;
+  if (product) meet(); // another release may take other lengths, or read a context
   find("release").textContent = `release ${release}`;
   find("release").hidden = false;
 }
@@ -176,6 +177,8 @@ async function meet() {
     heard(releaseOf(response));
     const first = product === null;
     product = await response.json();
+    find("context-box").hidden = !product.reads_context;
+    controls.limit(product.limits.output_tokens);
     if (first) welcome();
     banner("");
   } catch (error) {
@@ -194,8 +197,6 @@ function welcome() {
   document.title = product.id;
   find("name").textContent = product.id;
   find("about").textContent = "The endpoint answers as it answers programs. This browser remembers the conversation until you begin a new one; the endpoint may journal it.";
-  find("context-box").hidden = !product.reads_context;
-  controls.limit(product.limits.output_tokens);
   const { turns = [], controls: values, context: given } = kept();
   if (values) controls.set(values);
   context.value = given ?? "";

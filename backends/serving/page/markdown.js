@@ -2,18 +2,20 @@
 
 import { el } from "./dom.js";
 
-const FENCE = /^ {0,3}```/;
+const FENCE = /^ {0,3}```+[^`]*$/;
+const FENCE_END = /^ {0,3}```+\s*$/;
 const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])( +)(?=\S)/;
 const HEADING = /^#{1,6} +(?=\S)/;
+const DEEPEST = 8; // lists in lists; a line of dashes must not become a tower of them
 // Spans are bounded, so that no text makes the search for their ends long.
 const SPAN =
-  /(`+)([^\n]{1,1000}?)\1(?!`)|\*\*(?=\S)([^\n]{1,1000}?)\*\*|(?<![*\w])\*(?=[^\s*])([^\n*]{1,1000}?)\*(?![*\w])|(?<!\w)_(?=\S)([^\n_]{1,1000}?)_(?!\w)|\[([^[\]\n]{1,500})\]\((https?:\/\/[^\s()<>]{1,2000})\)/g;
+  /`([^`\n]{1,1000})`|\*\*(?=\S)([^\n]{1,1000}?)\*\*|(?<![*\w])\*(?=[^\s*])([^\n*]{1,1000}?)\*(?![*\w])|(?<!\w)_(?=\S)([^\n_]{1,1000}?)_(?!\w)|\[([^[\]\n]{1,500})\]\((https?:\/\/[^\s()<>]{1,2000})\)/g;
 
 function spans(text) {
   const made = [];
   let end = 0;
   for (const found of text.matchAll(SPAN)) {
-    const [whole, , code, bold, italic, slanted, label, address] = found;
+    const [whole, code, bold, italic, slanted, label, address] = found;
     if (found.index > end) made.push(text.slice(end, found.index));
     end = found.index + whole.length;
     if (code) made.push(el("code", {}, code));
@@ -44,7 +46,7 @@ function blocks(lines) {
   for (const line of lines) {
     if (last()?.[0] === "code" && !last().closed) {
       last()[1].push(line);
-      last().closed = /^ {0,3}```+\s*$/.test(line);
+      last().closed = FENCE_END.test(line);
     } else if (isList(last()) && (/^ {2,}/.test(line) || line === "")) last()[1].push(line);
     else if (FENCE.test(line)) found.push(["code", [line]]);
     else if (ITEM.test(line)) {
@@ -72,18 +74,21 @@ function items(lines) {
   return found;
 }
 
-function element([kind, lines]) {
+function element([kind, lines], depth) {
   if (kind === "code") {
-    const closed = lines.length > 1 && FENCE.test(lines.at(-1));
+    const closed = lines.length > 1 && FENCE_END.test(lines.at(-1));
     return el("pre", { tabindex: "0" }, el("code", {}, lines.slice(1, closed ? -1 : undefined).join("\n")));
   }
   if (kind === "heading") return el("p", { class: "heading" }, ...spans(lines[0].replace(HEADING, "")));
   if (kind === "p") return el("p", {}, ...spans(lines.join("\n")));
   const start = kind === "ol" ? Number.parseInt(lines[0].trim(), 10) : null;
-  return el(kind, { start }, ...items(lines).map((item) => el("li", {}, ...parts(item.lines))));
+  return el(kind, { start }, ...items(lines).map((item) => el("li", {}, ...parts(item.lines, depth + 1))));
 }
 
-const parts = (lines) => blocks(lines).filter(([kind]) => kind !== "gap").map(element);
+function parts(lines, depth) {
+  if (depth > DEEPEST) return [lines.join("\n")];
+  return blocks(lines).filter(([kind]) => kind !== "gap").map((block) => element(block, depth));
+}
 
 /** Show the text in `place`; blocks that are there already stay, so that a selection in them survives the next token. */
 export function show(place, text) {
@@ -93,7 +98,7 @@ export function show(place, text) {
     const source = block[0] + block[1].join("\n");
     if (shown[index] === source) return;
     shown[index] = source;
-    const made = element(block);
+    const made = element(block, 0);
     if (place.children[index]) place.children[index].replaceWith(made);
     else place.append(made);
   });

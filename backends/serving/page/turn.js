@@ -138,7 +138,7 @@ export class TurnView {
   #correct() {
     if (this.#correction) return this.#close();
     const { turn } = this;
-    const text = el("textarea", { rows: 3, dir: "auto", oninput: () => grow(text) });
+    const text = el("textarea", { rows: 3, dir: "auto", maxlength: 20_000, oninput: () => grow(text) });
     text.value = turn.corrected ?? turn.answer;
     const comment = el("input", { type: "text", maxlength: 2000 });
     const send = el("button", { class: "main", type: "submit" }, "Send the correction");
