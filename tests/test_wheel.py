@@ -23,6 +23,8 @@ def test_the_wheel_holds_the_packages_and_the_starter_and_nothing_else(wheel: Pa
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"llmspec", "assets", "backends", "infra_pulumi"}
     assert "llmspec/starter/quickstart.yaml" in names
     assert "llmspec/starter/data/shop_faq.jsonl" in names
+    page = ROOT / "backends" / "serving" / "page"
+    assert {f"backends/serving/page/{file.name}" for file in page.iterdir()} <= set(names)
 
 
 def test_init_validate_plan_and_apply_work_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
