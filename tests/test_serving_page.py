@@ -18,12 +18,18 @@ from backends.serving.page import FILES, FOLDER
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-component-update"]
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
-LONG = {"output_tokens": 1700}
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with endpoint(tmp_path_factory.mktemp("page") / ".llmspec", release(input_tokens=1024, output_tokens=300)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An endpoint whose answers are long enough to be stopped."""
+    with endpoint(tmp_path_factory.mktemp("patient") / ".llmspec", release(output_tokens=1700)) as found:
         yield found
 
 
@@ -142,26 +148,25 @@ def test_the_text_grows_while_it_is_made_and_what_was_said_before_is_sent_along(
 
 
 @pytest.mark.parametrize("how", ["button", "escape"])
-def test_a_stopped_answer_stays_as_it_is_and_frees_its_slot(page: Page, tmp_path: Path, how: str) -> None:
-    with endpoint(tmp_path / ".llmspec", release(**LONG)) as url:
-        at(page, url)
-        act = {
-            "button": "document.getElementById('send').click()",
-            "escape": "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }))",
-        }
-        # Done in the page, at the first text: from here it might come after the last.
-        page.evaluate(f"""() => new MutationObserver((_, observer) => {{
-            if (!document.querySelector(".last .answer")?.textContent) return;
-            observer.disconnect();
-            {act[how]};
-        }}).observe(document.getElementById("conversation"), {{ subtree: true, childList: true }})""")
-        ask(page, "Hello there")
-        assert facts(page)[0] == "stopped by you"
-        kept = page.locator("article.last .answer").text_content()
-        assert kept
-        eventually(lambda: "llmspec_running 0" in httpx.get(f"{url}/metrics").text)
-        page.reload()
-        assert page.locator("article.last .answer").text_content() == kept
+def test_a_stopped_answer_stays_as_it_is_and_frees_its_slot(page: Page, patient: str, how: str) -> None:
+    at(page, patient)
+    act = {
+        "button": "document.getElementById('send').click()",
+        "escape": "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }))",
+    }
+    # Done in the page, at the first text: from here it might come after the last.
+    page.evaluate(f"""() => new MutationObserver((_, observer) => {{
+        if (!document.querySelector(".last .answer")?.textContent) return;
+        observer.disconnect();
+        {act[how]};
+    }}).observe(document.getElementById("conversation"), {{ subtree: true, childList: true }})""")
+    ask(page, "Hello there")
+    assert facts(page)[0] == "stopped by you"
+    kept = page.locator("article.last .answer").text_content()
+    assert kept
+    eventually(lambda: "llmspec_running 0" in httpx.get(f"{patient}/metrics").text)
+    page.reload()
+    expect(page.locator("article.last .answer")).to_have_text(kept)
 
 
 def test_shift_enter_breaks_the_line_and_enter_sends(page: Page, url: str) -> None:
