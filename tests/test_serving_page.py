@@ -327,10 +327,15 @@ def test_an_answer_that_breaks_off_keeps_what_had_come(page: Page, url: str) -> 
 
 def test_an_answer_that_a_guard_held_back_says_so(page: Page, url: str) -> None:
     at(page, url)
-    answers_with(page, finish="content_filter")
+    answers_with(page, "Up to here", finish="content_filter")
     ask(page, "Hello there")
-    expect(page.get_by_text("A guard of this endpoint held this answer back.")).to_be_visible()
+    expect(page.locator("article").get_by_text("A guard of this endpoint held this answer back.")).to_be_visible()
     assert facts(page)[0] == "held back by a guard"
+    assert page.locator("#announce").text_content() == "Up to here A guard of this endpoint held this answer back."
+    page.unroute("**/v1/chat/completions")
+    with page.expect_request("**/v1/chat/completions") as sent:
+        ask(page, "Something else")
+    assert len(json.loads(sent.value.post_data or "")["messages"]) == 1  # it would be held back again
 
 
 def test_the_page_follows_a_swap_of_releases(page: Page, tmp_path: Path) -> None:

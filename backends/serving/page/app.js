@@ -3,40 +3,20 @@
 import { Controls } from "./controls.js";
 import { find, grow } from "./dom.js";
 import { answer, call, key, Refused, releaseOf, Unreachable } from "./endpoint.js";
+import { KeyDialog } from "./keydialog.js";
 import { Load } from "./load.js";
-import { asked, TurnView } from "./turn.js";
+import { recall, remember } from "./memory.js";
+import { asked, note, TurnView } from "./turn.js";
 
 const [question, context, scroll] = ["question", "context", "scroll"].map(find);
 const LOOK_AGAIN_MS = 2000;
-let product = null;
-let release = "";
-let views = [];
+let product = null; // what /v1/product says
+let release = ""; // which answered last
+let views = []; // the turns, oldest first
 let asking = null; // the AbortController of the answer that is being made
-let afterKey = () => {};
-
-// what is kept
-
-const store = () => `llmspec.${product.id}`;
-
-function kept() {
-  try {
-    return JSON.parse(localStorage.getItem(store())) ?? {};
-  } catch {
-    return {}; // another program's, or nobody's
-  }
-}
 
 function keep() {
-  if (!product) return;
-  const turns = views.map((view) => view.turn);
-  for (let from = 0; from <= turns.length; from++) {
-    try {
-      localStorage.setItem(store(), JSON.stringify({ turns: turns.slice(from), controls: controls.values, context: context.value }));
-      return;
-    } catch {
-      continue; // it is full, or not ours to write: the oldest turn is given up
-    }
-  }
+  if (product) remember(product.id, { turns: views.map((view) => view.turn), controls: controls.values, context: context.value });
 }
 
 // what is shown
@@ -55,8 +35,10 @@ function show() {
   });
 }
 
+const made = (turn) => new TurnView(turn, { again, changed: keep });
+
 function add(turn) {
-  const view = new TurnView(turn, { again, changed: keep });
+  const view = made(turn);
   views.push(view);
   find("conversation").append(view.element);
   return view;
@@ -90,7 +72,8 @@ function heard(now) {
 // asking
 
 function messages(upto) {
-  const before = views.slice(0, upto).filter((view) => view.turn.answer);
+  // What was not answered, or held back, is not said again: a guard would hold back every answer after it.
+  const before = views.slice(0, upto).filter(({ turn }) => turn.answer && turn.finish !== "content_filter");
   const turns = before.flatMap(({ turn }) => [{ role: "user", content: turn.question }, { role: "assistant", content: turn.answer }]);
   return [...turns, { role: "user", content: views[upto].turn.question }];
 }
@@ -123,7 +106,7 @@ async function run(view) {
   show();
   keep();
   heard(turn.release);
-  say(turn.error ? "" : turn.answer || "The answer is empty.");
+  say(turn.error ? "" : [turn.answer, note(turn)].filter(Boolean).join(" "));
 }
 
 function trouble(turn, error) {
@@ -141,7 +124,7 @@ function trouble(turn, error) {
 function refused(turn, error) {
   const { status, message, code, retryAfter } = error;
   turn.error = { text: message };
-  if (status === 401) openKey(key.get() ? message : "", () => again(turn));
+  if (status === 401) keyDialog.ask(message, () => again(turn));
   else if (status === 429) turn.error = { text: `${message}.`, until: Date.now() + Math.max(1, retryAfter) * 1000 };
   else if (code === "context_length_exceeded") turn.error = { text: `${message}. A new conversation, or a shorter question, has room.` };
 }
@@ -149,7 +132,7 @@ function refused(turn, error) {
 function again(turn) {
   const view = views.at(-1);
   if (asking || view?.turn !== turn) return;
-  const fresh = new TurnView(asked(turn.question, turn.context), { again, changed: keep });
+  const fresh = made(asked(turn.question, turn.context));
   view.element.replaceWith(fresh.element);
   views[views.length - 1] = fresh;
   question.focus();
@@ -184,7 +167,7 @@ async function meet() {
   } catch (error) {
     if (error instanceof Refused && error.status === 401) {
       find("about").textContent = "It asks for a key first.";
-      openKey(key.get() ? error.message : "", meet);
+      keyDialog.ask(error.message, meet);
     } else {
       find("about").textContent = error.message;
       if (error instanceof Unreachable) waitForIt();
@@ -196,10 +179,11 @@ async function meet() {
 function welcome() {
   document.title = product.id;
   find("name").textContent = product.id;
-  find("about").textContent = "The endpoint answers as it answers programs. This browser remembers the conversation until you begin a new one; the endpoint may journal it.";
-  const { turns = [], controls: values, context: given } = kept();
-  if (values) controls.set(values);
-  context.value = given ?? "";
+  find("about").textContent =
+    "The endpoint answers as it answers programs. This browser remembers the conversation until you begin a new one; the endpoint may journal it.";
+  const { turns, controls: values, context: given } = recall(product.id);
+  controls.set(values);
+  context.value = given;
   find("context-box").open = Boolean(given);
   for (const turn of turns) add(turn);
   show();
@@ -227,30 +211,11 @@ async function waitForIt() {
   if (!product) meet();
 }
 
-function openKey(error, then) {
-  afterKey = then;
-  find("key-error").textContent = error;
-  find("key-error").hidden = !error;
-  find("key-forget").hidden = !key.get();
-  find("key").value = "";
-  find("key-open").hidden = false;
-  if (!find("key-dialog").open) find("key-dialog").showModal();
-}
-
-find("key-open").addEventListener("click", () => openKey("", product ? () => {} : meet));
-find("key-cancel").addEventListener("click", () => find("key-dialog").close());
-find("key-forget").addEventListener("click", () => {
-  key.set("");
-  find("key-dialog").close();
-  meet();
-});
-find("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  key.set(find("key").value.trim());
-  find("key-dialog").close();
+const keyDialog = new KeyDialog(() => {
+  find("key-open").hidden = !key.get();
   load.watch(!find("panel").hidden);
-  afterKey();
 });
+find("key-open").addEventListener("click", () => keyDialog.ask("", () => product || meet()));
 
 // the panel
 
@@ -301,7 +266,7 @@ question.addEventListener("keydown", (event) => {
   send();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || find("key-dialog").open) return;
+  if (event.key !== "Escape" || keyDialog.open) return;
   if (document.querySelector("main").inert) {
     panel(false);
     find("panel-toggle").focus();

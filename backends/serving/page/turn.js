@@ -17,6 +17,12 @@ const ENDS = {
 /** What is kept of a turn: plain data, so that it survives a reload. */
 export const asked = (question, context) => ({ question, context, answer: "", finish: "" });
 
+/** What must be said of an answer beside its text. */
+export function note({ answer, finish }) {
+  if (finish === "content_filter") return "A guard of this endpoint held this answer back.";
+  return finish && !answer ? "The answer is empty." : "";
+}
+
 export class TurnView {
   #facts = el("p", { class: "facts" });
   #answer = el("div", { class: "answer", dir: "auto" });
@@ -58,8 +64,8 @@ export class TurnView {
     show(this.#answer, turn.answer);
     this.element.classList.toggle("busy", busy);
     this.element.setAttribute("aria-busy", String(busy));
-    this.#note.textContent = turn.finish === "content_filter" ? "A guard of this endpoint held this answer back." : "The answer is empty.";
-    this.#note.hidden = busy || !(turn.finish === "content_filter" || (turn.finish && !turn.answer));
+    this.#note.textContent = busy ? "" : note(turn);
+    this.#note.hidden = !this.#note.textContent;
     this.#facts.replaceChildren(...this.#said(busy).map((fact) => el("span", {}, fact)));
     this.#actions.hidden = busy || !turn.id;
     for (const [rating, button] of Object.entries(this.#thumbs)) button.setAttribute("aria-pressed", String(turn.rating === rating));
