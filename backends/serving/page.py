@@ -2,11 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from backends.serving.bodies import Part
 from backends.serving.service import Service
 
 FOLDER = Path(__file__).with_name("page")
@@ -38,18 +39,37 @@ FILES = {address(file): file for file in sorted(FOLDER.iterdir()) if file.suffix
 """Address -> file. They hold nothing of the product, so whoever reaches the endpoint may read them: also without a key."""
 
 
+class Lengths(Part):
+    """The most that one request takes."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class Product(Part):
+    """What is served, in a few words."""
+
+    id: str
+    """Its name."""
+    object: Literal["product"] = "product"
+    release: int
+    reads_context: bool
+    """Whether its template has a place for a chat request's `context`."""
+    limits: Lengths
+
+
 def router(service: Service) -> APIRouter:
     made = APIRouter()
     for path, file in FILES.items():
         made.add_api_route(path, _giving(file), methods=["GET", "HEAD"], include_in_schema=False)
 
     @made.get("/v1/product")
-    async def product() -> dict[str, Any]:
+    async def product() -> Product:
         """What a page must know before it asks."""
         release, limits = service.release, service.limits
-        taken = {"input_tokens": limits.input_tokens, "output_tokens": limits.output_tokens}
+        taken = Lengths(input_tokens=limits.input_tokens, output_tokens=limits.output_tokens)
         reads = "context" in service.contract.template
-        return {"id": release.spec, "object": "product", "release": release.number, "reads_context": reads, "limits": taken}
+        return Product(id=release.spec, release=release.number, reads_context=reads, limits=taken)
 
     return made
 
