@@ -78,7 +78,7 @@ export class TurnView {
     const facts = [ENDS[turn.finish] ?? turn.finish];
     const tokens = turn.usage?.completion_tokens;
     // Of an answer that came in one piece there is no speed to tell.
-    if (turn.seconds - turn.first > 0.005) facts.push(`${rate((tokens - 1) / (turn.seconds - turn.first))} tokens/s`);
+    if (tokens > 1 && turn.seconds - turn.first > 0.005) facts.push(`${rate((tokens - 1) / (turn.seconds - turn.first))} tokens/s`);
     if (turn.first !== undefined) facts.push(`${seconds(turn.first)} to the first token`);
     if (turn.usage) facts.push(`${turn.usage.prompt_tokens} tokens in, ${tokens} out`);
     if (turn.release) facts.push(`release ${turn.release}`);
