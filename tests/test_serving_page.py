@@ -12,11 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
-from serving_parts import endpoint, release
+from llmspec.keys import Keys
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from serving_parts import endpoint, eventually, release
 
 from backends.places import local_endpoint
 from backends.serving.page import FILES, FOLDER
+from llmspec.journal import feedback, read
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-component-update"]
@@ -25,8 +27,13 @@ DESK, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with endpoint(tmp_path_factory.mktemp("page") / ".llmspec", release(input_tokens=1024, output_tokens=300)) as found:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page") / ".llmspec"
+
+
+@pytest.fixture(scope="module")
+def url(home: Path) -> Iterator[str]:
+    with endpoint(home, release(input_tokens=1024, output_tokens=300)) as found:
         yield found
 
 
@@ -121,17 +128,6 @@ def answers_with(page: Page, *pieces: str, finish: str = "stop") -> None:
     )
     headers = {"content-type": "text/event-stream", "x-llmspec-release": "1"}
     page.route("**/v1/chat/completions", lambda route: route.fulfill(body=body + "data: [DONE]\n\n", headers=headers))
-
-
-def takes_feedback(page: Page) -> list[dict[str, Any]]:
-    said: list[dict[str, Any]] = []
-
-    def take(route: Route) -> None:
-        said.append(json.loads(route.request.post_data or ""))
-        route.fulfill(json={"object": "feedback", "id": said[-1]["id"]})
-
-    page.route("**/v1/feedback", take)
-    return said
 
 
 # talking
@@ -275,10 +271,9 @@ def test_controls_send_what_differs_from_neutral_and_reset_forgets_it(page: Page
 # what people think of an answer
 
 
-def test_thumbs_and_a_correction_are_sent_with_the_answers_id(page: Page, url: str) -> None:
-    said = takes_feedback(at(page, url))
-    ask(page, "Hello there")
-    answer = page.locator("#announce").text_content()
+def test_thumbs_and_a_correction_reach_the_journal_beside_their_answer(page: Page, url: str, home: Path) -> None:
+    ask(at(page, url), "Hello there")
+    answer = str(page.locator("#announce").text_content())
     up = page.get_by_role("button", name="Good answer")
     up.click()
     expect(page.get_by_text("Thank you")).to_be_visible()
@@ -286,7 +281,7 @@ def test_thumbs_and_a_correction_are_sent_with_the_answers_id(page: Page, url: s
     page.get_by_role("button", name="Correct it").click()
     field = page.get_by_label("What it should have said")
     expect(field).to_be_focused()
-    expect(field).to_have_value(str(answer))
+    expect(field).to_have_value(answer)
     field.fill("Something better")
     page.get_by_label("Comment").fill("It rambles")
     page.get_by_role("button", name="Send the correction").click()
@@ -295,20 +290,30 @@ def test_thumbs_and_a_correction_are_sent_with_the_answers_id(page: Page, url: s
     expect(page.get_by_text("Taken back")).to_be_visible()
     page.reload()
     expect(up).to_have_attribute("aria-pressed", "false")
+    journal = home / "journal" / "bot-local"
+    eventually(lambda: len(list(feedback(journal))) == 3)
+    said = list(feedback(journal))
     assert [(line["rating"], line["correction"], line["comment"]) for line in said] == [
         ("up", None, None),
         ("up", "Something better", "It rambles"),
         (None, None, None),
     ]
-    assert {line["id"][:9] for line in said} == {"chatcmpl-"}
+    about = {line["feedback"] for line in said}
+    assert [line["answer"] for line in read(journal) if line["id"] in about] == [answer]
 
 
 def test_a_thumb_that_was_not_kept_is_not_shown(page: Page, url: str) -> None:
     ask(at(page, url), "Hello there")
-    page.route("**/v1/feedback", lambda route: route.fulfill(status=404, json={"error": {"message": "no such answer"}}))
+    page.evaluate("""() => {
+        const kept = JSON.parse(localStorage["llmspec.bot"]);
+        kept.turns[0].id = "chatcmpl-" + "0".repeat(32); // an answer that the journal has forgotten
+        const page = JSON.stringify(kept);
+        addEventListener("pagehide", () => { localStorage["llmspec.bot"] = page; });
+    }""")
+    page.reload()
     down = page.get_by_role("button", name="Bad answer")
     down.click()
-    expect(page.get_by_text("Not kept: No such answer")).to_be_visible()
+    expect(page.get_by_text("Not kept: No answer 'chatcmpl-000")).to_be_visible()
     expect(down).to_have_attribute("aria-pressed", "false")
 
 
@@ -452,46 +457,32 @@ def test_an_answer_without_sense_is_shown_at_once(page: Page, url: str) -> None:
     assert shown.count("`") == 3000
 
 
-def test_the_endpoints_key_is_asked_for_and_kept_in_the_tab_only(page: Page, url: str) -> None:
-    def guarded(route: Route) -> None:
-        if route.request.headers.get("authorization") == "Bearer right":
-            route.continue_()
-        else:
-            said = "no such key" if "authorization" in route.request.headers else "a key is needed"
-            route.fulfill(status=401, json={"error": {"message": said}})
-
-    page.route(re.compile(r".*/(v1/.*|metrics)$"), guarded)
-    page.goto(url)
-    for key, said in (("wrong", "No such key"), ("right", "")):
+def test_a_key_is_asked_for_kept_in_the_tab_only_and_asked_for_again_when_it_is_revoked(page: Page, tmp_path: Path) -> None:
+    with endpoint(tmp_path / ".llmspec", release(output_tokens=5)) as url:
+        keys = Keys(tmp_path / ".llmspec" / "access" / "bot-local")
+        key, text = keys.create("a visitor", "user")
+        page.goto(url)
         field = page.get_by_label("Key", exact=True)
-        expect(field).to_be_focused()
-        expect(field).to_have_attribute("type", "password")
-        field.fill(key)
+        for tried in ("llms_wrong", text):
+            expect(field).to_be_focused()
+            expect(field).to_have_attribute("type", "password")
+            field.fill(tried)
+            page.keyboard.press("Enter")
+            if tried != text:
+                expect(page.get_by_role("alert")).to_be_visible()
+        expect(page.locator("h1")).to_have_text("bot")
+        ask(page, "Hello there")
+        assert facts(page)[0] == "cut at the limit"
+        expect(page.get_by_text("This key may not read the figures.")).to_be_visible()
+        expect(page.get_by_text("Tokens a second")).to_be_hidden()
+        assert text not in page.url + json.dumps(page.evaluate("({ ...localStorage })"))
+        assert page.evaluate("Object.values(sessionStorage)") == [text]
+        keys.revoke(key.id)
+        ask(page, "Still there?")
+        field.fill(keys.create("the visitor again", "developer")[1])
         page.keyboard.press("Enter")
-        if said:
-            expect(page.get_by_role("alert")).to_have_text(said)
-    expect(page.locator("h1")).to_have_text("bot")
-    ask(page, "Hello there")
-    assert facts(page)[0] == "cut at the limit"
-    expect(page.get_by_text("Tokens a second")).to_be_visible()
-    assert "right" not in page.url + json.dumps(page.evaluate("({ ...localStorage })"))
-    assert page.evaluate("sessionStorage.length") == 1
-
-
-def test_figures_that_a_key_may_not_read_are_named_and_not_asked_for_again(page: Page, url: str) -> None:
-    page.clock.install()
-    asked: list[str] = []
-
-    def refuse(route: Route) -> None:
-        asked.append(route.request.url)
-        route.fulfill(status=403, json={"error": {"message": "not with this key"}})
-
-    page.route("**/metrics", refuse)
-    at(page, url)
-    expect(page.get_by_text("This key may not read the figures.")).to_be_visible()
-    expect(page.get_by_text("Tokens a second")).to_be_hidden()
-    page.clock.run_for(10_000)
-    assert len(asked) == 1
+        expect(page.locator("article.last .facts")).to_contain_text("release 1")  # what was refused is asked again
+        expect(page.get_by_text("Tokens a second")).to_be_visible()
 
 
 def test_the_pages_files_are_strict_small_and_asked_about_before_they_are_used_again(url: str) -> None:
@@ -546,7 +537,6 @@ def contrasts(page: Page) -> list[tuple[float, str]]:
 def test_every_text_can_be_read_and_nothing_is_wider_than_the_screen(browser: Browser, url: str, size: Any, scheme: str) -> None:
     page = at(opened(browser, size, color_scheme=scheme), url)
     answers_with(page, "Read [this](https://shop.example) and `" + "long" * 40 + "`\n\n```\n" + "wide " * 40 + "\n```\n")
-    takes_feedback(page)
     ask(page, "a" * 200)
     page.get_by_role("button", name="Good answer").click()
     page.get_by_role("button", name="Correct it").click()
@@ -567,7 +557,6 @@ def test_every_text_can_be_read_and_nothing_is_wider_than_the_screen(browser: Br
 
 def test_everything_can_be_done_by_keyboard_alone_and_the_focus_is_always_seen(browser: Browser, url: str) -> None:
     page = at(opened(browser, PHONE, reduced_motion="reduce"), url)
-    takes_feedback(page)
 
     def walk(name: str) -> None:
         """Tab on until this has the focus."""
