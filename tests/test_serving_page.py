@@ -12,13 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
-from llmspec.keys import Keys
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving_parts import endpoint, eventually, release
 
 from backends.places import local_endpoint
 from backends.serving.page import FILES, FOLDER
 from llmspec.journal import feedback, read
+from llmspec.keys import Keys
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-component-update"]

@@ -25,6 +25,7 @@ NEEDS: dict[str, Permission] = {"/metrics": "read_metrics", "/v1/audit": "read_a
 """What a path needs, where it is not what the whole worker needs."""
 
 SAID_TO_PAGES = [
+    "x-llmspec-release",
     "x-request-id",
     "retry-after",
     *(f"x-ratelimit-{word}-{what}" for what in ("requests", "tokens") for word in ("limit", "remaining", "reset")),
