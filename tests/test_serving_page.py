@@ -595,3 +595,19 @@ def test_everything_can_be_done_by_keyboard_alone_and_the_focus_is_always_seen(b
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Correct it")).to_be_focused()
     page.context.close()
+
+
+def test_every_figure_that_the_page_reads_is_exported_and_drawn(page: Page, url: str) -> None:
+    read_by_the_page = set(re.findall(r"vllm:\w+", (FOLDER / "load.js").read_text(encoding="utf-8")))
+    assert len(read_by_the_page) == 8
+    exported = set(re.findall(r"^# TYPE (\S+)", httpx.get(f"{url}/metrics").text, re.MULTILINE))
+    assert read_by_the_page <= exported
+    page.clock.install()
+    at(page, url)
+    expect(page.locator("figure .value").first).to_have_text("0")
+    ask(page, "Hello there")
+    page.clock.run_for(4000)
+    for title, lines in (("Requests", 2), ("Tokens a second", 1), ("First token", 2), ("Whole answer", 2)):
+        values = page.locator("figure", has=page.get_by_role("heading", name=title)).locator(".value")
+        for number in range(lines):
+            expect(values.nth(number)).not_to_have_text("–")
