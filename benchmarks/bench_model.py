@@ -12,14 +12,12 @@ from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
 from backends.serving.contract import CHAT, Contract
 from backends.work import export_onnx
 from llmspec.release import Release
 from llmspec.store import Artifact, File, Manifest, content_digest, files_in, open_artifact, partial, seal, sha256_of
 
+ROOT = Path(__file__).parents[1]
 SPECIAL = ["<|bos|>", "<|eos|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]
 VOCABULARY = 49_152
 SHAPE = {

@@ -14,8 +14,9 @@ from typing import Any
 import bench_model
 
 BUILD = [
-    "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_BUILD_SERVER=ON", "-DLLAMA_BUILD_TOOLS=ON",
-    "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_OPENSSL=OFF",
+    "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_BUILD_SERVER=ON",
+    "-DLLAMA_BUILD_TOOLS=ON", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_UI=OFF",
+    "-DLLAMA_OPENSSL=OFF",
 ]  # fmt: skip
 
 
@@ -44,9 +45,16 @@ def source(cache: Path) -> Path:
             tar.extractall(folder, filter="data")
         shutil.rmtree(folder / "venv")
         archive.unlink()
+        mend(next(folder.glob("*/vendor/llama.cpp/ggml/src/ggml-cpu/amx/mmq.cpp")))
 
     (tree,) = bench_model.once(cache / "llama.cpp", fetch).glob("*/vendor/llama.cpp")
     return tree
+
+
+def mend(amx: Path) -> None:
+    """GCC 12 takes the tile settings for unread and drops their stores: the server would crash on CPUs with AMX."""
+    text, call = amx.read_text(encoding="utf-8"), "_tile_loadconfig(&tc);"
+    amx.write_text(text.replace(call, f'asm volatile("" : : "r"(&tc) : "memory");\n    {call}'), encoding="utf-8")
 
 
 def binary(cache: Path, name: str) -> Path:
@@ -76,8 +84,9 @@ def gguf(cache: Path, quantization: str) -> Path:
 
 
 NAMES = {
-    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }  # fmt: skip
 

@@ -55,14 +55,14 @@ class Client(asyncio.Protocol):
             self._seen.times.append(now)
         self._buffer += data
         tail = self._buffer[-700:]
-        if b"[DONE]" in tail and tail.endswith(b"0\r\n\r\n") or self._whole(tail):
+        if (b"[DONE]" in tail and tail.endswith(b"0\r\n\r\n")) or self._whole():
             self._finish(now)
 
-    def _whole(self, tail: bytes) -> bool:
-        """An answer that is not a stream, an error for instance."""
-        head, _, body = self._buffer.partition(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: (\d+)", head) if b"HTTP/1.1 200" not in tail[:20] or len(self._buffer) < 700 else None
-        return length is not None and len(body) >= int(length[1])
+    def _whole(self) -> bool:
+        """Of an answer that is no stream, an error for instance."""
+        head, end, _ = self._buffer[:1000].partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        return bool(end and length) and len(self._buffer) - len(head) - len(end) >= int(length[1])  # type: ignore[index]
 
     def _finish(self, now: float) -> None:
         seen, said = self._seen, self._buffer

@@ -27,8 +27,6 @@ def contestants(cache: Path, clients: int, prompt: int) -> dict[str, Callable[[]
         "llmspec int4": lambda: Ours(cache, "int4", clients),
         "llama.cpp Q4_0": lambda: LlamaCpp(cache, "Q4_0", clients, room),
         "llama.cpp Q4_0, no flash attention": lambda: LlamaCpp(cache, "Q4_0", clients, room, "off"),
-        "llama.cpp Q4_0 noamx": lambda: LlamaCpp(cache, "Q4_0", clients, room, LD_PRELOAD="/tmp/llbuild/noamx.so"),
-        "llama.cpp Q8_0 noamx": lambda: LlamaCpp(cache, "Q8_0", clients, room, LD_PRELOAD="/tmp/llbuild/noamx.so"),
         "llama.cpp Q8_0": lambda: LlamaCpp(cache, "Q8_0", clients, room),
         "llama.cpp Q8_0, no flash attention": lambda: LlamaCpp(cache, "Q8_0", clients, room, "off"),
         "onnxruntime-genai int4": lambda: Genai(cache, clients),
@@ -98,7 +96,8 @@ def say(found: dict[str, object]) -> None:
     rounds = "/".join(f"{rate:g}" for rate in found["rounds"])  # type: ignore[attr-defined]
     print(
         f"{found['clients']:>3} × {found['prompt']:<4} {found['server']:<36} {found['tokens_per_second']:>7} tok/s  "
-        f"first {found['first_p50_ms']:>5}/{found['first_p95_ms']:>5} ms  gap {found['gap_p50_ms']:>6}/{found['gap_p99_ms']:>6} ms  "
+        f"first {found['first_p50_ms']:>5}/{found['first_p95_ms']:>5} ms  "
+        f"gap {found['gap_p50_ms']:>6}/{found['gap_p99_ms']:>6} ms  "
         f"cores {found['server_cores']:.2f}+{found['client_cores']:.2f}  rounds {rounds}",
         flush=True,
     )

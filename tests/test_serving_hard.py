@@ -78,7 +78,8 @@ def address(url: str) -> tuple[str, int]:
 
 def post(body: dict[str, Any] | bytes, path: str = "/v1/chat/completions") -> bytes:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    return head.encode() + data
 
 
 def chat(**fields: Any) -> bytes:
@@ -166,7 +167,8 @@ def test_requests_that_never_arrive_whole_hold_nothing_up(url: str) -> None:
 
 
 def test_words_that_are_no_http_are_not_answered_with_a_failure(url: str) -> None:
-    for said in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET\r\n\r\n", b"\x00" * 5000, b"GET / HTTP/9.9\r\n\r\n", b"A" * 200_000):
+    no_http = (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET\r\n\r\n", b"\x00" * 5000, b"GET / HTTP/9.9\r\n\r\n", b"A" * 200_000)
+    for said in no_http:
         with socket.create_connection(address(url)) as odd, contextlib.suppress(ConnectionError):
             odd.settimeout(20)
             odd.sendall(said)
@@ -228,7 +230,7 @@ def test_its_memory_does_not_grow_with_the_number_of_requests(url: str) -> None:
             for index in range(number):
                 if index % 4 == 0:
                     client.post(f"{url}/v1/chat/completions", content=HOSTILE["deep objects"])
-                client.post(f"{url}/v1/chat/completions", json={"messages": HELLO, "max_tokens": 4, "seed": index, "temperature": 1})
+                client.post(f"{url}/v1/chat/completions", content=chat(seed=index, temperature=1))
 
     some(60)
     before = memory(worker())
