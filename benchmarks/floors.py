@@ -62,9 +62,8 @@ def main() -> None:
     for precision, each in (("int4", 0.5 + 4 / 32), ("int8", 1.0)):  # int4 has an fp32 scale for 32 weights
         size = int(weights * each)
         reads = median([bandwidth(size) for _ in range(3)])
-        print(
-            f"{precision}: {size / 1e6:.0f} MB to read for a token, at {reads / 1e9:.1f} GB/s: one client gets at most {reads / size:.0f} tok/s"
-        )
+        read = f"{size / 1e6:.0f} MB to read for a token, at {reads / 1e9:.1f} GB/s"
+        print(f"{precision}: {read}: one client gets at most {reads / size:.0f} tok/s")
     for rows in (1, 8, 16, 32):
         rate = median([int8_rate(rows) for _ in range(3)])
         print(f"int8, {rows:2} rows: {rate / 1e9:6.0f} G op/s: at most {rate / (2 * weights):6.0f} tok/s of decoding")

@@ -1,4 +1,4 @@
-"""Four clients read their answers while prompts of 1,500 tokens arrive: the 99th percentile of the gaps between tokens over their median.
+"""Four clients read answers while prompts of 1,500 tokens arrive: the 99th percentile of the gaps between tokens over their median.
 
 python benchmarks/long_prompts.py [--rounds 3] [--precision int8]
 """

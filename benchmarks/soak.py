@@ -1,6 +1,6 @@
-"""The endpoint for a long time and badly treated: 10,000 requests, clients that vanish, kill -9, SIGTERM under load. Bounded; says what it saw.
+"""The endpoint for a long time and badly treated: 10,000 requests, clients that vanish, kill -9, SIGTERM under load.
 
-python benchmarks/soak.py [--requests 10000] [--artifact folder]     some minutes with a small artifact, an hour with the bench model
+python benchmarks/soak.py [--requests 10000] [--artifact folder]     minutes with a small artifact, an hour with the bench model
 """
 
 import argparse
@@ -97,7 +97,7 @@ def vanishing(endpoint: Soaked, numbers: Iterator[int]) -> None:
     print(f"200 vanished clients: every slot free after {took:.2f} s, {endpoint.memory() - before:+.0f} MB")
 
 
-def killed(endpoint: Soaked, numbers: Iterator[int]) -> None:
+def killed(endpoint: Soaked) -> None:
     """kill -9 of the worker under load: back soon, journal whole."""
     children = [subprocess.Popen([sys.executable, __file__, "--press", str(endpoint.port)]) for _ in range(2)]
     until(lambda: not endpoint.idle(), 30)
@@ -170,7 +170,7 @@ def main() -> None:
             endpoint = Soaked(bench_model.release(made, free_port(), limits=limits))
             many(endpoint, args.requests, numbers)
             vanishing(endpoint, numbers)
-            killed(endpoint, numbers)
+            killed(endpoint)
             drained(endpoint, numbers)
         finally:
             local_endpoint.stop("bench", "local")
