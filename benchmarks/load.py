@@ -77,7 +77,8 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._done.done():
-            self._done.set_exception(error or ConnectionError("the server closed the connection in the middle of an answer"))
+            kind = ConnectionError if self._buffer else ConnectionAbortedError
+            self._done.set_exception(kind(f"the server closed the connection in the middle of an answer: {error}"))
 
     async def ask(self, request: bytes) -> Seen:
         self._done = asyncio.get_running_loop().create_future()
@@ -123,7 +124,11 @@ def load(port: int, request: Callable[[int], bytes], clients: int, each: int, nu
         for request in requests:
             if client is None or client.transport.is_closing():
                 _, client = await asyncio.get_running_loop().create_connection(Client, "127.0.0.1", port)
-            seen.append(await client.ask(request))
+            try:
+                seen.append(await client.ask(request))
+            except ConnectionAbortedError:  # some servers close after an answer without saying so
+                _, client = await asyncio.get_running_loop().create_connection(Client, "127.0.0.1", port)
+                seen.append(await client.ask(request))
         if client:
             client.transport.close()
         return seen

@@ -8,6 +8,7 @@ import argparse
 import itertools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def case(cache: Path, clients: int, prompt: int, rounds: int, only: list[str]) -
         for _, (name, server) in itertools.product(range(rounds), servers.items()):
             each = 1 if "generate" in name else 4 if clients == 1 else 2
             runs[name].append(measure(server, clients, prompt, each, numbers))
+            print(f"  {clients} × {prompt} {name}: {runs[name][-1][0].rate:.1f} tok/s", file=sys.stderr, flush=True)
     finally:
         for server in servers.values():
             server.stop()
