@@ -1,0 +1,181 @@
+"""The endpoint for a long time and badly treated: 10,000 requests, clients that vanish, kill -9, SIGTERM under load.
+
+python benchmarks/soak.py [--requests 10000] [--artifact folder]     minutes with a small artifact, an hour with the bench model
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bench_model
+from load import Seen, load, post
+from servers import free_port
+
+from backends.places import local_endpoint
+from llmspec.home import journal_folder, run_folder
+from llmspec.release import Release
+from llmspec.store import open_artifact
+
+CLIENTS, SLOTS = 24, 16
+
+
+class Soaked:
+    """A supervised endpoint of its own home."""
+
+    def __init__(self, release: Release):
+        self.live = local_endpoint.serve(release)
+        self.port = int(self.live.url.rsplit(":", 1)[1])
+
+    @property
+    def state(self) -> dict[str, object]:
+        return local_endpoint.state(run_folder("bench", "local"))
+
+    def memory(self) -> float:
+        """MB resident of the worker."""
+        pages = int(Path(f"/proc/{self.state['worker']}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def idle(self) -> bool:
+        said = local_endpoint_text(self.live.url + "/metrics")
+        gauges = dict(line.rsplit(" ", 1) for line in said.splitlines() if not line.startswith("#"))
+        return float(gauges["llmspec_running"]) == float(gauges["llmspec_waiting"]) == 0
+
+
+def local_endpoint_text(url: str) -> str:
+    import urllib.request
+
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def question(number: int, answer: int = 8) -> bytes:
+    body = {"messages": [{"role": "user", "content": bench_model.conversation(number, 24)}], "max_tokens": answer, "stream": True}
+    return post("/v1/chat/completions", body | {"stream_options": {"include_usage": True}})
+
+
+def until(true: Callable[[], object], seconds: float) -> float:
+    """Seconds that it took to become true."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < seconds, f"not within {seconds:g} s"
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def many(endpoint: Soaked, requests: int, numbers: Iterator[int]) -> None:
+    """No growth over all the requests: memory after each tenth of them."""
+    each = max(1, requests // 10 // CLIENTS)
+    seen = []
+    for _ in range(10):
+        load(endpoint.port, question, CLIENTS, each, numbers)
+        seen.append(endpoint.memory())
+    print(f"{10 * each * CLIENTS:,} requests: memory after each tenth {' '.join(f'{size:.0f}' for size in seen)} MB")
+    assert seen[-1] - seen[1] < 24, "it grows with the number of requests"
+
+
+def vanishing(endpoint: Soaked, numbers: Iterator[int]) -> None:
+    """Clients that are cut off in the middle give back their slots."""
+    before = endpoint.memory()
+    for _ in range(200):
+        client = socket.create_connection(("127.0.0.1", endpoint.port))
+        client.sendall(question(next(numbers), 200))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    took = until(endpoint.idle, 30)
+    print(f"200 vanished clients: every slot free after {took:.2f} s, {endpoint.memory() - before:+.0f} MB")
+
+
+def killed(endpoint: Soaked) -> None:
+    """kill -9 of the worker under load: back soon, journal whole."""
+    children = [subprocess.Popen([sys.executable, __file__, "--press", str(endpoint.port)]) for _ in range(2)]
+    until(lambda: not endpoint.idle(), 30)
+    for _ in range(3):
+        worker = endpoint.state["worker"]
+        os.kill(int(str(worker)), signal.SIGKILL)
+        took = until(lambda worker=worker: endpoint.state["worker"] != worker and local_endpoint.live("bench", "local"), 60)  # type: ignore[misc]
+        print(f"kill -9 under load: the next worker answers after {took:.2f} s")
+        time.sleep(1.5)
+    for child in children:
+        child.kill()
+        child.wait()
+    until(endpoint.idle, 60)
+    lines = [line for path in journal_folder("bench", "local").glob("*.jsonl") for line in path.read_bytes().splitlines()]
+    torn = sum(not whole(line) for line in lines)
+    print(f"the journal has {len(lines):,} lines, {torn} torn by 3 kills")
+    assert torn <= 3
+
+
+def whole(line: bytes) -> bool:
+    with contextlib.suppress(ValueError):
+        return isinstance(json.loads(line), dict)
+    return False
+
+
+def press(port: int) -> None:
+    """Load for ever, whatever becomes of it."""
+    numbers = itertools.count(os.getpid() * 1000)
+    while True:
+        with contextlib.suppress(OSError, AssertionError):
+            load(port, lambda number: question(number, 60), 8, 4, numbers)
+
+
+def drained(endpoint: Soaked, numbers: Iterator[int]) -> None:
+    """SIGTERM under load: what was begun is finished, and it ends."""
+
+    async def ask() -> list[Seen | BaseException]:
+        from load import Client
+
+        loop = asyncio.get_running_loop()
+        clients = [(await loop.create_connection(Client, "127.0.0.1", endpoint.port))[1] for _ in range(SLOTS)]
+        asked = [asyncio.ensure_future(client.ask(question(next(numbers), 120))) for client in clients]
+        await asyncio.sleep(1)
+        os.kill(int(str(endpoint.state["pid"])), signal.SIGTERM)
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(ask())
+    lost = [item for item in found if isinstance(item, BaseException) or item.tokens != 120]
+    took = until(lambda: not local_endpoint.supervised(run_folder("bench", "local")), 90)
+    print(f"SIGTERM with {SLOTS} answers under way: {len(lost)} lost, ended {took:.2f} s after the last")
+    assert not lost
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--artifact", type=Path, help="an onnx artifact; the bench model's int8 when absent")
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--press", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.press:
+        press(args.press)
+    made = open_artifact(args.artifact) if args.artifact else bench_model.artifact(bench_model.cache_folder(args.cache), "int8")
+    assert made, f"{args.artifact}: no complete artifact"
+    limits = {"input_tokens": 512, "output_tokens": 256, "concurrency": SLOTS, "queue": 256}
+    numbers = itertools.count(50_000_000)
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["LLMSPEC_HOME"] = str(Path(home) / ".llmspec")
+        try:
+            endpoint = Soaked(bench_model.release(made, free_port(), limits=limits))
+            many(endpoint, args.requests, numbers)
+            vanishing(endpoint, numbers)
+            killed(endpoint)
+            drained(endpoint, numbers)
+        finally:
+            local_endpoint.stop("bench", "local")
+    print("well")
+
+
+if __name__ == "__main__":
+    main()
