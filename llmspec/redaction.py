@@ -1,10 +1,11 @@
-"""Finds personal data in text: e-mail addresses, phone numbers, card numbers.
+"""Finds personal data in text: e-mail addresses, phone numbers, card numbers, and what else an answer should not say.
 
 One set of patterns for what trains and for what the journal keeps. Plain Python, so that a cluster's workers can be handed it.
 """
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%'-]+@(?:[\w-]+\.)+[^\W\d_]{2,}")
 
@@ -28,6 +29,13 @@ HINTS = {"email": "@", "phone": "(?:[0-9][^0-9]{0,3}){7}", "credit_card": "(?:[0
 _DIGIT = re.compile("[0-9]")
 KINDS = ("email", "credit_card", "phone")
 """In this order: a phone number must not bite into a card number."""
+ANSWER_KINDS = ("email", "iban", "credit_card", "ssn", "ip", "phone")
+"""What an answer may be searched for, in this order. Rows and the journal know KINDS only."""
+
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ \-]?[A-Z0-9]){11,30}(?![A-Za-z0-9])")
+_SSN = re.compile(r"(?<![\w-])(?!000|666|9[0-9]{2})[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w]|-[0-9])")
+_IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
+_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 
 
 def luhn(digits: str) -> bool:
@@ -66,6 +74,32 @@ def _cards(mark: str) -> Callable[[re.Match[str]], str]:
     return replace
 
 
+def _iban(mark: str) -> Callable[[re.Match[str]], str]:
+    """What the check digits confirm, its shortest reading first: words in capitals may follow."""
+
+    def replace(found: re.Match[str]) -> str:
+        ends = [match.end() for match in re.finditer(r"[A-Z0-9](?=[ \-]|$)", found[0])]
+        for end in ends:
+            plain = re.sub(r"[ \-]", "", found[0][:end])
+            if 15 <= len(plain) <= 34 and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1:
+                return mark + found[0][end:]
+        return found[0]
+
+    return replace
+
+
+def _address(mark: str) -> Callable[[re.Match[str]], str]:
+    """Only what is somebody's: no loopback, no private network, no example."""
+
+    def replace(found: re.Match[str]) -> str:
+        try:
+            return mark if ip_address(found[0]).is_global else found[0]
+        except ValueError:
+            return found[0]
+
+    return replace
+
+
 def mask(text: str, kind: str, mark: str) -> str:
     """The text with the mark in the place of everything of this kind."""
     match kind:
@@ -73,6 +107,12 @@ def mask(text: str, kind: str, mark: str) -> str:
             return _EMAIL.sub(mark, text)
         case "credit_card":
             return _DIGITS.sub(_cards(mark), text)
+        case "iban":
+            return _IBAN.sub(_iban(mark), text)
+        case "ssn":
+            return _SSN.sub(mark, text)
+        case "ip":
+            return _IPV6.sub(_address(mark), _IPV4.sub(_address(mark), text))
         case _:
             return _PHONE.sub(mark, text)
 

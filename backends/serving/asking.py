@@ -8,6 +8,7 @@ from jinja2 import TemplateError
 from backends.serving.bodies import Chat, Completion
 from backends.serving.engine import Engine, PromptError
 from backends.serving.grammar import Grammar, Grammars, SchemaError
+from backends.serving.guards.control_tokens import PromptText, Rendered
 from backends.serving.replies import ApiError
 from backends.serving.sampling import Sampling
 from llmspec.spec.endpoint import Limits
@@ -32,6 +33,7 @@ class Asking:
 
     def __init__(self, engine: Engine, limits: Limits):
         self._engine, self._limits = engine, limits
+        self._text = PromptText(engine.contract, engine.tokenizer)
         self._grammars: Grammars | None = None
         self._making, self._compiling = asyncio.Lock(), asyncio.Lock()
 
@@ -52,7 +54,7 @@ class Asking:
             said = "context: this product's template has no place for it (data.template: context_qa has)"
             raise ApiError(400, said, param="context")
         try:
-            text = contract.render([message.plain() for message in body.messages], context=body.context)
+            text = self._text.render([message.plain() for message in body.messages], body.context)
         except (TemplateError, ValueError) as error:
             raise ApiError(400, str(error), param="messages") from error
         return [self._checked(Prompt(await self._tokens(text)), "messages")]
@@ -70,14 +72,13 @@ class Asking:
         if isinstance(prompt, list):
             return Prompt(prompt)
         start = self._engine.contract.bos_token
-        if not start or prompt.startswith(start):
-            return Prompt(await self._tokens(prompt))
-        return Prompt(await self._tokens(start + prompt), unsaid=1)
+        unsaid = int(bool(start) and not prompt.startswith(start))
+        return Prompt(await self._tokens(self._text.raw(prompt)), unsaid=unsaid)
 
-    async def _tokens(self, text: str) -> list[int]:
-        if len(text) > LONG_TEXT:
-            return await asyncio.to_thread(self._engine.encode, text)
-        return self._engine.encode(text)
+    async def _tokens(self, rendered: Rendered) -> list[int]:
+        if len(rendered.text) > LONG_TEXT:
+            return await asyncio.to_thread(self._text.encode, rendered)
+        return self._text.encode(rendered)
 
     def _checked(self, prompt: Prompt, param: str) -> Prompt:
         most = self._limits.input_tokens

@@ -1,9 +1,11 @@
 """The choices of one request, while they are made: what is new of each, and what all of it was."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
-from backends.serving.logprobs import Listing, joined
+from backends.serving.guards import CONTENT_FILTER, OutputGuard, refusal
+from backends.serving.logprobs import Listing, Reach, joined
 from backends.serving.pump import Ticket
 from backends.serving.replies import ApiError, Piece
 
@@ -11,8 +13,17 @@ from backends.serving.replies import ApiError, Piece
 class Choice:
     """One answer on its way to the client."""
 
-    def __init__(self, index: int, ticket: Ticket, listing: Listing | None, echo: str = ""):
-        self.index, self.ticket = index, ticket
+    def __init__(
+        self,
+        index: int,
+        ticket: Ticket,
+        guard: OutputGuard,
+        end: Callable[[], None],
+        listing: tuple[Listing, Reach] | None = None,
+        echo: str = "",
+    ):
+        """end: frees its slot when the guard stops it."""
+        self.index, self.ticket, self.guard, self._end = index, ticket, guard, end
         self._listing, self._echo = listing, echo
         self._said = 0
         self.text = ""
@@ -22,14 +33,27 @@ class Choice:
     def take(self) -> Piece | None:
         """What is new since the last time; None when nothing is. A slow reader gets more at a time."""
         made = self.ticket.generation
-        finish = made.finish  # read first: what it had said when it ended is whole
+        finish: str | None = made.finish  # read first: what it had said when it ended is whole
         text = made.text[self._said :]
         if not text and finish is None:
             return None
         self._said += len(text)
+        text = self.guard.push(text) + (self.guard.finish() if finish else "")
+        if self.guard.blocked:
+            self._end()
+            finish = CONTENT_FILTER
+        elif not text and finish is None:
+            return None
         echo, self._echo = self._echo, ""
         self.text, self.finish = self.text + text, finish
-        return Piece(self.index, echo + text, self._listing.take() if self._listing else None, finish)
+        return Piece(self.index, echo + text, self._logprobs(finish), finish, refusal(self.guard.blocked))
+
+    def _logprobs(self, finish: str | None) -> dict[str, Any] | None:
+        if self._listing is None:
+            return None
+        listing, reach = self._listing
+        whole = finish is not None and self.guard.clean == self._said and not self.guard.blocked
+        return listing.take(None if whole else reach.within(self.guard.clean))
 
     @property
     def num_tokens(self) -> int:
@@ -63,6 +87,7 @@ async def answers(choices: list[Choice], news: asyncio.Event) -> list[Piece]:
     async for piece in pieces(choices, news):
         answer = whole[piece.index]
         answer.text, answer.finish = answer.text + piece.text, piece.finish
+        answer.refusal = piece.refusal
         if piece.logprobs:
             answer.logprobs = joined(answer.logprobs, piece.logprobs)
     return whole

@@ -41,6 +41,8 @@ class Record:
     answer: str = ""
     guard: str = ""
     """The guard that blocked it."""
+    found: list[str] = field(default_factory=list)
+    """Guards that found something and did not block: masked, or only noted."""
     rating: str = ""
     """For feedback: what was said, to be counted."""
     body: Any = None

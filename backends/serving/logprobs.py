@@ -23,9 +23,9 @@ class ChatListing:
     def __init__(self, chooser: Chooser, words: Words):
         self._chooser, self._words, self._given = chooser, words, 0
 
-    def take(self) -> dict[str, Any] | None:
-        """Those that are new."""
-        new = self._chooser.logprobs[self._given :]
+    def take(self, most: int | None = None) -> dict[str, Any] | None:
+        """Those that are new, of the answer's first `most`."""
+        new = self._chooser.logprobs[self._given : most]
         self._given += len(new)
         return {"content": [self._entry(item) for item in new], "refusal": None} if new else None
 
@@ -47,9 +47,9 @@ class TextListing:
         self._prompt_given = self._given = self._offset = 0
         self._reader = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
-    def take(self) -> dict[str, Any] | None:
-        """Those that are new, each with its place in the text."""
-        prompt, new = self._chooser.prompt_logprobs[self._prompt_given :], self._chooser.logprobs[self._given :]
+    def take(self, most: int | None = None) -> dict[str, Any] | None:
+        """Those that are new, of the answer's first `most`, each with its place in the text."""
+        prompt, new = self._chooser.prompt_logprobs[self._prompt_given :], self._chooser.logprobs[self._given : most]
         if not prompt and not new:
             return None
         said = [self._place(item, self._prompt_given + at >= self._unsaid) for at, item in enumerate(prompt)]
@@ -79,6 +79,29 @@ class TextListing:
 
 
 Listing = ChatListing | TextListing
+
+
+class Reach:
+    """How many of an answer's tokens lie within the part of its text that was said as the model made it.
+
+    The chances of tokens that a guard holds back or masks would give away what it keeps.
+    """
+
+    def __init__(self, chooser: Chooser, words: Words):
+        self._chooser, self._words = chooser, words
+        self._tokens = self._characters = 0
+        self._reader = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def within(self, characters: int) -> int:
+        for item in self._chooser.logprobs[self._tokens :]:
+            state = self._reader.getstate()
+            control = self._words.is_control(item.token)
+            length = 0 if control else len(self._reader.decode(self._words.bytes_of(item.token)))
+            if self._characters + length > characters:
+                self._reader.setstate(state)
+                break
+            self._tokens, self._characters = self._tokens + 1, self._characters + length
+        return self._tokens
 
 
 def bounded(logprob: float | None) -> float | None:

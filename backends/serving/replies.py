@@ -49,6 +49,8 @@ class Piece:
     """In the form of the chat or of completions."""
     finish: str | None = None
     """Why it ended; nothing follows."""
+    refusal: str | None = None
+    """What the client is told when a guard ended it."""
 
 
 @dataclass
@@ -69,13 +71,14 @@ class Form:
     def whole(self, answers: list[Piece]) -> dict[str, Any]:
         kind = "chat.completion" if self.chat else "text_completion"
         choices = [
-            {"index": answer.index, **self._said(answer.text), "logprobs": answer.logprobs, "finish_reason": answer.finish}
+            {"index": answer.index, **self._said(answer), "logprobs": answer.logprobs, "finish_reason": answer.finish}
             for answer in answers
         ]
         return self._envelope(kind, choices) | {"usage": self.usage.json()}
 
-    def _said(self, text: str) -> dict[str, Any]:
-        return {"message": {"role": "assistant", "content": text, "refusal": None}} if self.chat else {"text": text}
+    def _said(self, answer: Piece) -> dict[str, Any]:
+        message = {"role": "assistant", "content": answer.text, "refusal": answer.refusal}
+        return {"message": message} if self.chat else {"text": answer.text}
 
     def opening(self, index: int) -> bytes:
         """A chat's stream begins with who speaks."""
@@ -87,6 +90,8 @@ class Form:
         if piece.text or piece.logprobs:
             words: dict[str, Any] = {"delta": {"content": piece.text}} if self.chat else {"text": piece.text}
             said = self._chunk([self._choice(piece.index, words, piece.logprobs)])
+        if piece.refusal and self.chat:
+            said += self._chunk([self._choice(piece.index, {"delta": {"refusal": piece.refusal}})])
         if piece.finish:
             said += self._chunk([self._choice(piece.index, {"delta": {}} if self.chat else {"text": ""}, None, piece.finish)])
         return said

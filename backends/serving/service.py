@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,14 +16,15 @@ from backends.serving.bodies import Chat, Completion
 from backends.serving.choices import Choice, answers
 from backends.serving.door import RECORD, Record
 from backends.serving.engine import Finish
+from backends.serving.guards import CONTENT_FILTER, Guards, Verdict, refusal
 from backends.serving.keys import CALLER, Caller
-from backends.serving.logprobs import ChatListing, Listing, TextListing, Words
-from backends.serving.pump import Pump
-from backends.serving.replies import ApiError, Form, Usage
+from backends.serving.logprobs import ChatListing, Listing, Reach, TextListing, Words
+from backends.serving.pump import Pump, Ticket
+from backends.serving.replies import ApiError, Form, Piece, Usage
 from backends.serving.sampling import Sampling
-from backends.serving.stream import Stream
+from backends.serving.stream import Blocked, Stream
 from llmspec.release import Release
-from llmspec.spec.endpoint import Limits
+from llmspec.spec.endpoint import Endpoint, Limits
 
 
 class Service:
@@ -32,6 +34,7 @@ class Service:
         self.release, self.limits, self.pump = release, limits, pump
         self.contract, self.engine = pump.engine.contract, pump.engine
         self.asking = Asking(self.engine, limits)
+        self.guards = Guards(Endpoint.model_validate(release.serving).guards, self.contract.system_prompt)
         self.turnstile = Turnstile(limits)
         self.since = time.time()
 
@@ -59,12 +62,16 @@ class Service:
         record: Record = request.scope[RECORD]
         record.question, record.stream, record.body = body.question, body.stream, body
         record.prompt_tokens = sum(len(prompt.ids) for prompt in prompts)
+        if verdict := await self._verdict(body, prompts):
+            record.found = [verdict.guard]
+            if verdict.blocked:
+                return self._blocked(body, record, len(prompts), verdict)
         samplings = await self.asking.sampling(body)
         words = await self.asking.grammars() if samplings[0].logprobs is not None else None
         form = self._form(body, record)
         self._admit(len(prompts), len(samplings))
         news = asyncio.Event()
-        choices = self._choices(prompts, samplings, words, form.chat, news, _client(request))
+        choices = self._choices(request, body, prompts, samplings, words, news)
         record.made = [choice.ticket.generation for choice in choices]
 
         def attend(receive: Receive) -> contextlib.AbstractAsyncContextManager[None]:
@@ -81,6 +88,20 @@ class Service:
         form.usage.answer = record.answer_tokens
         return JSONResponse(form.whole(made))
 
+    async def _verdict(self, body: Chat | Completion, prompts: list[Prompt]) -> Verdict | None:
+        """What the guards say of the request; asked when its length is known to be taken."""
+        if isinstance(body, Chat):
+            return await self.guards.check([message.plain() for message in body.messages], body.context)
+        read = zip(body.prompts, prompts, strict=True)
+        texts = [asked if isinstance(asked, str) else self.engine.tokenizer.decode(prompt.ids) for asked, prompt in read]
+        return await self.guards.check_texts(texts)
+
+    def _blocked(self, body: Chat | Completion, record: Record, prompts: int, verdict: Verdict) -> Response:
+        record.guard, record.finish, record.found = verdict.guard, CONTENT_FILTER, []
+        form, said = self._form(body, record), refusal(verdict.guard)
+        answers = [Piece(index, "", None, CONTENT_FILTER, said) for index in range(prompts * body.n)]
+        return Blocked(answers, form) if body.stream else JSONResponse(form.whole(answers))
+
     def _form(self, body: Chat | Completion, record: Record) -> Form:
         chat = isinstance(body, Chat)
         name = ("chatcmpl-" if chat else "cmpl-") + record.id
@@ -94,18 +115,23 @@ class Service:
         self.turnstile.admit(prompts * each, self.engine.expected_wait())
 
     def _choices(
-        self, prompts: list[Prompt], samplings: list[Sampling], words: Words | None, chat: bool, news: asyncio.Event, client: str
+        self,
+        request: Request,
+        body: Chat | Completion,
+        prompts: list[Prompt],
+        samplings: list[Sampling],
+        words: Words | None,
+        news: asyncio.Event,
     ) -> list[Choice]:
         """Every prompt with each of its samplings, in OpenAI's order; `news` wakes the reader of all."""
+        messages = [message.plain() for message in body.messages] if isinstance(body, Chat) else []
         found: list[Choice] = []
         for prompt in prompts:
             for sampling in samplings:
-                ticket = self.pump.ask(prompt.ids, sampling, news, client)
-                listing: Listing | None = None
-                if words:
-                    chooser = ticket.generation.chooser
-                    listing = ChatListing(chooser, words) if chat else TextListing(chooser, words, prompt.unsaid)
-                found.append(Choice(len(found), ticket, listing, prompt.echo))
+                ticket = self.pump.ask(prompt.ids, sampling, news, _client(request))
+                end = partial(self.pump.end, ticket)
+                listing = _listing(ticket, words, body, prompt.unsaid) if words else None
+                found.append(Choice(len(found), ticket, self.guards.listener(messages), end, listing, prompt.echo))
         return found
 
     @contextlib.asynccontextmanager
@@ -139,11 +165,19 @@ def _client(request: Request) -> str:
     return caller.id if caller else request.client.host if request.client else ""
 
 
+def _listing(ticket: Ticket, words: Words, body: Chat | Completion, unsaid: int) -> tuple[Listing, Reach]:
+    chooser = ticket.generation.chooser
+    listing = ChatListing(chooser, words) if isinstance(body, Chat) else TextListing(chooser, words, unsaid)
+    return listing, Reach(chooser, words)
+
+
 def fill(record: Record, choices: list[Choice]) -> None:
     """What the answers were, for the journal."""
     made = [choice.ticket.generation for choice in choices]
     record.answer_tokens = sum(len(generation.ids) for generation in made)
     firsts = [item.submitted + item.first_token - record.started for item in made if item.first_token is not None]
     record.first_token_seconds = min(firsts, default=None)
-    record.finish = "+".join(sorted({generation.finish or "cancelled" for generation in made}))
+    record.finish = "+".join(sorted({choice.finish or choice.ticket.generation.finish or "cancelled" for choice in choices}))
+    record.guard = next((choice.guard.blocked for choice in choices if choice.guard.blocked), "")
+    record.found = sorted({*record.found, *(name for choice in choices for name in choice.guard.found - {choice.guard.blocked})})
     record.answer = "\n".join(choice.text for choice in choices)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from backends.serving.choices import Choice, pieces
-from backends.serving.replies import DONE, Form, event
+from backends.serving.replies import DONE, Form, Piece, event
 
 READING_SECONDS = 10.0
 """What a client has to read the rest, when the time for its answer is up."""
@@ -48,3 +48,15 @@ class Stream(Response):
         if self._form.counted:
             self._form.usage.answer = sum(choice.num_tokens for choice in self._choices)
             yield self._form.usage_chunk()
+
+
+class Blocked(Response):
+    """The stream of a request that a guard stopped before anything was asked of the model."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, answers: list[Piece], form: Form):
+        said = [form.opening(answer.index) for answer in answers] if form.chat else []
+        said += [form.chunks(answer) for answer in answers]
+        said += [form.usage_chunk()] if form.counted else []
+        super().__init__(b"".join([*said, DONE]), headers={"cache-control": "no-cache", "x-accel-buffering": "no"})

@@ -15,6 +15,7 @@ from llmspec.language.fields import Meant
 from llmspec.language.render import scalar
 from llmspec.section import Like, MayHoldSecret, OutsideKey, Section, did_you_mean, format_duration
 from llmspec.spec.data import CleanStep
+from llmspec.spec.guards import Guard
 
 _BOUNDS: dict[type[Any], tuple[str, str]] = {
     annotated_types.Ge: ("ge", "at least {}"),
@@ -160,9 +161,13 @@ def _bounds(marks: tuple[Any, ...], unit: str = "") -> str:
     return "".join(f", {words}{unit}" for words in said)
 
 
+LISTED: dict[Any, str] = {CleanStep: "clean", Guard: "guards"}
+"""What is one of a list, by its name; and the list."""
+
+
 def _default(meant: Meant) -> str:
     field = meant.field
-    if field is None or field.is_required() or meant.owner is CleanStep:
+    if field is None or field.is_required() or meant.owner in LISTED:
         return ""
     value = field.get_default(call_default_factory=True)
     return "" if value is PydanticUndefined else written(value, meant)
@@ -184,7 +189,7 @@ def written(value: Any, meant: Meant | None = None) -> str:
 def _examples(meant: Meant) -> list[str]:
     """What the docstring shows in backquotes; else the choices; else the default."""
     name, default = meant.name, _default(meant)
-    if meant.owner is CleanStep:
+    if meant.owner in LISTED:
         return _step_examples(meant)
     shown = [text for text in re.findall(r"`([^`]+)`", meant.doc) if "NAME" not in text and not text.startswith("split.")]
     if not shown and meant.choice():
@@ -205,8 +210,9 @@ def _step_examples(meant: Meant) -> list[str]:
     main = getattr(step, "main", None)
     of_main = Meant(step).step(main) if main else None
     value = (_default(of_main) if of_main else "").replace("null", "[question]")
-    bare = [] if needs else [f"clean: [{meant.name}]"]
-    return bare + ([f"clean: [{meant.name}: {value}]"] if value else [])
+    key = LISTED[meant.owner]
+    bare = [] if needs else [f"{key}: [{meant.name}]"]
+    return bare + ([f"{key}: [{meant.name}: {value}]"] if value else [])
 
 
 def _notes(meant: Meant) -> list[str]:

@@ -11,6 +11,7 @@ from llmspec.language import fields
 from llmspec.section import Section
 from llmspec.spec import Spec
 from llmspec.spec.data import CleanStep, Step
+from llmspec.spec.guards import Guard, GuardOptions
 from llmspec.spec.spec import Target
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -46,9 +47,9 @@ class _Generator(GenerateJsonSchema):
             for name, doc in fields.docs(cls).items():
                 if name in made.get("properties", {}):
                     made["properties"][name] = {**made["properties"][name], "description": doc}
-        if cls is CleanStep:
-            return _clean_step(made)
-        if issubclass(cls, Step):
+        if cls in (CleanStep, Guard):
+            return _one_named(cls, made)
+        if issubclass(cls, Step | GuardOptions):
             return _step(cls, made)
         return made
 
@@ -83,7 +84,7 @@ def _or_reference(made: JsonSchemaValue) -> JsonSchemaValue:
     return {"anyOf": [made, _REFERENCE]}
 
 
-def _step(cls: type[Step], made: JsonSchemaValue) -> JsonSchemaValue:
+def _step(cls: type[Step | GuardOptions], made: JsonSchemaValue) -> JsonSchemaValue:
     """`drop_missing: [answer]` stands for `drop_missing: {columns: [answer]}`; nothing stands for the defaults."""
     forms: list[JsonSchemaValue] = [{key: value for key, value in made.items() if key != "description"}]
     if cls.main is not None:
@@ -93,9 +94,9 @@ def _step(cls: type[Step], made: JsonSchemaValue) -> JsonSchemaValue:
     return {"anyOf": forms, "description": made.get("description", "")}
 
 
-def _clean_step(made: JsonSchemaValue) -> JsonSchemaValue:
-    """A step is a name, or one name with its options."""
-    required = {name for name, field in CleanStep.model_fields.items() if _needs_options(field.annotation)}
+def _one_named(cls: type[Section], made: JsonSchemaValue) -> JsonSchemaValue:
+    """A step or a guard is a name, or one name with its options."""
+    required = {name for name, field in cls.model_fields.items() if _needs_options(field.annotation)}
     steps = {name: _only_step(item) for name, item in made["properties"].items()}
     one = {"type": "object", "properties": steps, "additionalProperties": False, "minProperties": 1, "maxProperties": 1}
     return {"anyOf": [{"enum": [name for name in steps if name not in required]}, one], "description": made.get("description", "")}

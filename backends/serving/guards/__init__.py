@@ -1,0 +1,185 @@
+"""The guards of the endpoint: they read what goes in and what comes out, and never touch the model between.
+
+A release says which are on. Control strings in callers' text are made plain text always (`control_tokens`).
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from backends.serving.guards import credentials, injection
+from backends.serving.guards.leak import Leak, Prompt, prompt_of
+from backends.serving.guards.markup import Markup
+from backends.serving.guards.masking import Masker
+from llmspec import redaction
+from llmspec.spec.guards import Guard, OutputHtml, Pii, PromptInjection, Secrets, SystemPromptLeak
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a guard found."""
+
+    guard: str
+    blocked: bool
+    """False where the spec only wants it noted."""
+
+
+class Stage(Protocol):
+    """Text goes in and comes out in pieces; all pieces together are the same however it was cut."""
+
+    hits: int
+
+    def push(self, text: str) -> str: ...
+
+    def finish(self) -> str: ...
+
+
+@dataclass
+class Watch:
+    """One guard at work on one answer."""
+
+    name: str
+    stage: Stage
+    action: str
+    seen: int = 0
+    """Hits that have been counted."""
+
+
+class OutputGuard:
+    """One answer on its way out."""
+
+    def __init__(self, watches: Sequence[Watch], count: Callable[[str, str, int], None]):
+        self._watches, self._count = watches, count
+        self.blocked: str | None = None
+        """The guard that ended the answer; what `push` gave before may be said, and nothing after."""
+        self.found: set[str] = set()
+        """Guards that found something, masked or not."""
+        self.clean = 0
+        """So many characters came out exactly as they went in; no more, once something was masked."""
+
+    def push(self, text: str) -> str:
+        """What may be said now."""
+        return self._through(text, final=False)
+
+    def finish(self) -> str:
+        """No more text: what was held back, as far as it may be said."""
+        return self._through("", final=True)
+
+    def _through(self, text: str, final: bool) -> str:
+        if self.blocked:
+            return ""
+        for watch in self._watches:
+            said = watch.stage.push(text) + (watch.stage.finish() if final else "")
+            self._note(watch)
+            if watch.action != "note":
+                text = said
+            final = final or self.blocked is not None
+        if not self.found - {watch.name for watch in self._watches if watch.action == "note"}:
+            self.clean += len(text)
+        return text
+
+    def _note(self, watch: Watch) -> None:
+        if watch.stage.hits > watch.seen:
+            self._count(watch.name, watch.action, watch.stage.hits - watch.seen)
+            watch.seen = watch.stage.hits
+            self.found.add(watch.name)
+            if watch.action == "block":
+                self.blocked = self.blocked or watch.name
+
+
+class Guards:
+    """What a release is guarded with."""
+
+    def __init__(self, guards: Sequence[Guard], system_prompt: str | None):
+        self._options = [(guard.name, guard.options) for guard in guards]
+        self._system_prompt = system_prompt
+        self.guard_blocks: Counter[str] = Counter()
+        """Guard -> requests and answers that it ended."""
+        self.guard_masks: Counter[str] = Counter()
+        """Guard -> pieces of answers that it masked."""
+        self.guard_notes: Counter[str] = Counter()
+        """Guard -> what it only noted."""
+
+    async def check(self, messages: list[dict[str, Any]], context: str | None = None) -> Verdict | None:
+        """What users wrote, and the context. System messages and earlier answers are the application's own."""
+        texts = [message["content"] for message in messages if message["role"] == "user"]
+        return await self.check_texts([*texts, context] if context else texts)
+
+    async def check_texts(self, texts: Sequence[str]) -> Verdict | None:
+        """Likewise for prompts that are no conversation."""
+        for name, options in self._options:
+            if isinstance(options, PromptInjection) and await _attacked(texts):
+                self._count(name, options.action, 1)
+                return Verdict(name, options.action == "block")
+        return None
+
+    def listener(self, messages: list[dict[str, Any]] | None = None) -> OutputGuard:
+        """For one answer. `messages`: the conversation it answers; system messages in it are kept from leaking too."""
+        own = [message["content"] for message in messages or [] if message["role"] == "system"]
+        prompts = [prompt for text in own or [self._system_prompt or ""] if (prompt := prompt_of(text))]
+        watches = [watch for name, options in self._options for watch in self._watches(name, options, prompts)]
+        return OutputGuard(sorted(watches, key=lambda watch: ORDER.index(watch.name)), self._count)
+
+    def _watches(self, name: str, options: Any, prompts: list[Prompt]) -> list[Watch]:
+        match options:
+            case SystemPromptLeak():
+                return [Watch(name, Leak(prompt), options.action) for prompt in prompts]
+            case OutputHtml():
+                return [Watch(name, Markup(frozenset(options.hosts), stop=options.action == "block"), options.action)]
+            case Secrets():
+                return [Watch(name, Masker(credentials.mask, credentials.unfinished, options.action == "block"), options.action)]
+            case Pii():
+                masked = personal(tuple(kind for kind in redaction.ANSWER_KINDS if kind in options.kinds))
+                return [Watch(name, Masker(masked, lambda _: False, options.action == "block"), options.action)]
+        return []
+
+    def _count(self, name: str, action: str, hits: int) -> None:
+        match action:
+            case "block":
+                self.guard_blocks[name] += 1
+            case "mask":
+                self.guard_masks[name] += hits
+            case _:
+                self.guard_notes[name] += hits
+
+
+async def _attacked(texts: Sequence[str]) -> bool:
+    if sum(map(len, texts)) > LONG_TEXT:  # others must not wait for it
+        return await asyncio.to_thread(lambda: any(map(injection.attacks, texts)))
+    return any(map(injection.attacks, texts))
+
+
+def refusal(guard: str | None) -> str | None:
+    """What the client is told of it."""
+    return f"The endpoint's guard '{guard}' stopped this." if guard else None
+
+
+CONTENT_FILTER = "content_filter"
+"""The finish_reason of what a guard ended."""
+LONG_TEXT = 20_000
+"""Characters above which looking for attacks leaves the event loop."""
+ORDER = ("prompt_injection", "system_prompt_leak", "output_html", "secrets", "pii")
+"""Leaks are looked for in what the model said; the marks of the maskers are the last that is written."""
+
+
+_REMOTE = "git@"
+"""Begins the address of a repository, which is nobody's."""
+
+
+def personal(kinds: tuple[str, ...]) -> Callable[[str], str]:
+    """Masks these kinds in a segment."""
+
+    def mask(segment: str) -> str:
+        if (
+            "@" not in segment
+            and sum(c.isdigit() for c in segment) < 7
+            and not ("ip" in kinds and segment.count(".") + segment.count(":") > 2)
+        ):
+            return segment
+        for kind in kinds if _REMOTE not in segment else (kind for kind in kinds if kind != "email"):
+            segment = redaction.mask(segment, kind, f"[{kind.upper()}]")
+        return segment
+
+    return mask

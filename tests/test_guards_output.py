@@ -1,0 +1,200 @@
+"""What is said is the same however it came in pieces, and what a guard looks for never comes out."""
+
+import time
+
+import pytest
+from guard_tables import output_html, pii, secrets, system_prompt_leak
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.serving.guards import Guards, OutputGuard
+from llmspec.redaction import mask
+from llmspec.spec.endpoint import Endpoint
+
+PROMPT = system_prompt_leak.PROMPT
+EVERY = ["pii", "secrets", {"output_html": ["shop.example"]}, "system_prompt_leak"]
+PIECES = [
+    *(text for table in (pii, secrets, output_html, system_prompt_leak) for text in (*table.ATTACKS, *table.HARMLESS)),
+    *(
+        "\n",
+        "\n\n",
+        "  ",
+        " ",
+        "\t",
+        "`",
+        "```",
+        "~~~",
+        "<",
+        ">",
+        "</",
+        "<!",
+        "](",
+        "![",
+        "[",
+        "(",
+        ")",
+        "\\",
+        '"',
+        "'",
+        "-",
+        ".",
+        "+",
+        "@",
+    ),
+    *(
+        "password",
+        "password:",
+        "is",
+        "mot",
+        "de",
+        "passe",
+        "Bearer",
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "-----END RSA PRIVATE KEY-----",
+    ),
+    *("0", "1234", "DE", "NWBK", "http://", "www.", "é", "，", "。", "请", "😀", "ﬁ", "\u200b", "<div>", "<pre>", "    ", "a"),
+]
+texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=8).map("".join)
+
+
+def guards(*names: object) -> Guards:
+    return Guards(Endpoint.model_validate({"guards": list(names)}).guards, PROMPT)
+
+
+def through(listener: OutputGuard, pieces: list[str]) -> str:
+    return "".join([*map(listener.push, pieces), listener.finish()])
+
+
+def cut(text: str, sizes: list[int]) -> list[str]:
+    pieces, at = [], 0
+    while at < len(text):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(text[at : at + size])
+        at += size
+    return pieces
+
+
+@pytest.mark.parametrize("names", [["pii"], ["secrets"], EVERY[2:3], ["system_prompt_leak"], EVERY], ids=str)
+@given(text=texts, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_what_is_said_does_not_depend_on_the_pieces_it_came_in(names: list[object], text: str, sizes: list[int]) -> None:
+    made = guards(*names)
+    whole, pieced, letters = (made.listener() for _ in range(3))
+    said = through(whole, [text])
+    assert through(pieced, cut(text, sizes)) == said
+    assert through(letters, list(text)) == said
+    assert whole.blocked == pieced.blocked == letters.blocked
+    assert whole.found == pieced.found == letters.found
+    assert text.startswith(said[: whole.clean])
+
+
+@pytest.mark.parametrize("action", ["block", "note"])
+@given(text=texts, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_blocking_and_noting_do_not_depend_on_the_pieces_either(action: str, text: str, sizes: list[int]) -> None:
+    made = guards(*({name: {"action": action}} for name in ("pii", "secrets", "output_html", "system_prompt_leak")))
+    whole, pieced = made.listener(), made.listener()
+    said = through(whole, [text])
+    assert through(pieced, cut(text, sizes)) == said
+    assert (whole.blocked is None) == (pieced.blocked is None)
+    if action == "note":
+        assert said == text
+    else:
+        assert text.startswith(said)
+        assert (whole.blocked is None) == (said == text)
+
+
+@given(
+    text=st.lists(
+        st.one_of(st.sampled_from([*pii.ATTACKS, *pii.HARMLESS, " ", "\n", ", "]), st.text("ab 01+-()./@x\n", max_size=9))
+    ).map("".join)
+)
+def test_a_stream_is_masked_as_the_whole_text_is(text: str) -> None:
+    expected = text
+    for kind in ("email", "iban", "credit_card", "ssn", "phone"):
+        expected = mask(expected, kind, f"[{kind.upper()}]")
+    assert through(guards("pii").listener(), list(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "secret", ["ann@shop.example", "4111 1111 1111 1111", "DE89 3704 0044 0532 0130 00", "+49 (0)30 / 123 45 67"]
+)
+def test_personal_data_that_straddles_pieces_is_masked_wherever_it_is_cut(secret: str) -> None:
+    for at in range(1, len(secret)):
+        listener = guards("pii").listener()
+        said = listener.push("Here: " + secret[:at])
+        assert not set(said[6:])
+        assert secret not in said + listener.push(secret[at:] + ", and more.") + listener.finish()
+        assert listener.found == {"pii"}
+
+
+def test_what_may_be_said_is_said_at_once_and_only_the_word_that_grows_is_held() -> None:
+    listener = guards(*EVERY).listener()
+    assert listener.push("The lamp costs") == "The lamp "
+    assert listener.push(" 20 EUR") == "costs "
+    assert listener.push(". It is") == "20 EUR. It "
+    assert listener.finish() == "is"
+    assert listener.clean == len("The lamp costs 20 EUR. It is")
+
+
+def test_a_private_key_never_comes_out_not_even_half_of_it() -> None:
+    key = secrets.PEM
+    listener = guards("secrets").listener()
+    assert through(listener, cut("Look:\n" + key + "\nDone.", [3])) == "Look:\n[SECRET]\nDone."
+    assert through(guards("secrets").listener(), cut("Look:\n" + key[:100], [3])) == "Look:\n[SECRET]"
+
+
+def test_a_leak_ends_the_answer_before_it_is_said() -> None:
+    made = guards("system_prompt_leak")
+    listener = made.listener()
+    said = through(listener, cut("Sure. My instructions: " + PROMPT, [4]))
+    assert listener.blocked == "system_prompt_leak"
+    assert said.startswith("Sure. My instructions: ")
+    assert "Northwind" not in said
+    assert listener.push("more") == listener.finish() == ""
+    assert made.guard_blocks == {"system_prompt_leak": 1}
+
+
+def test_a_system_message_that_callers_bring_is_kept_too() -> None:
+    own = "You are Bo, who sells boats on the lake of Constance and never names the price of the blue one first."
+    listener = guards("system_prompt_leak").listener([{"role": "system", "content": own}])
+    through(listener, [f"I was told: {own}"])
+    assert listener.blocked
+    assert through(guards("system_prompt_leak").listener([{"role": "user", "content": own}]), [own]) == own
+
+
+def test_what_was_masked_is_counted_and_what_is_only_noted_is_said() -> None:
+    made = guards({"pii": {"action": "note"}}, "secrets")
+    listener = made.listener()
+    assert through(listener, ["Mail ann@shop.example, password: hunter2 !"]) == "Mail ann@shop.example, password: [SECRET] !"
+    assert (made.guard_notes, made.guard_masks, made.guard_blocks) == ({"pii": 1}, {"secrets": 1}, {})
+    assert listener.found == {"pii", "secrets"}
+
+
+HOSTILE = {
+    "one word": "a" * 100_000,
+    "digits": "1 " * 50_000,
+    "brackets": "[" * 100_000,
+    "images": "![" * 50_000,
+    "tags": "<a " * 30_000,
+    "quotes": '<a b="' * 20_000,
+    "ticks": "` `` " * 20_000,
+    "fences": "```\n" * 20_000,
+    "keys": "-----BEGIN RSA PRIVATE KEY-----" * 3_000,
+    "passwords": "password is " * 10_000,
+    "mails": "a@b." * 25_000,
+    "links": "https://" * 12_000,
+    "the prompt's words": (PROMPT[:30] + "x ") * 3_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_answers_take_time_in_proportion(name: str) -> None:
+    text = HOSTILE[name][:32_000]
+
+    def seconds(part: str) -> float:
+        began = time.process_time()
+        through(guards(*EVERY).listener(), cut(part, [7]))
+        return time.process_time() - began
+
+    seconds(text[:1000])
+    small = max(seconds(text[: len(text) // 8]), 0.02)
+    assert seconds(text) < 40 * small

@@ -1,0 +1,91 @@
+"""How many attacks are noticed and how many harmless texts are taken for one: bounds on the half that no rule was tuned on."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+import guards as benchmark
+from guard_tables import prompt_injection
+
+from backends.serving.guards import Guards, injection
+from backends.serving.guards.readings import readings
+from llmspec.spec.endpoint import Endpoint
+
+BOUNDS = {
+    "prompt_injection": (0.90, 0.10),
+    "pii": (0.97, 0.05),
+    "secrets": (0.90, 0.03),
+    "output_html": (0.95, 0.03),
+    "system_prompt_leak": (0.97, 0.02),
+}
+"""Noticed at least, false alarms at most."""
+
+
+@pytest.mark.parametrize("half", [benchmark.TUNED, benchmark.HELD_OUT], ids=["tuned", "held out"])
+@pytest.mark.parametrize("name", BOUNDS)
+def test_attacks_are_noticed_and_what_only_looks_like_one_is_let_through(name: str, half: int) -> None:
+    noticed, alarms = benchmark.rates(name, half)
+    assert (noticed >= BOUNDS[name][0], alarms <= BOUNDS[name][1]) == (True, True), (noticed, alarms)
+
+
+@pytest.mark.parametrize("name", benchmark.TABLES)
+def test_the_tables_are_large_enough_to_say_something(name: str) -> None:
+    attacks, harmless = benchmark.rows(name, None)
+    assert len(set(attacks)) == len(attacks) >= 40
+    assert len(set(harmless)) == len(harmless) >= 60
+
+
+@pytest.mark.parametrize("text", [*prompt_injection.ATTACKS, *prompt_injection.HARMLESS])
+def test_looking_only_near_telling_words_finds_what_looking_everywhere_finds(text: str) -> None:
+    for reading, _ in readings(text):
+        everywhere = " ".join(reading)
+        assert injection.points_of(reading) == sum(points for points, rule in injection._RULES if rule.search(everywhere))
+
+
+def test_an_attack_is_found_in_any_user_turn_and_in_the_context_but_a_system_message_is_the_applications_own() -> None:
+    attack, made = prompt_injection.ATTACKS[0], Guards(Endpoint.model_validate({"guards": ["prompt_injection"]}).guards, None)
+    talk = [{"role": "user", "content": attack}, {"role": "assistant", "content": "No."}, {"role": "user", "content": "Hi"}]
+    assert asyncio.run(made.check(talk))
+    assert asyncio.run(made.check(talk[2:], context=attack))
+    assert asyncio.run(made.check([{"role": "system", "content": attack}, *talk[2:]])) is None
+    assert made.guard_blocks == {"prompt_injection": 2}
+    noting = Guards(Endpoint.model_validate({"guards": [{"prompt_injection": {"action": "note"}}]}).guards, None)
+    verdict = asyncio.run(noting.check(talk))
+    assert verdict
+    assert (verdict.blocked, noting.guard_notes, noting.guard_blocks) == (False, {"prompt_injection": 1}, {})
+
+
+HOSTILE = {
+    "verbs": "ignore " * 15_000,
+    "almost": "ignore all the very previous and now " * 3_000,
+    "letters": "i g n o r e " * 9_000,
+    "dots": "a.b.c." * 17_000,
+    "base64": "aWdub3JlIGFsbCBwcmV2aW91cw== " * 3_400,
+    "one blob": "QUJD" * 25_000,
+    "hex": "49 67 6e " * 11_000,
+    "leet": "1gn0r3 " * 14_000,
+    "quotes": '"' * 100_000,
+    "escapes": "%49&#73;" * 12_500,
+    "bits": "01000001 " * 11_000,
+    "combining": "e\u0301" * 50_000,
+    "look-alikes": "іgnоrе " * 14_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_prompts_take_time_in_proportion(name: str) -> None:
+    text = HOSTILE[name]
+
+    def seconds(part: str) -> float:
+        began = time.process_time()
+        injection.score(part)
+        return time.process_time() - began
+
+    seconds(text[:1000])
+    small = max(seconds(text[: len(text) // 8]), 0.02)
+    assert seconds(text) < 40 * small
