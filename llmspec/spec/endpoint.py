@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from llmspec.registry import Engine, EngineOf
 from llmspec.section import Duration, Like, Section, Size, wrong
+from llmspec.spec.guards import Guards
 
 Permission = Literal["use", "test", "read_metrics", "read_audit"]
 Role = Literal["admin", "developer", "user"]
@@ -98,6 +99,8 @@ class Endpoint(Section):
     """HTTPS; plain HTTP when absent."""
     cors: list[str] = []
     """Origins whose web pages may ask from a browser: `https://shop.example`. None when empty."""
+    guards: Guards = Field(default=["secrets", "system_prompt_leak"], validate_default=True)
+    """What requests and answers are guarded with; `[]` is none. Control tokens in callers' text are always plain text."""
     journal: Journal = Journal()
     """What is kept of questions and answers."""
 
