@@ -11,7 +11,7 @@ from llmspec.load import Loaded
 
 def check(loaded: Loaded) -> None:
     """SpecError with all that must not go live."""
-    if problems := [*_keyless(loaded), *_certificate(loaded)]:
+    if problems := [*_keyless(loaded), *certificate(loaded)]:
         raise SpecError(*problems)
 
 
@@ -28,7 +28,8 @@ def _keyless(loaded: Loaded) -> list[Problem]:
     return [loaded.problem("endpoint.host", fault, cure)]
 
 
-def _certificate(loaded: Loaded) -> list[Problem]:
+def certificate(loaded: Loaded) -> list[Problem]:
+    """What is wrong with the files of the spec: true wherever it is validated. Keys are made where it serves."""
     found = tls.located(loaded).get("tls")
     which, fault = tls.fault(found["certificate"], found["key"]) if found else ("", "")
     cure = "paths are relative to the spec" if "cannot be read" in fault else ""

@@ -11,7 +11,10 @@ import pytest
 from serving_parts import endpoint, release
 from test_serving_tls import broken, certificate
 
+from llmspec import exposure
 from llmspec.cli import main
+from llmspec.errors import SpecError
+from llmspec.load import load
 
 SPEC = """\
 llmspec: 1
@@ -131,23 +134,39 @@ def test_a_changed_trail_shows(folder: Path, harm: str) -> None:
 
 def test_an_endpoint_that_others_can_reach_needs_a_key_before_it_is_applied(folder: Path) -> None:
     (folder / "bot.yaml").write_text(OUTSIDE)
-    for words in (["validate"], ["apply", "--yes"]):
-        done = llmspec(folder, *words, "bot.yaml")
-        assert done.returncode == 2
-        assert "bot.yaml:7:9  endpoint.host: 0.0.0.0 can be reached from elsewhere" in done.stderr
-        assert "llmspec keys create bot.yaml --role user" in done.stderr
+    assert llmspec(folder, "validate", "bot.yaml").returncode == 0, "keys are made where it serves, not where it is written"
+    done = llmspec(folder, "apply", "--yes", "bot.yaml")
+    assert done.returncode == 2
+    assert "bot.yaml:7:9  endpoint.host: 0.0.0.0 can be reached from elsewhere" in done.stderr
+    assert "llmspec keys create bot.yaml --role user" in done.stderr
+
+
+def exposed(folder: Path) -> bool:
+    try:
+        exposure.check(load(str(folder / "bot.yaml")))
+    except SpecError:
+        return True
+    return False
+
+
+def test_a_key_that_is_good_is_enough(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "bot.yaml").write_text(OUTSIDE)
+    assert exposed(folder)
     key = llmspec(folder, "keys", "create", "bot.yaml", "--name", "alice").stdout
-    assert llmspec(folder, "validate", "bot.yaml").returncode == 0
+    assert not exposed(folder)
     llmspec(folder, "keys", "revoke", "bot.yaml", key.split("_")[1])
-    assert llmspec(folder, "validate", "bot.yaml").returncode == 2, "a revoked key opens nothing"
+    assert exposed(folder), "a revoked key opens nothing"
 
 
 @pytest.mark.parametrize(
-    ("host", "code"), [("127.0.0.2", 0), ("localhost", 0), ("::1", 0), ("::", 2), ("box.example", 2), ("10.0.0.1", 2)]
+    ("host", "others"),
+    [("127.0.0.2", False), ("localhost", False), ("::1", False), ("::", True), ("box.example", True), ("10.0.0.1", True)],
 )
-def test_what_is_only_this_machine_needs_none(folder: Path, host: str, code: int) -> None:
+def test_what_is_only_this_machine_needs_none(folder: Path, monkeypatch: pytest.MonkeyPatch, host: str, others: bool) -> None:
+    monkeypatch.chdir(folder)
     (folder / "bot.yaml").write_text(OUTSIDE.replace("0.0.0.0", f"'{host}'"))
-    assert llmspec(folder, "validate", "bot.yaml").returncode == code
+    assert exposed(folder) == others
 
 
 def test_a_certificate_is_tried_when_a_spec_is_validated(folder: Path) -> None:

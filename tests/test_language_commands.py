@@ -27,7 +27,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name, value in ENV.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("HOST", "127.0.0.1")  # listening to others would need a key
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs" / "shop.yaml").write_text(SPEC)
     return tmp_path
