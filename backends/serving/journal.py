@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from backends.serving.guards import credentials
 from llmspec.journal import CURRENT, full_files, release_of
 from llmspec.redaction import redact
 from llmspec.spec.endpoint import DAY
@@ -108,7 +109,7 @@ class Journal:
             case "full":
                 return text
             case "redacted":
-                return redact(text)
+                return credentials.mask(redact(text))
 
     def _append(self, entry: dict[str, Any]) -> None:
         entry |= {field: self._told(entry[field]) for field in WRITTEN if entry.get(field)}

@@ -73,7 +73,7 @@ class Journal(Section):
     keep: Duration = Field(default=30 * DAY, ge=DAY)
     """Files whose last line is older are removed; a new file is begun every day."""
     content: Literal["redacted", "full", "none"] = "redacted"
-    """redacted: without addresses and card numbers; full: as it was said; none: only the numbers."""
+    """redacted: without addresses, card numbers and credentials; full: as it was said; none: only the numbers."""
 
 
 class Endpoint(Section):
