@@ -196,12 +196,13 @@ def _journal_lines() -> list[dict[str, Any]]:
 
 def test_a_slow_reader_gets_more_at_a_time_and_misses_nothing(url: str) -> None:
     body = json.dumps({"messages": HELLO, "max_tokens": 1700, "stream": True, "logprobs": True, "top_logprobs": 20}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+    head += f"content-length: {len(body)}\r\n\r\n"
     host, port = url.removeprefix("http://").split(":")
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect((host, int(port)))
-        slow.sendall(head + body)
+        slow.sendall(head.encode() + body)
         begun = slow.recv(1000)
         eventually(lambda: running(url) == 0, 60)  # it is made to the end, though hardly anything has been read
         heard = begun + b"".join(iter(lambda: slow.recv(2**20), b""))
