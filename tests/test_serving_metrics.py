@@ -78,7 +78,8 @@ def test_tokens_are_counted_while_they_are_made_and_who_leaves_is_an_abort(url: 
     def leaves_early() -> float:
         """A slow scraper may come after the end: then it is asked again."""
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as response:
-            assert next(response.iter_lines()).startswith("data: ")
+            lines = response.iter_lines()  # kept: an iterator that is dropped closes its connection
+            assert next(lines).startswith("data: ")
             page = scraped(url)
         under_way.extend([page] if page["vllm:num_requests_running"].value() else [])
         return scraped(url)["vllm:request_success_total"].value(finished_reason="abort")
