@@ -78,7 +78,7 @@ def address(url: str) -> tuple[str, int]:
 
 def post(body: dict[str, Any] | bytes, path: str = "/v1/chat/completions") -> bytes:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     return head.encode() + data
 
 
@@ -169,7 +169,7 @@ def test_requests_that_never_arrive_whole_hold_nothing_up(url: str) -> None:
 def test_words_that_are_no_http_are_not_answered_with_a_failure(url: str) -> None:
     no_http = (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET\r\n\r\n", b"\x00" * 5000, b"GET / HTTP/9.9\r\n\r\n", b"A" * 200_000)
     for said in no_http:
-        with socket.create_connection(address(url)) as odd, contextlib.suppress(ConnectionError):
+        with socket.create_connection(address(url)) as odd, contextlib.suppress(OSError):  # it may have hung up
             odd.settimeout(20)
             odd.sendall(said)
             odd.shutdown(socket.SHUT_WR)
