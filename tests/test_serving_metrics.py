@@ -94,12 +94,14 @@ def test_tokens_are_counted_while_they_are_made_and_who_leaves_is_an_abort(url: 
 def test_blocks_and_ratings_are_counted_by_name_and_odd_names_are_escaped() -> None:
     metrics = Metrics(release())
     for guard, rating in (("injection", ""), ('a "quoted"\\name\n', ""), ("", "up"), ("", "up")):
-        record = Record("/v1/feedback" if rating else "/v1/chat/completions", status=200, guard=guard, rating=rating)
+        path, found = ("/v1/feedback", []) if rating else ("/v1/chat/completions", ["pii"])
+        record = Record(path, status=200, guard=guard, found=found, rating=rating)
         metrics.begin(record)
         metrics.end(record, record.path)
     page = families(metrics.text(Stats(running=1, slots=4, kv_tokens_used=30, kv_tokens_total=120)))
     assert page["llmspec_guard_blocks_total"].value(guard="injection") == 1
     assert page["llmspec_guard_blocks_total"].value(guard='a \\"quoted\\"\\\\name\\n') == 1
+    assert page["llmspec_guard_found_total"].value(guard="pii") == 2
     assert page["llmspec_feedback_total"].value(rating="up") == 2
     assert page["vllm:request_success_total"].value(finished_reason="content_filter") == 2
     assert page["vllm:kv_cache_usage_perc"].value() == 0.25

@@ -47,6 +47,7 @@ class Metrics:
         self._live: set[Record] = set()
         self.requests: Counter[tuple[str, int]] = Counter()
         self.blocks: Counter[str] = Counter()
+        self.found: Counter[str] = Counter()
         self.ratings: Counter[str] = Counter()
         self._finished: Counter[str] = Counter({"stop": 0, "length": 0, "abort": 0, "content_filter": 0})
         self._tokens = (0, 0)
@@ -68,6 +69,7 @@ class Metrics:
         self._live.discard(record)
         self.requests[path, record.status] += 1
         self.blocks.update([record.guard] if record.guard else [])
+        self.found.update(record.found)
         self.ratings.update([record.rating] if record.rating else [])
         self._finished.update(REASONS.get(reason, reason) for reason in record.reasons)
         prompt, answer = _tokens_of(record)
@@ -132,6 +134,8 @@ class Metrics:
         yield from _family("llmspec_requests_total", "counter", "HTTP requests by path and status.", asked)
         blocked = [({"guard": guard}, number) for guard, number in sorted(self.blocks.items())]
         yield from _family("llmspec_guard_blocks_total", "counter", "Requests that a guard blocked.", blocked)
+        found = [({"guard": guard}, number) for guard, number in sorted(self.found.items())]
+        yield from _family("llmspec_guard_found_total", "counter", "Requests in which a guard masked or noted something.", found)
         rated = [({"rating": rating}, number) for rating, number in sorted(self.ratings.items())]
         yield from _family("llmspec_feedback_total", "counter", "What people said of answers.", rated)
 
