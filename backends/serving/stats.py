@@ -7,10 +7,10 @@ from dataclasses import dataclass
 class Stats:
     """Counts at one moment."""
 
-    running: int
+    running: int = 0
     """Requests that have a slot."""
-    waiting: int
-    slots: int
+    waiting: int = 0
+    slots: int = 0
     kv_tokens_used: int = 0
     """Tokens in memory: those of the running, and those kept for prompts to come."""
     kv_tokens_total: int = 0
