@@ -96,13 +96,13 @@ def check(path: Path) -> int:
 class Batch:
     """One run over one pair of files."""
 
-    def __init__(self, asked: Path, answers: Path, at_once: int, seen: Callable[[Tally], None], key: str = ""):
+    def __init__(self, asked: Path, answers: Path, at_once: int, seen: Callable[[Tally], None]):
         self._asked, self._answers = asked, answers
-        self._at_once, self._seen, self._key = at_once, seen, key
+        self._at_once, self._seen = at_once, seen
         self.tally = Tally()
 
-    def run(self, answering: Callable[[], AbstractContextManager[str]]) -> Tally:
-        """Ask whatever has no answer yet; `answering` gives the URL, and is called when there is something to ask.
+    def run(self, answering: Callable[[], AbstractContextManager[Asker]]) -> Tally:
+        """Ask whatever has no answer yet; `answering` says whom, and is called when there is something to ask.
 
         What is written stays written, however this ends.
         """
@@ -111,8 +111,8 @@ class Batch:
             lines = numbered(self._asked)
             self._go_on(out, lines)
             if self.tally.done < self.tally.total:
-                with answering() as url:
-                    self._ask_all(Asker(url, self._key), (parse(*line) for line in lines), out)
+                with answering() as asker:
+                    self._ask_all(asker, (parse(*line) for line in lines), out)
         return self.tally
 
     # the file of answers

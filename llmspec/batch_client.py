@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from llmspec.client import connection_to
 from llmspec.errors import CallError, PlaceError
 
 PATIENCE = 300.0
@@ -36,8 +37,9 @@ class Line:
 class Asker:
     """One endpoint, asked by several threads, each over a connection of its own."""
 
-    def __init__(self, url: str, key: str = ""):
-        self._address, self._key = urlsplit(url), key
+    def __init__(self, url: str, key: str = "", certificate: str = ""):
+        self._url, self._key, self._certificate = url, key, certificate
+        self._address = urlsplit(url)
         self._thread = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
         self._stop = threading.Event()
@@ -95,8 +97,7 @@ class Asker:
     def _connection(self) -> http.client.HTTPConnection:
         """This thread's own."""
         if not hasattr(self._thread, "connection"):
-            kind = http.client.HTTPSConnection if self._address.scheme == "https" else http.client.HTTPConnection
-            self._thread.connection = kind(self._address.netloc, timeout=PATIENCE)
+            self._thread.connection = connection_to(self._url, self._certificate, PATIENCE)
             self._connections.append(self._thread.connection)
         return self._thread.connection  # type: ignore[no-any-return]
 

@@ -27,7 +27,7 @@ def ask(
     body |= {"context": context} if context is not None else {}
     body |= {"max_tokens": max_tokens} if max_tokens is not None else {}
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-    address, connection = urlsplit(url), _connection(url, certificate)
+    address, connection = urlsplit(url), connection_to(url, certificate)
     try:
         connection.request("POST", f"{address.path}/v1/chat/completions", json.dumps(body), headers)
         response = connection.getresponse()
@@ -40,12 +40,13 @@ def ask(
         connection.close()
 
 
-def _connection(url: str, certificate: str) -> http.client.HTTPConnection:
+def connection_to(url: str, certificate: str = "", patience: float = PATIENCE) -> http.client.HTTPConnection:
+    """Not connected yet. `certificate`: the endpoint's own; any authority's when empty."""
     address = urlsplit(url)
     if address.scheme != "https":
-        return http.client.HTTPConnection(address.netloc, timeout=PATIENCE)
+        return http.client.HTTPConnection(address.netloc, timeout=patience)
     context = tls.client(certificate) if certificate else None
-    return http.client.HTTPSConnection(address.netloc, timeout=PATIENCE, context=context)
+    return http.client.HTTPSConnection(address.netloc, timeout=patience, context=context)
 
 
 def _pieces(response: http.client.HTTPResponse) -> Iterator[str]:

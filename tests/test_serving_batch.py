@@ -15,12 +15,16 @@ from typing import Any
 
 import pytest
 from serving_parts import endpoint, eventually, exported, processes, release
+from test_serving_tls import certificate
 
 from backends.places import local_endpoint
 from backends.serving.engine import Engine
 from llmspec import batch_client, journal
 from llmspec.batch import Batch, check
+from llmspec.batch_client import Asker
 from llmspec.errors import PlaceError, SpecError
+from llmspec.home import access_folder
+from llmspec.keys import Keys
 from llmspec.release import Release
 from llmspec.stage import Product
 
@@ -244,7 +248,7 @@ def test_files_larger_than_the_memory_are_passed_over_in_a_few_megabytes(tmp_pat
             response = {"status_code": 200, "request_id": "", "body": {"text": "y" * 5000}}
             answers.write(json.dumps({"id": "", "custom_id": str(number), "response": response, "error": None}) + "\n")
     tracemalloc.start()
-    tally = Batch(asked, out, 4, lambda _: None).run(lambda: nullcontext("http://unused"))
+    tally = Batch(asked, out, 4, lambda _: None).run(lambda: nullcontext(Asker("http://unused")))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (tally.done, tally.found, tally.failed) == (3000, 3000, 0)
@@ -259,7 +263,23 @@ def test_an_endpoint_that_is_gone_ends_the_batch_with_what_it_has(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(PlaceError, match=r"cannot be reached: .*; run it again to go on"):
-        Batch(asked, tmp_path / "out.jsonl", 2, lambda _: None).run(lambda: nullcontext(nobody))
+        Batch(asked, tmp_path / "out.jsonl", 2, lambda _: None).run(lambda: nullcontext(Asker(nobody)))
     assert (tmp_path / "out.jsonl").read_bytes() == b""
     assert batch(folder, asked, tmp_path / "out.jsonl").returncode == 0
     assert len(read(tmp_path / "out.jsonl")) == 4
+
+
+def test_a_batch_speaks_https_shows_its_key_and_stops_where_it_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secured = release(tls=certificate(tmp_path, "live"))
+    made, out = deployed(tmp_path / "secured", secured), tmp_path / "out.jsonl"
+    asked = written(tmp_path / "in.jsonl", *(line(str(i), f"Secured {i}", 3) for i in range(5)))
+    with endpoint(made / ".llmspec", secured):
+        _, key = Keys(access_folder("bot", "local")).create("batch", "user")
+        refused = batch(made, asked, out)
+        assert (refused.returncode, out.read_bytes()) == (2, b"")
+        assert "the endpoint refused (401)" in refused.stderr
+        assert "set LLMSPEC_API_KEY to a key that may ask" in refused.stderr
+        monkeypatch.setenv("LLMSPEC_API_KEY", key)
+        assert batch(made, asked, out).returncode == 0
+    assert batch(made, asked, tmp_path / "apart.jsonl").returncode == 0
+    assert [said(answer) for answer in read(tmp_path / "apart.jsonl")] == [said(answer) for answer in read(out)]

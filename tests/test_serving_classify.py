@@ -25,6 +25,7 @@ from backends.work.export_encoder import LARGEST_DIFFERENCE, export
 from backends.work.report import Report
 from llmspec import journal
 from llmspec.batch import Batch
+from llmspec.batch_client import Asker
 from llmspec.errors import BlockedError
 from llmspec.store import files_in, sha256_of
 
@@ -244,7 +245,7 @@ def test_a_file_of_texts_is_classified_line_for_line(url: str, tmp_path: Path) -
     texts = [spoken(number, 5) for number in range(30)]
     lines = [{"custom_id": text, "url": "/v1/classify", "body": {"input": text}} for text in texts]
     asked.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tally = Batch(asked, out, 8, lambda _: None).run(lambda: nullcontext(url))
+    tally = Batch(asked, out, 8, lambda _: None).run(lambda: nullcontext(Asker(url)))
     assert (tally.done, tally.failed) == (30, 0)
     found = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["custom_id"] for line in found] == texts

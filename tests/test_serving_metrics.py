@@ -32,9 +32,10 @@ def scraped(url: str) -> dict[str, Family]:
 def test_an_idle_worker_has_every_series_that_a_dashboard_asks_for(url: str) -> None:
     page = scraped(url)
     gauges = {"num_requests_running", "num_requests_waiting", "kv_cache_usage_perc"}
-    counters = {"prefix_cache_queries", "prefix_cache_hits", "prompt_tokens", "generation_tokens"}
+    counters = {"prefix_cache_hits", "prompt_tokens", "generation_tokens"}
     assert {page[f"vllm:{name}"].value(**MODEL) for name in gauges} == {0.0}
     assert {page[f"vllm:{name}_total"].value(**MODEL) for name in counters} == {0.0}
+    assert page["vllm:prefix_cache_queries_total"].value(**MODEL) < 20  # of the question with which it was warmed up
     assert {page["vllm:request_success_total"].value(finished_reason=reason) for reason in ("stop", "length", "abort")} == {0.0}
     histograms = {name for name, family in page.items() if family.kind == "histogram"}
     expected = {"time_to_first_token", "inter_token_latency", "e2e_request_latency", "request_queue_time"}
@@ -98,13 +99,23 @@ def test_blocks_and_ratings_are_counted_by_name_and_odd_names_are_escaped() -> N
         record = Record(path, status=200, guard=guard, found=found, rating=rating)
         metrics.begin(record)
         metrics.end(record, record.path)
-    page = families(metrics.text(Stats(running=1, slots=4, kv_tokens_used=30, kv_tokens_total=120)))
+    page = families(metrics.text(Stats(running=1, waiting=0, slots=4, kv_tokens_used=30, kv_tokens_total=120)))
     assert page["llmspec_guard_blocks_total"].value(guard="injection") == 1
     assert page["llmspec_guard_blocks_total"].value(guard='a \\"quoted\\"\\\\name\\n') == 1
     assert page["llmspec_guard_found_total"].value(guard="pii") == 2
     assert page["llmspec_feedback_total"].value(rating="up") == 2
     assert page["vllm:request_success_total"].value(finished_reason="content_filter") == 2
     assert page["vllm:kv_cache_usage_perc"].value() == 0.25
+
+
+def test_what_people_say_of_answers_is_counted(url: str) -> None:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    made = client.chat.completions.create(model="bot", messages=HELLO, max_tokens=2)
+    eventually(lambda: httpx.post(f"{url}/v1/feedback", json={"id": made.id, "rating": "up"}).status_code == 200)
+    assert httpx.post(f"{url}/v1/feedback", json={"id": made.id, "comment": "fine"}).status_code == 200
+    assert httpx.post(f"{url}/v1/feedback", json={"id": "chatcmpl-none", "rating": "up"}).status_code == 404
+    counted = scraped(url)["llmspec_feedback_total"]
+    assert (counted.value(rating="up"), counted.value(rating="none")) == (1, 1)
 
 
 def test_a_stranger_cannot_make_more_series_than_there_are_paths(url: str) -> None:

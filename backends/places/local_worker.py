@@ -43,9 +43,9 @@ def apart(release: Release) -> Iterator[str]:
 
 
 def _alone(release: Release) -> Release:
-    """On loopback and in nobody's way, so not held to a pace."""
-    limits = {**release.serving.get("limits", {}), "requests_per_minute": None}
-    serving = release.serving | {"host": "127.0.0.1", "port": 0, "limits": limits}
+    """On loopback, so it needs no certificate, and in nobody's way, so it is held to no pace."""
+    limits = {**release.serving.get("limits", {}), "requests_per_minute": None, "tokens_per_minute": None}
+    serving = release.serving | {"host": "127.0.0.1", "port": 0, "tls": None, "limits": limits}
     return replace(release, artifact=str(Path(release.artifact).resolve()), serving=serving)
 
 

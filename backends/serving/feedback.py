@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from pydantic import Field
 
 from backends.serving.bodies import Part, Text
+from backends.serving.door import RECORD
 from backends.serving.journal import Journal
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
@@ -44,4 +45,5 @@ def routes(app: FastAPI, journal: Journal) -> None:
             raise ApiError(404, f"no answer '{said.id[:80]}' is remembered here", param="id", code="answer_not_found")
         words = {"rating": said.rating, "comment": said.comment, "correction": said.correction}
         journal.write(feedback=known[1], release=release, **words)
+        request.scope[RECORD].rating = said.rating or "none"
         return {"object": "feedback", "id": said.id}

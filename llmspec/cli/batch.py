@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmspec.batch import Batch, Tally
+from llmspec.batch_client import Asker
+from llmspec.cli.ask import KEY
 from llmspec.cli.common import target_option
 from llmspec.errors import CallError, PlaceError
 from llmspec.present import count, seconds
@@ -41,23 +43,23 @@ def run(args: argparse.Namespace) -> int:
     if at_once < 1:
         raise CallError("--at-once needs to be at least 1")
     progress = Progress()
-    batch = Batch(args.asked, args.answers, at_once, progress.see, os.environ.get("LLMSPEC_API_KEY", ""))
+    batch = Batch(args.asked, args.answers, at_once, progress.see)
     tally = batch.run(lambda: answering(product, release))
     progress.close(tally, args.answers)
     return 1 if tally.failed else 0
 
 
 @contextmanager
-def answering(product: Product, release: Release) -> Iterator[str]:
-    """The URL of what is live; else of the live release, apart."""
+def answering(product: Product, release: Release) -> Iterator[Asker]:
+    """Asks what is live; else the live release, apart."""
     place = product.spec.place("endpoint")
     live = place.live(product.name, product.target)
     if live:
-        yield live.url
+        yield Asker(live.url, os.environ.get(KEY, ""), live.certificate)
         return
     print(f"No endpoint is up: release {release.number} answers for this batch only.", file=sys.stderr)
     with place.apart(release) as url:
-        yield url
+        yield Asker(url)
 
 
 class Progress:
