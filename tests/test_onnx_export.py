@@ -188,7 +188,7 @@ def test_what_a_model_does_to_its_logits_is_done_to_those_asked_for(tmp_path: Pa
     vocab_size = Contract.load(other).vocab_size
     Gemma2ForCausalLM(
         Gemma2Config(
-            vocab_size=vocab_size, **size, head_dim=16, initializer_range=0.5, final_logit_softcapping=5.0, sliding_window=8
+            vocab_size=vocab_size, **size, head_dim=16, initializer_range=0.5, final_logit_softcapping=5.0, sliding_window=24
         )
     ).save_pretrained(other)
     (output := tmp_path / "out").mkdir()

@@ -67,13 +67,15 @@ class Decoder:
         shape = model["decoder"]
         self.context_length: int = model["context_length"]
         self.max_len, self.vocab_size = min(max_len, self.context_length), model["vocab_size"]
+        self.capacity = max(self.max_len, (shape.get("sliding_window") or {}).get("window_size", 0))
+        """Tokens that a slot's memory is made for: attention with a window wants room for it, however short the answers."""
         self.layers, self.heads, self.head_size = shape["num_hidden_layers"], shape["num_key_value_heads"], shape["head_size"]
         graph = folder / shape.get("filename", "model.onnx")
         self.quantized = any(product in graph.read_bytes() for product in QUANTIZED)
         self.device = "cuda" if not self.quantized and "CUDAExecutionProvider" in ort.get_available_providers() else "cpu"
         self.session = session(graph, threads, self.device)
         self._learn_graph(folder)
-        self.room = Room.of(self.token_bytes * self.max_len, slots, self.max_len, budget, free_memory(), prefix_cache)
+        self.room = Room.of(self.token_bytes * self.capacity, slots, self.max_len, budget, free_memory(), prefix_cache)
         self.slots = self.room.slots
         self._reserve()
         self._bindings: dict[tuple[int, int], Any] = {}
@@ -111,7 +113,7 @@ class Decoder:
         return not self.quantized and self.type is np.float32 and self.device == "cpu"
 
     def _reserve(self) -> None:
-        shape = (self.slots, self.heads, self.max_len, self.head_size)
+        shape = (self.slots, self.heads, self.capacity, self.head_size)
         names = [f"{layer}.{side}" for layer in range(self.layers) for side in ("key", "value")]
         self._names = [(f"past_key_values.{name}", f"present.{name}") for name in names]
         if self.movable:
@@ -149,8 +151,8 @@ class Decoder:
             if len(self._bindings) > 2 * self.slots + SPARE_BINDINGS:  # groups are of any size and at any place
                 self._bindings.clear()
             binding = self._bindings[slot, rows] = self.session.io_binding()
-            shape = (rows, self.heads, self.max_len, self.head_size)
-            offset = slot * self.token_bytes * self.max_len // len(self._names)
+            shape = (rows, self.heads, self.capacity, self.head_size)
+            offset = slot * self.token_bytes * self.capacity // len(self._names)
             for (past, present), start in zip(self._names, self._starts, strict=True):
                 binding.bind_input(past, self.device, 0, self.type, shape, start + offset)
                 binding.bind_output(present, self.device, 0, self.type, shape, start + offset)
