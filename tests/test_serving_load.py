@@ -22,6 +22,7 @@ from backends.serving.decoder import Decoder
 from backends.serving.drafts import Drafts
 from backends.serving.engine import Engine, Generation
 from backends.serving.fair_queue import FairQueue
+from backends.serving.guards import Guards
 from backends.serving.prefix import BLOCK
 from backends.serving.pump import Ticket
 from backends.serving.replies import ApiError
@@ -208,7 +209,8 @@ def test_who_did_not_get_a_turn_in_time_is_told_so() -> None:
     serving.cancel(first, "length")
     serving.cancel(second, "length")
     serving.step()
-    faults = [Choice(0, Ticket(item, asyncio.Event()), None).fault() for item in (first, second)]
+    guard = Guards([], None).listener()
+    faults = [Choice(0, Ticket(item, asyncio.Event()), guard, lambda: None).fault() for item in (first, second)]
     assert faults[0] is None, "it ends with what it has"
     assert faults[1]
     assert faults[1].status == 429
