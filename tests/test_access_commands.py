@@ -142,15 +142,17 @@ def test_an_endpoint_that_others_can_reach_needs_a_key_before_it_is_applied(fold
 
 
 def exposed(folder: Path) -> bool:
-    try:
-        exposure.check(load(str(folder / "bot.yaml")))
-    except SpecError:
-        return True
-    return False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("LLMSPEC_HOME", str(folder / ".llmspec"))
+        try:
+            exposure.check(load(str(folder / "bot.yaml")))
+        except SpecError:
+            return True
+        return False
 
 
-def test_a_key_that_is_good_is_enough(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
+def test_a_key_that_is_good_is_enough(folder: Path) -> None:
     (folder / "bot.yaml").write_text(OUTSIDE)
     assert exposed(folder)
     key = llmspec(folder, "keys", "create", "bot.yaml", "--name", "alice").stdout
@@ -163,8 +165,7 @@ def test_a_key_that_is_good_is_enough(folder: Path, monkeypatch: pytest.MonkeyPa
     ("host", "others"),
     [("127.0.0.2", False), ("localhost", False), ("::1", False), ("::", True), ("box.example", True), ("10.0.0.1", True)],
 )
-def test_what_is_only_this_machine_needs_none(folder: Path, monkeypatch: pytest.MonkeyPatch, host: str, others: bool) -> None:
-    monkeypatch.chdir(folder)
+def test_what_is_only_this_machine_needs_none(folder: Path, host: str, others: bool) -> None:
     (folder / "bot.yaml").write_text(OUTSIDE.replace("0.0.0.0", f"'{host}'"))
     assert exposed(folder) == others
 
