@@ -25,6 +25,13 @@ from llmspec.errors import PlaceError
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 QUANTIZED = (b"MatMulNBits", b"MatMulInteger")
 """Products that round what comes in: a last bit of difference before them may be a large one after."""
+SPINNING = {
+    "session.intra_op.allow_spinning": "1",
+    "session.intra_op.spin_duration_us": "20",
+    "session.force_spinning_stop": "1",
+}
+"""A thread looks out for the next operator for a moment before it sleeps: waking it costs more than most operators take. It
+never spins between two steps, and no longer than that moment, so cores that are shared lose next to nothing."""
 LOGITS_BYTES = 64 * 2**20
 """The most that one chunk's logits may take: it bounds the chunk for models with large vocabularies."""
 
@@ -197,6 +204,7 @@ def session(path: Path, threads: int, device: str = "cpu") -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning halves the step when cores are shared
+    for name, value in SPINNING.items():
+        options.add_session_config_entry(name, value)
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if device == "cuda" else ["CPUExecutionProvider"]
     return ort.InferenceSession(str(path), options, providers=providers)
