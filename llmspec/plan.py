@@ -172,7 +172,7 @@ def _reuse(stage: Stage) -> Step:
         return Step(stage.name, "blocked", [verdict.reason for verdict in failed], key=artifact.manifest.key)
     told = [artifact.manifest.summary] if artifact.manifest.summary else []
     if not stage.product.store.owns(artifact):
-        told.append(f"copied from {artifact.folder.parents[2]}")
+        told.append(f"copied from {artifact.uri.rsplit('/', 3)[0]}")
     return Step(
         stage.name, "reuse", [*told, *(f"does not pass: {verdict.reason}" for verdict in failed)], key=artifact.manifest.key
     )

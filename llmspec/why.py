@@ -9,7 +9,7 @@ from llmspec.plan import plan, verdicts
 from llmspec.present import megabytes, seconds
 from llmspec.section import STAGES, did_you_mean
 from llmspec.stage import NotReadyError, Product
-from llmspec.store import REPORT, Artifact
+from llmspec.store import Artifact
 
 
 def explain(path: Path, stage: str | None, target: str | None) -> str:
@@ -53,9 +53,9 @@ def _artifact(product: Product, stage: str, artifact: Artifact) -> Iterator[str]
     for verdict in product.stage(stage).verdicts(artifact):
         yield f"  {'passed' if verdict.passed else 'FAILED':<11} {verdict.reason}"
     if stage in ("data", "features", "evaluation"):
-        for report in sorted((artifact.folder / REPORT).glob("*.md")):
-            yield f"\n  {report.stem}:"
-            yield from (f"    {line}" for line in report.read_text(encoding="utf-8").splitlines())
+        for name in artifact.reports(".md"):
+            yield f"\n  {Path(name).stem}:"
+            yield from (f"    {line}" for line in artifact.content(name).decode().splitlines())
 
 
 def _live(product: Product) -> Iterator[str]:
