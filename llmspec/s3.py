@@ -182,7 +182,7 @@ def _client(*environment: str | None) -> Any:
 
     redirected = environment[0] or environment[1]
     how = Config(
-        retries={"mode": "standard", "total_max_attempts": 5},
+        retries={"mode": "standard"},
         connect_timeout=10,
         read_timeout=60,
         max_pool_connections=2 * ABREAST,

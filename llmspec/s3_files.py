@@ -32,12 +32,12 @@ class Part:
     number: int
     """From 1, as S3 counts."""
     start: int
-    bytes: int
+    length: int
 
     def read(self) -> bytes:
         with self.path.open("rb") as file:
             file.seek(self.start)
-            return file.read(self.bytes)
+            return file.read(self.length)
 
 
 def part_bytes(size: int) -> int:
@@ -77,11 +77,11 @@ def _send_large(bucket: Bucket, key: str, path: Path, file: File) -> int:
     def send_part(part: Part) -> tuple[dict[str, Any], int]:
         checksum, known = b64(hashes[part.number - 1].hexdigest()), there.get(part.number, {})
         told = {"PartNumber": part.number, "ChecksumSHA256": checksum}
-        if known.get("Size") == part.bytes and _is(known, checksum, part):
+        if known.get("Size") == part.length and _is(known, checksum, part):
             return told | {"ETag": known["ETag"]}, 0
         which = {"Key": key, "UploadId": upload, **told}
         said = bucket.ask("upload_part", Body=part.read(), ChecksumAlgorithm="SHA256", **which)
-        return told | {"ETag": said["ETag"]}, part.bytes
+        return told | {"ETag": said["ETag"]}, part.length
 
     done = bucket.abreast(send_part, parts)
     bucket.ask("complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload={"Parts": [told for told, _ in done]})
@@ -135,7 +135,7 @@ def fetch(bucket: Bucket, prefix: str, files: Mapping[str, File], target: Path) 
 
     def bring(item: tuple[str, Part]) -> None:
         name, piece = item
-        content, _ = bucket.get(prefix + name, Range=f"bytes={piece.start}-{piece.start + piece.bytes - 1}")
+        content, _ = bucket.get(prefix + name, Range=f"bytes={piece.start}-{piece.start + piece.length - 1}")
         with piece.path.open("r+b") as file:
             file.seek(piece.start)
             file.write(content)

@@ -99,8 +99,12 @@ class Shelf(ABC):
         """One holder at a time, gone with its holder."""
 
     @abstractmethod
-    def steady(self, *names: str) -> AbstractContextManager[None]:
-        """Inside the block nothing is asked twice. Names are files that will be wanted: the slow form fetches them at once."""
+    def steady(self) -> AbstractContextManager[None]:
+        """Inside the block nothing is asked twice: one moment of the shelf, until we write to it."""
+
+    @abstractmethod
+    def ahead(self, files: Iterable[str], shelves: Iterable[str]) -> None:
+        """Within `steady`: these will be read, and these looked over. What is far away is asked for all of it at once."""
 
     def read(self, name: str) -> str | None:
         """A small file's text; None when there is none."""
@@ -185,8 +189,11 @@ class Folder(Shelf):
     def lock(self, name: str, **how: Any) -> AbstractContextManager[None]:
         return locked(self.path / name, **how)
 
-    def steady(self, *names: str) -> AbstractContextManager[None]:
+    def steady(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+    def ahead(self, files: Iterable[str], shelves: Iterable[str]) -> None:
+        """A folder is near."""
 
 
 def shelf_at(address: str, root: Path) -> Shelf:

@@ -1,8 +1,9 @@
 """A shelf in S3. An object is written whole or not at all, so a manifest that is there vouches for the files before it."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class S3Shelf(Shelf):
         return bool(self.bucket.sizes(self.prefix))
 
     def damaged(self, files: Mapping[str, File]) -> list[str]:
-        """By size, and by the SHA-256 that S3 keeps of objects that came in one piece. Files in parts are hashed where they are used."""
+        """By size, and by the SHA-256 that S3 keeps of what came in one piece. Files in parts are hashed where they are used."""
 
         def same(item: tuple[str, File]) -> bool:
             name, file = item
@@ -111,8 +112,10 @@ class S3Shelf(Shelf):
     def lock(self, name: str, **how: Any) -> AbstractContextManager[None]:
         return leased(self.bucket, self.prefix + name, **how)
 
-    @contextmanager
-    def steady(self, *names: str) -> Iterator[None]:
-        with self.bucket.steady():
-            self.read_all(names)
-            yield
+    def steady(self) -> AbstractContextManager[None]:
+        return self.bucket.steady()
+
+    def ahead(self, files: Iterable[str], shelves: Iterable[str]) -> None:
+        reads = [partial(self.read, name) for name in files]
+        looks = [partial(self.bucket.sizes, f"{self.prefix}{name}/") for name in shelves]
+        self.bucket.abreast(lambda ask: ask(), [*reads, *looks])

@@ -6,7 +6,8 @@ examples) and not part of the content digest.
 """
 
 import json
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from llmspec.errors import DamagedError, NoStoreError
 from llmspec.home import home, root
 from llmspec.job import Digest, digest_of
+from llmspec.section import STAGES
 from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, complete, shelf_at, write_atomically
 
 REPORT = "report"
@@ -155,6 +157,17 @@ class Store:
     def writable(self) -> None:
         """Say so now, not after an hour of training."""
         self.root.writable()
+
+    @contextmanager
+    def steady(self, name: str, target: str) -> Iterator[None]:
+        """One moment of the store, nothing asked twice, and what a plan is most likely to want asked for at once."""
+        releases = f"{name}/endpoint/{target}"
+        heads = {stage: f"{name}/{stage}/{target}.head" for stage in STAGES}
+        with self.root.steady():
+            self.root.ahead([*heads.values(), f"{releases}/live.json"], [releases])
+            known = [f"{name}/{stage}/{key.strip()}" for stage, head in heads.items() if (key := self.root.read(head))]
+            self.root.ahead([f"{place}/{MANIFEST}" for place in known], known)
+            yield
 
     def lock(self, name: str, **how: Any) -> AbstractContextManager[None]:
         """One writer per product."""

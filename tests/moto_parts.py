@@ -1,5 +1,6 @@
 """AWS's API as moto speaks it: a real HTTP server of the test's own, and a bucket in it."""
 
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ class Aws:
 
 @contextmanager
 def listening() -> Iterator[Aws]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would tell of every request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
