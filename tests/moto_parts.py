@@ -1,16 +1,59 @@
-"""AWS's API as moto speaks it: a real HTTP server of the test's own, and a bucket in it."""
+"""AWS's API as moto speaks it: a real HTTP server of the test's own, buckets in it, and a gate before it to make it fail."""
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event, Thread
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
+from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
 
 REGION = "eu-central-1"
+DENIED = b"<Error><Code>AccessDenied</Code><Message>not for you</Message></Error>"
+
+
+@dataclass
+class Gate:
+    """What was asked, and which requests do not get through."""
+
+    app: Any
+    asked: list[str] = field(default_factory=list)
+    """`PUT /bucket/key?query`, in order."""
+    shut: Callable[[str], bool] = lambda _: False
+    reached: Event = field(default_factory=Event)
+    """Set when somebody stands before it."""
+    opened: Event = field(default_factory=Event)
+    """While it is not set, they stand there; then they are denied."""
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        query = environ.get("QUERY_STRING", "")
+        asked = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}" + (f"?{query}" if query else "")
+        self.asked.append(asked)
+        if not self.shut(asked):
+            return self.app(environ, start_response)
+        self.reached.set()
+        self.opened.wait(60)
+        start_response("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(DENIED)))])
+        return [DENIED]
+
+    @contextmanager
+    def closed(self, shut: Callable[[str], bool], stand: bool = False) -> Iterator[None]:
+        """Requests of this kind are denied: at once, or only when the block ends."""
+        self.reached.clear()
+        if stand:
+            self.opened.clear()
+        else:
+            self.opened.set()
+        self.shut = shut
+        try:
+            yield
+        finally:
+            self.shut = lambda _: False
+            self.opened.set()
 
 
 @dataclass(frozen=True)
@@ -18,7 +61,8 @@ class Aws:
     """Where it listens, and what a process needs in its environment to find it."""
 
     url: str
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str]
+    gate: Gate
 
     @property
     def s3(self) -> Any:
@@ -37,8 +81,8 @@ class Aws:
         return name
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
-        found = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return [item["Key"] for page in found for item in page.get("Contents", [])]
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def body(self, bucket: str, key: str) -> bytes:
         content: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -48,15 +92,17 @@ class Aws:
 @contextmanager
 def listening() -> Iterator[Aws]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would tell of every request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    url = f"http://127.0.0.1:{port}"
+    gate = Gate(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, gate, threaded=True, request_handler=MotoRequestHandler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
     keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
     try:
-        yield Aws(url, {"AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true", **keys})
+        yield Aws(url, {"AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true", **keys}, gate)
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="session")
