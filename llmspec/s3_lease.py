@@ -106,7 +106,7 @@ class Lease:
     def fresh(self) -> Iterator[None]:
         """Written again three times per lease, for as long as the block lasts."""
         over = threading.Event()
-        keeper = threading.Thread(target=self._keep, args=(over,), daemon=True)
+        keeper = threading.Thread(target=self._keep, args=(over,), daemon=True, name=f"lease of {self.key}")
         keeper.start()
         try:
             yield

@@ -222,8 +222,7 @@ class Product:
     @cached_property
     def releases(self) -> Releases:
         """Here, or in an elder store until they are copied."""
-        shelves = [store.below(f"{self.name}/endpoint/{self.target}") for store in self.store.everywhere]
-        return Releases(next((shelf for shelf in shelves if shelf.held()), shelves[0]))
+        return Releases(self.store.where(f"{self.name}/endpoint/{self.target}"))
 
     def settle(self) -> bool:
         """What is reused is what the next plan compares with; what an elder store holds comes here; this store is remembered.

@@ -7,12 +7,12 @@ examples) and not part of the content digest.
 
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmspec.errors import DamagedError, NoStoreError
+from llmspec.errors import DamagedError, NoStoreError, StoreError
 from llmspec.home import home, root
 from llmspec.job import Digest, digest_of
 from llmspec.section import STAGES
@@ -122,11 +122,33 @@ class Store:
     def find(self, name: str, stage: str, key: str) -> Artifact | None:
         """The complete artifact with this key, here or in an elder store."""
         for shelf in self.everywhere:
-            with suppress(NoStoreError) if shelf is not self.root else nullcontext():
+            with self._asked(shelf):
                 artifact = open_artifact(shelf.below(f"{name}/{stage}/{key}"))
                 if artifact and artifact.whole():
                     return artifact
         return None
+
+    def where(self, name: str) -> Shelf:
+        """The shelf of this name: here, or in an elder store when only that one has it."""
+        for shelf in self.everywhere:
+            with self._asked(shelf):
+                if shelf.below(name).held():
+                    return shelf.below(name)
+        return self.root.below(name)
+
+    @contextmanager
+    def _asked(self, shelf: Shelf) -> Iterator[None]:
+        """An elder store that is gone holds nothing. One that cannot be asked may hold what would be made again for money."""
+        try:
+            yield
+        except NoStoreError:
+            if shelf is self.root:
+                raise
+        except StoreError as error:
+            if shelf is self.root:
+                raise
+            cure = f"it is an earlier store of this product; remove it from {_known_stores()} to do without what it holds"
+            raise StoreError(f"{error}\n  {cure}") from error
 
     def owns(self, artifact: Artifact) -> bool:
         return artifact.uri.startswith(self.root.uri.rstrip("/") + "/")
