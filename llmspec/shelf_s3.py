@@ -1,6 +1,6 @@
 """A shelf in S3. An object is written whole or not at all, so a manifest that is there vouches for the files before it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -116,6 +116,6 @@ class S3Shelf(Shelf):
         return self.bucket.steady()
 
     def ahead(self, files: Iterable[str], shelves: Iterable[str]) -> None:
-        reads = [partial(self.read, name) for name in files]
-        looks = [partial(self.bucket.sizes, f"{self.prefix}{name}/") for name in shelves]
-        self.bucket.abreast(lambda ask: ask(), [*reads, *looks])
+        asks: list[Callable[[], object]] = [partial(self.read, name) for name in files]
+        asks += [partial(self.bucket.sizes, f"{self.prefix}{name}/") for name in shelves]
+        self.bucket.abreast(lambda ask: ask(), asks)
