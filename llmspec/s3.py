@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import cache
+from threading import Lock
 from typing import Any, TypeVar
 
 from llmspec.errors import GoneError, MovedError, NoStoreError, StoreError
 
 ABREAST = 16
 """Requests in flight at once."""
+_making = Lock()
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -174,9 +176,15 @@ def _environment() -> tuple[str | None, ...]:
     return tuple(os.environ.get(name) for name in _ENVIRONMENT)
 
 
-@cache
 def _client(*environment: str | None) -> Any:
-    """A tenth of a second to make, so one for all buckets; another when the environment says something else."""
+    """One for all buckets and threads; another when the environment says something else."""
+    with _making:  # boto3 makes its first session unguarded
+        return _made(*environment)
+
+
+@cache
+def _made(*environment: str | None) -> Any:
+    """A tenth of a second each."""
     import boto3
     from botocore.config import Config
 

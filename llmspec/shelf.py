@@ -147,7 +147,12 @@ class Folder(Shelf):
         (self.path / name).unlink(missing_ok=True)
 
     def sizes(self) -> dict[str, int]:
-        return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in self.path.rglob("*") if path.is_file()}
+        found = {}
+        for path in self.path.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # a file that is being written has another name until it is whole
+                if path.is_file():
+                    found[path.relative_to(self.path).as_posix()] = path.stat().st_size
+        return found
 
     def held(self) -> bool:
         return self.path.is_dir()

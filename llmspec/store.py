@@ -199,7 +199,10 @@ class Store:
 def open_artifact(at: Shelf | Path) -> Artifact | None:
     """The artifact on this shelf; None when it is not complete."""
     shelf = Folder(at) if isinstance(at, Path) else at
-    text = shelf.read(MANIFEST)
+    try:
+        text = shelf.read(MANIFEST)
+    except UnicodeDecodeError:
+        return None
     return None if text is None else _parsed(shelf, text)
 
 

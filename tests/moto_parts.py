@@ -13,7 +13,6 @@ from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_
 from werkzeug.serving import make_server
 
 REGION = "eu-central-1"
-DENIED = b"<Error><Code>AccessDenied</Code><Message>not for you</Message></Error>"
 
 
 @dataclass
@@ -24,6 +23,8 @@ class Gate:
     asked: list[str] = field(default_factory=list)
     """`PUT /bucket/key?query`, in order."""
     shut: Callable[[str], bool] = lambda _: False
+    code: str = ""
+    """What they are told."""
     reached: Event = field(default_factory=Event)
     """Set when somebody stands before it."""
     opened: Event = field(default_factory=Event)
@@ -37,18 +38,19 @@ class Gate:
             return self.app(environ, start_response)
         self.reached.set()
         self.opened.wait(60)
-        start_response("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(DENIED)))])
-        return [DENIED]
+        told = f"<Error><Code>{self.code}</Code><Message>not for you</Message></Error>".encode()
+        start_response("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(told)))])
+        return [told]
 
     @contextmanager
-    def closed(self, shut: Callable[[str], bool], stand: bool = False) -> Iterator[None]:
+    def closed(self, shut: Callable[[str], bool], stand: bool = False, code: str = "AccessDenied") -> Iterator[None]:
         """Requests of this kind are denied: at once, or only when the block ends."""
         self.reached.clear()
         if stand:
             self.opened.clear()
         else:
             self.opened.set()
-        self.shut = shut
+        self.shut, self.code = shut, code
         try:
             yield
         finally:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import TINY, Project
-from moto_parts import Aws, aws, aws_here  # noqa: F401 - fixtures
+from moto_parts import Aws
 
 from llmspec import copies, s3_files, s3_lease
 from llmspec.errors import DamagedError, LockedError, MovedError, StoreError
@@ -26,6 +26,7 @@ from llmspec.shelf_s3 import S3Shelf
 from llmspec.store import Artifact, Manifest, content_digest, open_artifact
 
 pytestmark = pytest.mark.aws
+pytest_plugins = ["moto_parts"]
 BUILT = ("data", "features", "model", "onnx", "evaluation")
 UP_TO = ("--select", "+evaluation")
 
@@ -61,7 +62,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(applied: Project, aws: Aws) -> Shop:  # noqa: F811
+def shop(applied: Project, aws: Aws) -> Shop:
     applied.env |= aws.env
     found = Shop(applied, aws, aws.bucket())
     known = {"tiny": [str(applied.store)]}
@@ -206,7 +207,7 @@ def test_a_plan_in_a_folder_imports_nothing_that_speaks_to_s3(applied_once: Proj
 
 
 @pytest.fixture(params=["folder", "s3"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path, aws_here: Aws) -> Shelf:  # noqa: F811
+def shelf(request: pytest.FixtureRequest, tmp_path: Path, aws_here: Aws) -> Shelf:
     return Folder(tmp_path / "store") if request.param == "folder" else shelf_at(f"s3://{aws_here.bucket()}/a/b", tmp_path)
 
 
@@ -260,11 +261,11 @@ def test_what_is_put_again_leaves_nothing_of_what_was_there(shelf: Shelf, tmp_pa
 
 
 @pytest.fixture
-def bucket(aws_here: Aws) -> Bucket:  # noqa: F811
+def bucket(aws_here: Aws) -> Bucket:
     return Bucket(aws_here.bucket())
 
 
-def test_a_large_file_goes_up_in_parts_and_goes_on_where_it_was_cut_off(bucket: Bucket, aws_here: Aws, tmp_path: Path) -> None:  # noqa: F811
+def test_a_large_file_goes_up_in_parts_and_goes_on_where_it_was_cut_off(bucket: Bucket, aws_here: Aws, tmp_path: Path) -> None:
     artifact = made(tmp_path / "made", {"weights": random.Random(7).randbytes(20 * s3_files.MIB + 5), "small": b"x"})
     shelf = S3Shelf(bucket, "bot/onnx/k/")
     with aws_here.gate.closed(lambda asked: "partNumber=2" in asked), pytest.raises(StoreError, match="access denied"):
@@ -284,7 +285,7 @@ def test_a_large_file_goes_up_in_parts_and_goes_on_where_it_was_cut_off(bucket: 
     assert copies.copied(found.verify()).verify().manifest == artifact.manifest
 
 
-def test_a_sum_that_s3_keeps_gives_damage_away_without_a_download(bucket: Bucket, aws_here: Aws, tmp_path: Path) -> None:  # noqa: F811
+def test_a_sum_that_s3_keeps_gives_damage_away_without_a_download(bucket: Bucket, aws_here: Aws, tmp_path: Path) -> None:
     shelf = S3Shelf(bucket, "bot/onnx/k/")
     copies.send(made(tmp_path / "made", {"a": b"right"}), shelf)
     aws_here.s3.put_object(Bucket=bucket.name, Key="bot/onnx/k/a", Body=b"wrong", ChecksumAlgorithm="SHA256")
@@ -374,7 +375,7 @@ def plan_says(project: Project, env: dict[str, str], store: str) -> str:
     return said.stderr
 
 
-def test_no_bucket_no_credentials_no_network_and_no_library_are_said_with_their_cure(project: Project, aws: Aws) -> None:  # noqa: F811
+def test_no_bucket_no_credentials_no_network_and_no_library_are_said_with_their_cure(project: Project, aws: Aws) -> None:
     said = plan_says(project, aws.env, "s3://shop-of-nobody/bots")
     assert "s3://shop-of-nobody: there is no such bucket\n  make it" in said
     nobody = {name: value for name, value in aws.env.items() if "KEY" not in name} | {"HOME": str(project.folder)}
@@ -392,14 +393,31 @@ def test_no_bucket_no_credentials_no_network_and_no_library_are_said_with_their_
     assert (done.returncode, "pip install 'llmspec[aws]'" in done.stderr) == (1, True), done.stderr
 
 
-def test_access_denied_names_the_object_and_what_is_needed(bucket: Bucket, aws_here: Aws) -> None:  # noqa: F811
-    with aws_here.gate.closed(lambda _: True), pytest.raises(StoreError) as denied:
+@pytest.mark.parametrize(
+    ("code", "fault", "cure"),
+    [
+        ("AccessDenied", "access denied (not for you)", "s3:GetObject"),
+        ("KMS.DisabledException", "access denied (not for you)", "kms:Decrypt"),
+        ("ExpiredToken", "AWS does not accept these credentials (ExpiredToken)", "aws sso login"),
+        ("IllegalLocationConstraintException", "the bucket is in another region", "AWS_REGION"),
+        ("InternalError", "not for you (InternalError)", "apply again"),
+    ],
+)
+def test_what_aws_says_no_with_names_the_object_the_fault_and_the_cure(
+    bucket: Bucket,
+    aws_here: Aws,
+    code: str,
+    fault: str,
+    cure: str,
+) -> None:
+    with aws_here.gate.closed(lambda _: True, code=code), pytest.raises(StoreError) as denied:
         S3Shelf(bucket, "bot/").read("x.head")
-    assert f"s3://{bucket.name}/bot/x.head: access denied (not for you)" in str(denied.value)
-    assert "s3:GetObject" in str(denied.value)
+    place, _, said = str(denied.value).partition("\n")
+    assert place == f"s3://{bucket.name}/bot/x.head: {fault}"
+    assert cure in said
 
 
-def test_an_old_store_that_cannot_be_asked_is_an_error_and_one_that_is_gone_is_none(project: Project, aws: Aws) -> None:  # noqa: F811
+def test_an_old_store_that_cannot_be_asked_is_an_error_and_one_that_is_gone_is_none(project: Project, aws: Aws) -> None:
     project.env |= aws.env
     home = project.folder / ".llmspec"
     home.mkdir()
