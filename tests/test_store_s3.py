@@ -1,5 +1,7 @@
 """A store in S3 is a store: nothing is made twice, nothing half is taken for whole, and every failure is survivable."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import random
@@ -10,11 +12,10 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import TINY, Project
-from moto_parts import Aws
 
 from llmspec import copies, s3_files, s3_lease
 from llmspec.errors import DamagedError, LockedError, MovedError, StoreError
@@ -24,6 +25,9 @@ from llmspec.s3 import Bucket
 from llmspec.shelf import File, Folder, Shelf, sha256_of, shelf_at
 from llmspec.shelf_s3 import S3Shelf
 from llmspec.store import Artifact, Manifest, content_digest, open_artifact
+
+if TYPE_CHECKING:
+    from moto_parts import Aws
 
 pytestmark = pytest.mark.aws
 pytest_plugins = ["moto_parts"]
@@ -57,7 +61,7 @@ class Shop:
         """As on a machine that was never here."""
         shutil.rmtree(self.project.folder / ".llmspec" / "copies", ignore_errors=True)
 
-    def apply(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    def apply(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.project.run("apply", "tiny.yaml", "--yes", *words, check=check)
 
 
