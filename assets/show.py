@@ -15,7 +15,7 @@ from llmspec.make import FORCE, Made, make
 from llmspec.progress import publish
 from llmspec.registry import Place
 from llmspec.stage import Stage
-from llmspec.store import REPORT, Artifact
+from llmspec.store import Artifact
 
 MAX_SHOWN_BYTES = 200_000
 
@@ -97,21 +97,22 @@ def metadata(artifact: Artifact) -> dict[str, Any]:
         "seconds": manifest.seconds,
         "peak_memory_mb": manifest.peak_memory_mb,
         "git": manifest.git,
-        "artifact": dg.MetadataValue.path(str(artifact.folder)),
+        "artifact": dg.MetadataValue.path(artifact.uri),
     }
     told = {**numbers, **{name: value for name, value in about.items() if value != ""}}
-    reports = {f"{name}_report" if name in told else name: shown for name, shown in _reports(artifact.folder / REPORT)}
+    reports = {f"{name}_report" if name in told else name: shown for name, shown in _reports(artifact)}
     return told | reports
 
 
-def _reports(folder: Path) -> Iterator[tuple[str, Any]]:
-    for path in sorted(folder.glob("*")):
-        if path.stat().st_size > MAX_SHOWN_BYTES:
-            yield path.stem, dg.MetadataValue.path(str(path))
+def _reports(artifact: Artifact) -> Iterator[tuple[str, Any]]:
+    for name in artifact.reports():
+        path = Path(name)
+        if artifact.manifest.files[name].bytes > MAX_SHOWN_BYTES:
+            yield path.stem, dg.MetadataValue.path(f"{artifact.uri}/{name}")
         elif path.suffix == ".md":
-            yield path.stem, dg.MetadataValue.md(path.read_text(encoding="utf-8"))
+            yield path.stem, dg.MetadataValue.md(artifact.content(name).decode())
         elif path.suffix in (".png", ".svg"):
-            yield path.stem, picture(path.stem, path.read_bytes(), "image/png" if path.suffix == ".png" else "image/svg+xml")
+            yield path.stem, picture(path.stem, artifact.content(name), "image/png" if path.suffix == ".png" else "image/svg+xml")
 
 
 def picture(title: str, content: bytes, kind: str) -> dg.MarkdownMetadataValue:

@@ -15,7 +15,8 @@ from string import ascii_lowercase
 from backends.serving.contract import CHAT, Contract
 from backends.work import export_onnx
 from llmspec.release import Release
-from llmspec.store import Artifact, File, Manifest, content_digest, files_in, open_artifact, partial, seal, sha256_of
+from llmspec.shelf import File, files_in, partial, sha256_of
+from llmspec.store import Artifact, Manifest, content_digest, open_artifact, seal
 
 ROOT = Path(__file__).parents[1]
 SPECIAL = ["<|bos|>", "<|eos|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from llmspec.home import home
 from llmspec.job import Digest, digest_of
-from llmspec.store import sha256_of, write_atomically
+from llmspec.shelf import sha256_of, write_atomically
 
 
 class Digests:

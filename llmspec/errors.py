@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 FAILED = "work failed: "
 """How a work process begins the last line it says, so that its place can repeat the cause."""
+DAMAGED_CODE = 65
+"""What a work process ends with when what it was to read is damaged, and was set aside: making that again is the cure."""
 
 _MAX_SHOWN = 110
 """Characters of a line that are shown around the caret."""
@@ -105,6 +107,18 @@ class StoreError(LLMSpecError):
 
 class DamagedError(StoreError):
     """An artifact is not what its manifest says."""
+
+
+class MovedError(StoreError):
+    """Somebody else was quicker: what was to be replaced is no longer what it was."""
+
+
+class GoneError(StoreError):
+    """What was asked for is not there."""
+
+
+class NoStoreError(StoreError):
+    """There is no such store."""
 
 
 class LockedError(LLMSpecError):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from llmspec.audit import Trail
 from llmspec.errors import CallError, StoreError
-from llmspec.store import write_atomically
+from llmspec.shelf import write_atomically
 
 FILE, LOCK = "keys.json", "keys.lock"
 PREFIX = "llms"

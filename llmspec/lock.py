@@ -20,13 +20,21 @@ _held: dict[Path, int] = {}
 def holder(path: Path) -> str:
     """Who wrote its name into the lock: 'ana@laptop, process 41, since 14:02:11'."""
     try:
-        who = json.loads(path.read_text(encoding="utf-8"))
-        return f"{who['user']}@{who['host']}, process {who['pid']}, since {who['since']}"
-    except (OSError, ValueError, KeyError):
+        return named(path.read_text(encoding="utf-8"))
+    except OSError:
         return "another process"
 
 
-def _signature() -> str:
+def named(text: str) -> str:
+    """Whose signature this is."""
+    try:
+        who = json.loads(text)
+        return f"{who['user']}@{who['host']}, process {who['pid']}, since {who['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def signature() -> str:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return json.dumps({"user": user(), "host": socket.gethostname(), "pid": os.getpid(), "since": now})
 
@@ -53,7 +61,7 @@ def locked(path: Path, *, wait: float = 0.0, waiting: Callable[[str], None] = la
     with _opened(path) as file:
         _acquire(file.fileno(), path, wait, waiting)
         file.truncate(0)
-        file.write(_signature())
+        file.write(signature())
         file.flush()
         _held[path] = 1
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from llmspec import exposure, plan
+from llmspec import copies, exposure, plan
 from llmspec.audit import Trail
 from llmspec.errors import BlockedError, CallError, DamagedError, PlaceError
 from llmspec.git import commit
@@ -49,7 +49,10 @@ def make(stage: Stage, place: Place, context: Any, *, force: bool = False) -> Ma
         found = None if force else sound(product, product.store.find(product.name, stage.name, job.key))
         if found is None:
             product.store.writable()
-            place.run(context, job)
+            if not force and (made := copies.unsent(job)):
+                copies.send(made, product.store.at(product.name, stage.name, job.key))
+            else:
+                place.run(context, job)
         artifact = found or product.store.find(product.name, stage.name, job.key)
         if artifact is None:
             raise PlaceError(f"{stage.name}: the job ended without an artifact at {job.output}")
@@ -122,6 +125,7 @@ def deploy(product: Product, place: Place) -> Deployed:
         started = time.monotonic()
         require(product.stage("endpoint"))
         exposure.check(product.loaded)
+        seen = product.releases.seen()
         candidate, now = product.candidate(), product.releases.live()
         if now and now.content == candidate.content:
             live = place.serve(product.located(now))
@@ -134,7 +138,7 @@ def deploy(product: Product, place: Place) -> Deployed:
         live = place.serve(release)
         if live.release != release.number:
             raise PlaceError(f"release {release.number} was deployed, but release {live.release} answers at {live.url}")
-        product.releases.point(release, release.made_at)
+        product.releases.point(release, release.made_at, seen)
         trail(product).add("deployed", release=release.number, before=now.number if now else None, git=release.git)
         if (tried := product.releases.candidate()) and tried.number == release.number:
             drop(product, place)
@@ -190,11 +194,11 @@ def drop(product: Product, place: Place) -> bool:
 
 def _move(product: Product, place: Place, release: Release, event: str) -> Deployed:
     """The swap, then a look at what really runs, then the pointer: as in `deploy`."""
-    before = product.releases.live()
+    seen, before = product.releases.seen(), product.releases.live()
     live = place.serve(product.located(release))
     if live.release != release.number:
         raise PlaceError(f"release {release.number} was to be live, but release {live.release} answers at {live.url}")
-    product.releases.point(release, datetime.now(UTC).isoformat(timespec="seconds"))
+    product.releases.point(release, datetime.now(UTC).isoformat(timespec="seconds"), seen)
     trail(product).add(event, release=release.number, before=before.number if before else None, git=commit())
     return Deployed(release, live, before is None or before.number != release.number)
 

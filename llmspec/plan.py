@@ -107,7 +107,14 @@ def plan(
     product: Product, *, select: str | None = None, force: bool = False, live: Live | None = None, looked: bool = False
 ) -> Plan:
     """`live` is what was seen to answer, when somebody `looked`; without a look, the pointer is believed."""
-    chosen = selected(select)
+    with product.store.steady(product.name, product.target):
+        steps = _steps(product, selected(select), force, live, looked)
+    loaded = product.loaded
+    product.digests.remember()
+    return Plan(str(loaded.path), product.name, product.target, str(product.spec.store), digest_of(product.everything), steps)
+
+
+def _steps(product: Product, chosen: tuple[str, ...], force: bool, live: Live | None, looked: bool) -> list[Step]:
     steps: list[Step] = []
     for name in STAGES:
         stage = product.stage(name)
@@ -121,9 +128,7 @@ def plan(
             steps.append(_step(stage, _unsettled(name, steps), force))
             if name == "onnx" and product.precision[1]:
                 steps[-1].why.append("{}, {}".format(*product.precision))
-    loaded = product.loaded
-    product.digests.remember()
-    return Plan(str(loaded.path), product.name, product.target, str(product.spec.store), digest_of(product.everything), steps)
+    return steps
 
 
 def _unsettled(name: str, steps: list[Step]) -> dict[str, Action]:
@@ -172,7 +177,7 @@ def _reuse(stage: Stage) -> Step:
         return Step(stage.name, "blocked", [verdict.reason for verdict in failed], key=artifact.manifest.key)
     told = [artifact.manifest.summary] if artifact.manifest.summary else []
     if not stage.product.store.owns(artifact):
-        told.append(f"copied from {artifact.folder.parents[2]}")
+        told.append(f"copied from {artifact.uri.rsplit('/', 3)[0]}")
     return Step(
         stage.name, "reuse", [*told, *(f"does not pass: {verdict.reason}" for verdict in failed)], key=artifact.manifest.key
     )

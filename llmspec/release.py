@@ -2,11 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from llmspec.job import digest_of
-from llmspec.store import write_atomically
+from llmspec.shelf import ABSENT, Shelf
 
 
 @dataclass(frozen=True)
@@ -63,15 +62,16 @@ class Live:
 class Releases:
     """All releases of a product at a target, and the pointer to the live one."""
 
-    folder: Path
+    at: Shelf
 
     def all(self) -> list[Release]:
         """The oldest first."""
-        return [Release.from_json(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("[0-9]*.json"))]
+        names = sorted(name for name in self.at.sizes() if name[:1].isdigit() and name.endswith(".json"))
+        return [Release.from_json(text) for text in self.at.read_all(names)]
 
     def get(self, number: int) -> Release | None:
-        path = self._path(number)
-        return Release.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+        text = self.at.read(_name(number))
+        return None if text is None else Release.from_json(text)
 
     def live(self) -> Release | None:
         """What the pointer says is live; whether it really answers, a place knows."""
@@ -91,31 +91,38 @@ class Releases:
         known = self.get(release.number)
         assert known is None or known.content == release.content
         if known is None:
-            write_atomically(self._path(release.number), release.to_json())
+            self.at.write(_name(release.number), release.to_json(), over=ABSENT)
 
-    def point(self, release: Release, at: str) -> None:
-        """It is live. What was live before is remembered, for a way back."""
+    def seen(self) -> str:
+        """The version of the pointer to what is live: `point` moves only that one."""
+        return self.at.look("live.json")[1]
+
+    def point(self, release: Release, at: str, seen: str | None = None) -> None:
+        """It is live. What was live before is remembered, for a way back. MovedError when the pointer is not as it was `seen`."""
         now = self._pointer("live")
         before = now.get("before") if now.get("release") == release.number else now.get("release")
-        write_atomically(self.folder / "live.json", json.dumps({"release": release.number, "since": at, "before": before}))
+        self.at.write("live.json", json.dumps({"release": release.number, "since": at, "before": before}), over=seen)
 
     def nominate(self, release: Release, at: str) -> None:
         """It is tried out."""
-        write_atomically(self.folder / "candidate.json", json.dumps({"release": release.number, "since": at}))
+        self.at.write("candidate.json", json.dumps({"release": release.number, "since": at}))
 
     def dismiss(self) -> None:
         """Nothing is tried out."""
-        (self.folder / "candidate.json").unlink(missing_ok=True)
+        self.at.remove("candidate.json")
 
     def _at(self, pointer: str) -> Release | None:
         number = self._pointer(pointer).get("release")
         return self.get(number) if number else None
 
     def _pointer(self, name: str) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return {}
+        return dict(json.loads(self.at.read(f"{name}.json") or "{}"))
+
+    def copy_to(self, shelf: Shelf) -> None:
+        """All of them, and the pointers last: a pointer never leads to a release that is not there."""
+        for name in sorted(self.at.sizes()):
+            if text := self.at.read(name):
+                shelf.write(name, text)
 
     def number_for(self, content: str) -> int:
         """The number of the latest release when it has this content and a later number than what is live, or the next free one."""
@@ -127,7 +134,8 @@ class Releases:
 
     def forget(self) -> None:
         """Nothing is live."""
-        (self.folder / "live.json").unlink(missing_ok=True)
+        self.at.remove("live.json")
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:06d}.json"
+
+def _name(number: int) -> str:
+    return f"{number:06d}.json"

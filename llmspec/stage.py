@@ -1,14 +1,13 @@
 """A spec at a target, stage by stage: what each reads, its job, its artifact. Plan and apply both look here, so they agree."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmspec import checks, files, tls
+from llmspec import checks, copies, files, tls
 from llmspec.digests import Digests
 from llmspec.errors import CallError, DamagedError, LLMSpecError
 from llmspec.expressions import Verdict
@@ -16,11 +15,11 @@ from llmspec.home import journal_folder, root
 from llmspec.job import Input, Job, digest_of
 from llmspec.language import fields
 from llmspec.load import Loaded, load
-from llmspec.lock import locked
 from llmspec.registry import Card, Engine, Place, name_of
 from llmspec.release import Release, Releases
 from llmspec.secrets import names_in
 from llmspec.section import STAGES, MayHoldSecret, OutsideKey, Section
+from llmspec.shelf import shelf_at
 from llmspec.spec import Spec
 from llmspec.spec.model import HubBase, PathBase, ScratchBase, SpecBase
 from llmspec.store import Artifact, Store, elders, remember_store
@@ -110,7 +109,7 @@ class Product:
         cls, path: Path | str, target: str | None = None, *, above: tuple[Path, ...] = (), digests: Digests | None = None
     ) -> "Product":
         loaded = load(Path(path), target)
-        store = root() / loaded.spec.store
+        store = shelf_at(loaded.spec.store, root())
         return cls(loaded, Store(store, elders(loaded.spec.name, store)), digests or Digests(), above)
 
     def fresh(self) -> "Product":
@@ -197,7 +196,7 @@ class Product:
         onnx, evaluation = (self.stage(name).artifact for name in ("onnx", "evaluation"))
         if onnx is None or evaluation is None:
             raise NotReadyError("endpoint", "onnx" if onnx is None else "evaluation")
-        contract = json.loads((onnx.folder / "contract.json").read_text(encoding="utf-8"))["hash"]
+        contract = json.loads(onnx.content("contract.json"))["hash"]
         draft = Release(
             number=0,
             spec=self.name,
@@ -220,10 +219,10 @@ class Product:
         artifact = self.store.find(self.name, "onnx", release.artifact_key)
         return replace(release, artifact=artifact.uri) if artifact else release
 
-    @property
+    @cached_property
     def releases(self) -> Releases:
-        folders = [place / self.name / "endpoint" / self.target for place in (self.store.root, *self.store.elders)]
-        return Releases(next((folder for folder in folders if folder.is_dir()), folders[0]))
+        """Here, or in an elder store until they are copied."""
+        return Releases(self.store.where(f"{self.name}/endpoint/{self.target}"))
 
     def settle(self) -> bool:
         """What is reused is what the next plan compares with; what an elder store holds comes here; this store is remembered.
@@ -235,15 +234,15 @@ class Product:
                 continue
             if not self.store.owns(artifact):
                 try:
-                    self.store.adopt(artifact)
+                    copies.adopt(self.store, artifact)
                 except DamagedError:
                     self.store.set_aside(artifact)
                     whole = False
                     continue
             self.store.move_head(self.name, self.target, stage, artifact.manifest.key)
-        ours = self.store.root / self.name / "endpoint" / self.target
-        if self.releases.folder != ours:
-            shutil.copytree(self.releases.folder, ours)
+        ours = self.store.root.below(f"{self.name}/endpoint/{self.target}")
+        if self.releases.at != ours:
+            self.releases.copy_to(ours)
         remember_store(self.name, self.store.root)
         return whole
 
@@ -253,7 +252,7 @@ class Product:
 
     def lock(self, **how: Any) -> Any:
         """One writer per product."""
-        return locked(self.store.product(self.name) / ".lock", **how)
+        return self.store.lock(self.name, **how)
 
 
 @dataclass(frozen=True)
@@ -325,7 +324,7 @@ class Stage:
             files=product.sources if self.name == "data" else {},
             secrets=tuple(secret_paths(options)),
         )
-        return Job(**{**vars(draft), "output": str(product.store.folder(product.name, self.name, draft.key))})
+        return Job(**{**vars(draft), "output": product.store.at(product.name, self.name, draft.key).uri})
 
     def watch_job(self, release: Release) -> Job:
         """The job of `monitors`: it reads the journal of a live release."""

@@ -1,35 +1,24 @@
 """The store: immutable artifacts at `<store>/<name>/<stage>/<key>/`, complete once their manifest is there.
 
-An artifact is built in `<key>.partial/`, hashed, given its manifest, and renamed: a crash leaves a partial folder, never a
-half artifact. What is under `report/` is for people (pictures, times, examples) and not part of the content digest.
+An artifact is built in `<key>.partial/` of a folder, hashed, given its manifest, and renamed; into S3 its files are sent first and
+the manifest last: a crash leaves rubbish, never a half artifact. What is under `report/` is for people (pictures, times,
+examples) and not part of the content digest.
 """
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmspec.errors import DamagedError, StoreError
-from llmspec.home import home
+from llmspec.errors import DamagedError, NoStoreError, StoreError
+from llmspec.home import home, root
 from llmspec.job import Digest, digest_of
+from llmspec.section import STAGES
+from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, complete, shelf_at, write_atomically
 
-MANIFEST = "manifest.json"
 REPORT = "report"
-PARTIAL = ".partial"
-DAMAGED = ".damaged"
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of an artifact."""
-
-    sha256: Digest
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -66,155 +55,161 @@ class Manifest:
         return cls(**fields)
 
 
-def sha256_of(path: Path) -> Digest:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def files_in(folder: Path) -> Iterator[str]:
-    """Every file's path inside the folder, in order, but for the manifest."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != MANIFEST:
-            yield path.relative_to(folder).as_posix()
-
-
 def content_digest(files: dict[str, File]) -> Digest:
     return digest_of({name: file.sha256 for name, file in files.items() if not name.startswith(f"{REPORT}/")})
 
 
-def partial(output: Path) -> Path:
-    """Where an artifact grows. Kept over a crash, so that training can go on from its checkpoint."""
-    return output.with_name(output.name + PARTIAL)
-
-
-def write_atomically(path: Path, text: str, mode: int | None = None) -> None:
-    """All of it or nothing, also when power goes. With a mode, nobody else ever sees more than that."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as file:
-        if mode is not None:
-            os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
 def seal(grown: Path, output: Path, manifest: Manifest) -> None:
     """Give the partial folder its manifest and its name."""
-    write_atomically(grown / MANIFEST, manifest.to_json())
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(output)
-    grown.replace(output)
+    complete(grown, output, manifest.to_json())
 
 
 @dataclass(frozen=True)
 class Artifact:
     """A complete artifact in the store."""
 
-    folder: Path
+    at: Shelf
     manifest: Manifest
 
     @property
     def uri(self) -> str:
-        return str(self.folder)
+        return self.at.uri
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are, of one on this machine."""
+        assert isinstance(self.at, Folder), self.uri
+        return self.at.path
 
     def whole(self) -> bool:
         """A quick look: every file is there, at its size."""
-        try:
-            return all((self.folder / name).stat().st_size == file.bytes for name, file in self.manifest.files.items())
-        except OSError:
-            return False
+        sizes = self.at.sizes()
+        return all(sizes.get(name) == file.bytes for name, file in self.manifest.files.items())
 
     def verify(self) -> "Artifact":
-        """A thorough look: every byte is as the manifest says."""
-        for name, file in self.manifest.files.items():
-            path = self.folder / name
-            if not path.is_file() or path.stat().st_size != file.bytes or sha256_of(path) != file.sha256:
-                raise DamagedError(f"{path}: not as its manifest says; apply again to rebuild it")
+        """A thorough look: every file is as the manifest says."""
+        for name in self.at.damaged(self.manifest.files):
+            raise DamagedError(f"{self.uri}/{name}: not as its manifest says; apply again to rebuild it")
         return self
+
+    def content(self, name: str) -> bytes:
+        """One of its files."""
+        return self.at.content(name)
+
+    def reports(self, ending: str = "") -> list[str]:
+        """What it holds for people, by name."""
+        names = sorted(name for name in self.manifest.files if name.startswith(f"{REPORT}/") and name.endswith(ending))
+        return [name for name in names if name.count("/") == 1]
 
 
 @dataclass(frozen=True)
 class Store:
-    """All artifacts and releases of all products: a folder.
+    """All artifacts and releases of all products.
 
     `elders` are stores that this project used before: what is complete there need not be made again, only copied.
     """
 
-    root: Path
-    elders: tuple[Path, ...] = ()
+    root: Shelf
+    elders: tuple[Shelf, ...] = ()
 
-    def product(self, name: str) -> Path:
-        return self.root / name
+    @property
+    def everywhere(self) -> tuple[Shelf, ...]:
+        return (self.root, *self.elders)
 
-    def folder(self, name: str, stage: str, key: str) -> Path:
-        return self.root / name / stage / key
+    def at(self, name: str, stage: str, key: str) -> Shelf:
+        return self.root.below(f"{name}/{stage}/{key}")
 
     def find(self, name: str, stage: str, key: str) -> Artifact | None:
         """The complete artifact with this key, here or in an elder store."""
-        for root in (self.root, *self.elders):
-            artifact = open_artifact(root / name / stage / key)
-            if artifact and artifact.whole():
-                return artifact
+        for shelf in self.everywhere:
+            with self._asked(shelf):
+                artifact = open_artifact(shelf.below(f"{name}/{stage}/{key}"))
+                if artifact and artifact.whole():
+                    return artifact
         return None
 
-    def owns(self, artifact: Artifact) -> bool:
-        return artifact.folder.is_relative_to(self.root)
+    def where(self, name: str) -> Shelf:
+        """The shelf of this name: here, or in an elder store when only that one has it."""
+        for shelf in self.everywhere:
+            with self._asked(shelf):
+                if shelf.below(name).held():
+                    return shelf.below(name)
+        return self.root.below(name)
 
-    def adopt(self, artifact: Artifact) -> None:
-        """Copy an elder's artifact here, with the manifest last."""
-        manifest = artifact.verify().manifest
-        output = self.folder(manifest.spec, manifest.stage, manifest.key)
-        grown = partial(output)
-        shutil.rmtree(grown, ignore_errors=True)
-        shutil.copytree(artifact.folder, grown, ignore=shutil.ignore_patterns(MANIFEST))
-        seal(grown, output, manifest)
+    @contextmanager
+    def _asked(self, shelf: Shelf) -> Iterator[None]:
+        """An elder store that is gone holds nothing. One that cannot be asked may hold what would be made again for money."""
+        try:
+            yield
+        except NoStoreError:
+            if shelf is self.root:
+                raise
+        except StoreError as error:
+            if shelf is self.root:
+                raise
+            cure = f"it is an earlier store of this product; remove it from {_known_stores()} to do without what it holds"
+            raise StoreError(f"{error}\n  {cure}") from error
+
+    def owns(self, artifact: Artifact) -> bool:
+        return artifact.uri.startswith(self.root.uri.rstrip("/") + "/")
 
     def artifacts(self, name: str, stage: str) -> list[Artifact]:
         """All complete artifacts of a stage, the oldest first."""
-        folders = (self.root / name / stage).glob("*/")
-        found = [artifact for folder in folders if folder.suffix not in (PARTIAL, DAMAGED) and (artifact := open_artifact(folder))]
+        shelf = self.root.below(f"{name}/{stage}")
+        there = [file.partition("/") for file in shelf.sizes()]
+        keys = [key for key, _, file in there if file == MANIFEST and not key.endswith((PARTIAL, DAMAGED))]
+        texts = shelf.read_all(f"{key}/{MANIFEST}" for key in keys)
+        found = [artifact for key, text in zip(keys, texts, strict=True) if (artifact := _parsed(shelf.below(key), text))]
         return sorted(found, key=lambda artifact: (artifact.manifest.finished, artifact.manifest.key))
 
     def head(self, name: str, target: str, stage: str) -> Artifact | None:
         """The artifact that was last made or reused for this target: what a plan compares with."""
-        try:
-            key = (self.root / name / stage / f"{target}.head").read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            return None
-        return open_artifact(self.folder(name, stage, key))
+        key = self.root.read(f"{name}/{stage}/{target}.head")
+        return open_artifact(self.at(name, stage, key.strip())) if key else None
 
     def move_head(self, name: str, target: str, stage: str, key: str) -> None:
-        path = self.root / name / stage / f"{target}.head"
-        if not path.exists() or path.read_text(encoding="utf-8").strip() != key:
-            write_atomically(path, key + "\n")
+        head = f"{name}/{stage}/{target}.head"
+        if (self.root.read(head) or "").strip() != key:
+            self.root.write(head, key + "\n")
 
     def set_aside(self, artifact: Artifact) -> None:
         """A damaged artifact loses its place, so that it counts as never made; its files stay beside it to be looked at."""
-        aside = artifact.folder.with_name(artifact.folder.name + DAMAGED)
-        shutil.rmtree(aside, ignore_errors=True)
-        artifact.folder.replace(aside)
+        artifact.at.set_aside()
 
     def writable(self) -> None:
         """Say so now, not after an hour of training."""
-        probe = self.root / f".write-{os.getpid()}"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe.write_text("llmspec", encoding="utf-8")
-            probe.unlink()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StoreError(
-                f"cannot write to the store {self.root}: {reason}\n  free or mount it, or name another `store:`"
-            ) from error
+        self.root.writable()
+
+    @contextmanager
+    def steady(self, name: str, target: str) -> Iterator[None]:
+        """One moment of the store, nothing asked twice, and what a plan is most likely to want asked for at once."""
+        releases = f"{name}/endpoint/{target}"
+        heads = {stage: f"{name}/{stage}/{target}.head" for stage in STAGES}
+        with self.root.steady():
+            self.root.ahead([*heads.values(), f"{releases}/live.json"], [releases])
+            known = [f"{name}/{stage}/{key.strip()}" for stage, head in heads.items() if (key := self.root.read(head))]
+            self.root.ahead([f"{place}/{MANIFEST}" for place in known], known)
+            yield
+
+    def lock(self, name: str, **how: Any) -> AbstractContextManager[None]:
+        """One writer per product."""
+        return self.root.below(name).lock(".lock", **how)
 
 
-def open_artifact(folder: Path) -> Artifact | None:
-    """The artifact in this folder; None when it is not complete."""
+def open_artifact(at: Shelf | Path) -> Artifact | None:
+    """The artifact on this shelf; None when it is not complete."""
+    shelf = Folder(at) if isinstance(at, Path) else at
     try:
-        return Artifact(folder, Manifest.from_json((folder / MANIFEST).read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError, KeyError):
+        text = shelf.read(MANIFEST)
+    except UnicodeDecodeError:
+        return None
+    return None if text is None else _parsed(shelf, text)
+
+
+def _parsed(shelf: Shelf, manifest: str) -> Artifact | None:
+    try:
+        return Artifact(shelf, Manifest.from_json(manifest))
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
@@ -222,18 +217,19 @@ def _known_stores() -> Path:
     return home() / "stores.json"
 
 
-def elders(name: str, store: Path) -> tuple[Path, ...]:
-    """Stores that this project used for this product before, the latest first."""
+def elders(name: str, store: Shelf) -> tuple[Shelf, ...]:
+    """Stores that this project used for this product before, the latest first. A folder that is gone is none any more."""
     try:
         known = json.loads(_known_stores().read_text(encoding="utf-8")).get(name, [])
     except (OSError, ValueError):
         return ()
-    return tuple(Path(root) for root in reversed(known) if Path(root) != store and Path(root).is_dir())
+    shelves = [shelf_at(address, root()) for address in reversed(known) if address != store.uri]
+    return tuple(shelf for shelf in shelves if not isinstance(shelf, Folder) or shelf.held())
 
 
-def remember_store(name: str, store: Path) -> None:
+def remember_store(name: str, store: Shelf) -> None:
     """Moving house must not retrain, so the old address is kept."""
     path = _known_stores()
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    roots = [root for root in known.get(name, []) if root != str(store)]
-    write_atomically(path, json.dumps(known | {name: [*roots, str(store)]}, indent=1))
+    roots = [address for address in known.get(name, []) if address != store.uri]
+    write_atomically(path, json.dumps(known | {name: [*roots, store.uri]}, indent=1))

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmspec.errors import CallError
-from llmspec.plan import plan, verdicts
+from llmspec.plan import Step, plan, verdicts
 from llmspec.present import megabytes, seconds
 from llmspec.section import STAGES, did_you_mean
 from llmspec.stage import NotReadyError, Product
-from llmspec.store import REPORT, Artifact
+from llmspec.store import Artifact
 
 
 def explain(path: Path, stage: str | None, target: str | None) -> str:
@@ -17,13 +17,14 @@ def explain(path: Path, stage: str | None, target: str | None) -> str:
     product = Product.open(path, target)
     if stage is not None and stage not in STAGES:
         raise CallError(f"no stage named '{stage}'\n  {did_you_mean(stage, STAGES)}")
+    steps = plan(product).steps
     if stage is None:
-        return "\n".join(line for name in STAGES for line in _story(product, name, brief=True))
-    return "\n".join(_story(product, stage, brief=False))
+        return "\n".join(line for step in steps for line in _story(product, step, brief=True))
+    return "\n".join(_story(product, next(step for step in steps if step.stage == stage), brief=False))
 
 
-def _story(product: Product, stage: str, *, brief: bool) -> Iterator[str]:
-    step = next(step for step in plan(product).steps if step.stage == stage)
+def _story(product: Product, step: Step, *, brief: bool) -> Iterator[str]:
+    stage = step.stage
     yield f"{stage}  {step.action}" + (f"  {'; '.join(step.why)}" if step.why else "")
     for change in step.changes:
         yield f"  {change}" + (f"   {change.at}" if change.at else "")
@@ -53,9 +54,9 @@ def _artifact(product: Product, stage: str, artifact: Artifact) -> Iterator[str]
     for verdict in product.stage(stage).verdicts(artifact):
         yield f"  {'passed' if verdict.passed else 'FAILED':<11} {verdict.reason}"
     if stage in ("data", "features", "evaluation"):
-        for report in sorted((artifact.folder / REPORT).glob("*.md")):
-            yield f"\n  {report.stem}:"
-            yield from (f"    {line}" for line in report.read_text(encoding="utf-8").splitlines())
+        for name in artifact.reports(".md"):
+            yield f"\n  {Path(name).stem}:"
+            yield from (f"    {line}" for line in artifact.content(name).decode().splitlines())
 
 
 def _live(product: Product) -> Iterator[str]:

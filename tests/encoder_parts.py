@@ -10,7 +10,8 @@ from serving_parts import TEXT, workshop
 from backends.serving.classifier import Classes
 from backends.work.report import Report
 from llmspec.release import Release
-from llmspec.store import File, Manifest, content_digest, files_in, open_artifact, partial, seal, sha256_of
+from llmspec.shelf import File, files_in, partial, sha256_of
+from llmspec.store import Manifest, content_digest, open_artifact, seal
 
 LABELS = ["delivery", "return", "greeting"]
 MAX_TOKENS = 64

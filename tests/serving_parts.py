@@ -19,8 +19,9 @@ import pytest
 from backends.places import local_endpoint
 from backends.serving.contract import CHAT, CONTEXT_QA, Contract
 from llmspec.release import Release
+from llmspec.shelf import File, files_in, partial, sha256_of
 from llmspec.spec.endpoint import Limits
-from llmspec.store import Artifact, File, Manifest, content_digest, files_in, open_artifact, partial, seal, sha256_of
+from llmspec.store import Artifact, Manifest, content_digest, open_artifact, seal
 
 ROOT = Path(__file__).parents[1]
 SPECIAL = ["<|bos|>", "<|eos|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]

@@ -12,6 +12,7 @@ from serving_parts import processes
 from llmspec.audit import Trail
 from llmspec.keys import Keys
 from llmspec.release import Release, Releases
+from llmspec.shelf import Folder
 
 CHAT = {"messages": [{"role": "user", "content": "Where is the lamp?"}], "max_tokens": 3}
 
@@ -93,7 +94,7 @@ def test_a_candidate_that_does_not_pass_the_gates_is_not_served(applied: Project
 
 
 def test_the_way_back_leads_to_what_was_live_before(tmp_path_factory: pytest.TempPathFactory) -> None:
-    releases = Releases(tmp_path_factory.mktemp("releases"))
+    releases = Releases(Folder(tmp_path_factory.mktemp("releases")))
     for number in (1, 2, 3):
         releases.add(Release(number, "bot", "local", "", "", str(number), "", {}))
     before = []

@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM
 
 from backends.work.adapters import add_adapter, load_4bit
 from backends.work.networks import stored_dtype
+from llmspec.shelf import files_in, sha256_of
 from llmspec.spec.model import Adapter
-from llmspec.store import content_digest, files_in, sha256_of
+from llmspec.store import content_digest
 
 TRAINING = {"epochs": 10, "learning_rate": 2e-2, "batch_tokens": 128}
 CPU = torch.device("cpu")
@@ -113,7 +114,7 @@ def test_without_our_care_those_gradients_would_be_wrong(base: Path, some_tokens
 
 
 def digest(folder: Path) -> str:
-    from llmspec.store import File
+    from llmspec.shelf import File
 
     return content_digest({name: File(sha256_of(folder / name), 0) for name in files_in(folder)})
 

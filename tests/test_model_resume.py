@@ -13,7 +13,7 @@ from training_parts import Silent, job, make_features, make_model, open_door, th
 
 from backends.work import checkpoint, train_hf
 from llmspec.job import Job
-from llmspec.store import partial, sha256_of
+from llmspec.shelf import partial, sha256_of
 
 # Dropout draws random numbers, so that resuming them is tested too.
 ASKED: dict[str, Any] = {

@@ -19,8 +19,8 @@ from backends.work.base_model import Shape
 from backends.work.loss_curve import Point
 from backends.work.token_rows import TokenRows
 from backends.work.train_hf import Machine, Run, mean_loss, rate_factor, told
+from llmspec.shelf import sha256_of
 from llmspec.spec.model import Training
-from llmspec.store import sha256_of
 
 QUICK = {"epochs": 40, "learning_rate": 1e-2, "batch_tokens": 64, "warmup": 0.1}
 

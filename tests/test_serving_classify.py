@@ -27,7 +27,7 @@ from llmspec import journal
 from llmspec.batch import Batch
 from llmspec.batch_client import Asker
 from llmspec.errors import BlockedError
-from llmspec.store import files_in, sha256_of
+from llmspec.shelf import files_in, sha256_of
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,12 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from llmspec import secrets
-from llmspec.errors import FAILED, PlaceError
+from llmspec import copies, secrets
+from llmspec.errors import DAMAGED_CODE, FAILED, DamagedError, PlaceError
 from llmspec.home import home, run_folder
 from llmspec.job import Job
 from llmspec.progress import publish
@@ -49,19 +50,19 @@ class Local(Place):
                 end(child, job.stage)
                 scribe.join(timeout=GRACE_SECONDS)
         if code != 0:
-            raise PlaceError(cause(log, code), str(log))
+            raise (DamagedError if code == DAMAGED_CODE else PlaceError)(cause(log, code), str(log))
 
     def serve(self, release: Release) -> Live:
         """Through a supervisor of the endpoint's own, which outlives this process."""
         from backends.places import local_endpoint
 
-        return local_endpoint.serve(release)
+        return local_endpoint.serve(_here(release))
 
     def apart(self, release: Release) -> AbstractContextManager[str]:
         """In a worker of its own on a free port of loopback."""
         from backends.places.local_worker import apart
 
-        return apart(release)
+        return apart(_here(release))
 
     def live(self, name: str, target: str) -> Live | None:
         from backends.places import local_endpoint
@@ -76,7 +77,7 @@ class Local(Place):
     def try_out(self, release: Release) -> Live:
         from backends.places import local_endpoint
 
-        return local_endpoint.serve(release, candidate=True)
+        return local_endpoint.serve(_here(release), candidate=True)
 
     def tried(self, name: str, target: str) -> Live | None:
         from backends.places import local_endpoint
@@ -90,6 +91,11 @@ class Local(Place):
 
     def logs(self, name: str, target: str) -> str:
         return str(run_folder(name, target))
+
+
+def _here(release: Release) -> Release:
+    """The release with its artifact on this machine, every byte looked at."""
+    return replace(release, artifact=str(copies.at_hand(release.artifact)))
 
 
 def start(order: Path, bootstrap: Mapping[str, str]) -> "subprocess.Popen[bytes]":

@@ -21,7 +21,7 @@ from llmspec import tls
 from llmspec.errors import PlaceError
 from llmspec.home import access_folder, journal_folder, run_folder
 from llmspec.release import Live, Release
-from llmspec.store import write_atomically
+from llmspec.shelf import write_atomically
 
 LOG = "endpoint.log"
 SERVE_SECONDS = 660.0

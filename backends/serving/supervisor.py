@@ -24,7 +24,7 @@ from backends.serving.sockets import bind, url_of
 from backends.serving.worker import LOAD_SECONDS, Worker
 from llmspec.errors import PlaceError
 from llmspec.release import Release
-from llmspec.store import write_atomically
+from llmspec.shelf import write_atomically
 
 TICK = 0.1
 LONGEST_WAIT = 30.0

@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from backends.work.report import Channel, Report
-from llmspec.errors import FAILED, LLMSpecError
+from llmspec import copies
+from llmspec.errors import DAMAGED_CODE, FAILED, DamagedError, LLMSpecError
 from llmspec.git import commit
+from llmspec.home import root
 from llmspec.job import Job
 from llmspec.secrets import resolve_at, scrub
-from llmspec.store import File, Manifest, content_digest, files_in, partial, seal, sha256_of
+from llmspec.shelf import File, Folder, files_in, partial, sha256_of, shelf_at
+from llmspec.store import Artifact, Manifest, content_digest, seal
 
 TOOLS = (
     "torch",
@@ -100,10 +103,10 @@ def do(job: Job, report: Report) -> Manifest:
     started = time.monotonic()
     module, _, function = job.work.partition(":")
     work = getattr(importlib.import_module(module), function)
-    output = Path(job.output)
+    output = copies.grows_at(job)
     grown = partial(output)
     grown.mkdir(parents=True, exist_ok=True)
-    inputs = {name: Path(item.uri) for name, item in job.inputs.items()}
+    inputs = {name: copies.at_hand(item.uri) for name, item in job.inputs.items()}
     options = resolve_at(job.options, job.secrets) | {"files": {source: sorted(files) for source, files in job.files.items()}}
     metrics = work(options, inputs, grown, report)
     files = {name: File(sha256_of(grown / name), (grown / name).stat().st_size) for name in files_in(grown)}
@@ -127,6 +130,9 @@ def do(job: Job, report: Report) -> Manifest:
         versions=installed(),
     )
     seal(grown, output, manifest)
+    if str(output) != job.output:
+        report.log(f"sending {sum(file.bytes for file in files.values()) / 1e6:,.1f} MB to {job.output}")
+        copies.send(Artifact(Folder(output), manifest), shelf_at(job.output, root()))
     return manifest
 
 
@@ -135,27 +141,27 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     job = Job.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     with channel() as out:
-        failure = attempt(job, out)
+        code, failure = attempt(job, out)
     if failure:
         # Only now: Pipes would pass the exception on as it is, and one of its causes can hold a secret.
         print(FAILED + failure, file=sys.stderr)
     # All is sealed or told: whatever threads the tools still have, nobody waits for their goodbyes.
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1 if failure else 0)
+    os._exit(code)
 
 
-def attempt(job: Job, out: Channel) -> str:
-    """Do the job, and say why when it failed."""
+def attempt(job: Job, out: Channel) -> tuple[int, str]:
+    """Do the job: how the process is to end, and why when it failed."""
     try:
         manifest = do(job, Report(out))
     except LLMSpecError as error:
-        return scrub(str(error))
+        return DAMAGED_CODE if isinstance(error, DamagedError) else 1, scrub(str(error))
     except Exception as error:  # noqa: BLE001 - the door: whatever the work raises is told, without secrets
         print(scrub(traceback.format_exc()), file=sys.stderr)
-        return scrub(f"{type(error).__name__}: {error}")
+        return 1, scrub(f"{type(error).__name__}: {error}")
     out.log(f"{job.stage}: {manifest.summary or 'done'} in {manifest.seconds:.1f} s")
-    return ""
+    return 0, ""
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from backends.serving.classifier import Classes, Classifier, chances
 from backends.work import w8a8
 from backends.work.report import Report
 from llmspec.errors import BlockedError, PlaceError
-from llmspec.store import sha256_of
+from llmspec.shelf import sha256_of
 
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
 """Architectures whose first position comes after the padding's."""

@@ -27,8 +27,8 @@ from backends.work import logit_rows, w8a8, wide_products
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
 from llmspec.errors import BlockedError, PlaceError
+from llmspec.shelf import sha256_of
 from llmspec.spec.onnx import Onnx
-from llmspec.store import sha256_of
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 BUILT_AS = {"fp32": ("fp32", "cpu"), "int4": ("int4", "cpu"), "int8": ("fp32", "cpu"), "fp16": ("fp16", "cuda")}

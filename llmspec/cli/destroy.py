@@ -3,16 +3,16 @@
 Keys and the audit trail stay: what comes back under this name is not open, and what was done to it can still be read."""
 
 import argparse
-import shutil
 import sys
-from pathlib import Path
 
 from llmspec.audit import Trail
 from llmspec.cli.common import asked, target_option
+from llmspec.copies import copies_of
 from llmspec.errors import CallError
 from llmspec.home import access_folder, home, journal_folder, run_folder
 from llmspec.make import drop
 from llmspec.present import megabytes
+from llmspec.shelf import Folder, Shelf
 from llmspec.stage import Product
 
 
@@ -27,36 +27,34 @@ def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
     place = product.spec.place("endpoint")
     live = place.live(product.name, product.target)
-    folders = [folder for folder in _folders(product, args.artifacts) if folder.exists()]
-    if not live and not folders:
+    shelves = [shelf for shelf in _ours(product, args.artifacts) if shelf.held()]
+    if not live and not shelves:
         print("Nothing to destroy.")
         return 0
     if live:
         print(f"  - endpoint     release {live.release} at {live.url}")
-    for folder in folders:
-        print(f"  - {folder}  {megabytes(_size(folder) / 1e6)}")
+    for shelf in shelves:
+        print(f"  - {shelf.uri}  {megabytes(sum(shelf.sizes().values()) / 1e6)}")
     if not args.yes and not _agree():
         print("Nothing was removed.")
         return 1
     with product.lock():
         drop(product, place)
         place.stop(product.name, product.target)
-        for folder in folders:
-            shutil.rmtree(folder)
+        for shelf in shelves:
+            shelf.clear()
         Trail(access_folder(product.name, product.target)).add("destroyed", artifacts=args.artifacts)
     print("Destroyed.")
     return 0
 
 
-def _folders(product: Product, artifacts: bool) -> list[Path]:
+def _ours(product: Product, artifacts: bool) -> list[Shelf]:
     runs = [run_folder(product.name, product.target, candidate) for candidate in (False, True)]
     journals = [product.journal, journal_folder(product.name, product.target, candidate=True)]
-    ours = [product.releases.folder, *runs, *journals, home() / "logs" / product.name]
-    return [product.store.product(product.name), *ours[1:]] if artifacts else ours
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    here = [Folder(folder) for folder in (*runs, *journals, home() / "logs" / product.name)]
+    if not artifacts:
+        return [product.releases.at, *here]
+    return [product.store.root.below(product.name), *here, Folder(copies_of(product.name))]
 
 
 def _agree() -> bool:

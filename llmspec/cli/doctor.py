@@ -13,7 +13,7 @@ from llmspec import registry
 from llmspec.errors import StoreError
 from llmspec.home import home
 from llmspec.present import megabytes
-from llmspec.store import Store
+from llmspec.shelf import Folder
 
 Line = tuple[str, str, str]
 """Mark, what, and what of it."""
@@ -44,7 +44,7 @@ def machine() -> Iterator[Line]:
     free = shutil.disk_usage(where).free / 1e6
     yield ("✓" if free > 2000 else "✗", "disk", f"{megabytes(free)} free at {where}" + ("" if free > 2000 else ": make room"))
     try:
-        Store(home() / "store").writable()
+        Folder(home() / "store").writable()
         yield ("✓", "store", str(home() / "store"))
     except StoreError as error:
         yield ("✗", "store", str(error).splitlines()[0])

@@ -1,5 +1,6 @@
 """The whole spec: one LLM product."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -80,7 +81,7 @@ class Spec(Section):
     vars: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$"), _VAR], str | int | float | bool] = {}
     """Names for values used more than once: `${var.region}`."""
     store: str = Field(default=DEFAULT_STORE, min_length=1)
-    """Where artifacts live: a folder, relative to where llmspec runs."""
+    """Where artifacts live: a folder, relative to where llmspec runs, or `s3://bucket/prefix`."""
     places: dict[StageName, Annotated[Place, AnyPlace()]] = {}
     """Where each stage is done; local when absent."""
     data: Data
@@ -102,10 +103,18 @@ class Spec(Section):
 
     @field_validator("store")
     @classmethod
-    def _store_is_a_folder(cls, store: str) -> str:
-        if "://" in store:
-            raise wrong(f"a store is a folder, and {store!r} is an address", "name a folder; mount what is elsewhere")
-        return store
+    def _store_can_be_opened(cls, store: str) -> str:
+        scheme, found, rest = store.partition("://")
+        if not found:
+            return store
+        if scheme != "s3":
+            raise wrong(f"a store is a folder or in S3, and {store!r} is neither", "name a folder, or `s3://bucket/prefix`")
+        bucket, _, prefix = rest.rstrip("/").partition("/")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+            raise wrong(f"no bucket can be called {bucket!r}", "3 to 63 small letters, digits, '-' and '.': `s3://acme-llm/bots`")
+        if not re.fullmatch(r"[A-Za-z0-9!_.*'()/-]{0,512}", prefix) or {"", ".", ".."} & set(prefix.split("/") if prefix else ()):
+            raise wrong(f"{prefix!r} is no prefix for keys", "letters, digits, '-', '_' and '.' between single '/'")
+        return f"s3://{bucket}/{prefix}".rstrip("/")
 
     @model_validator(mode="after")
     def _tokenizer_fits(self) -> Self:

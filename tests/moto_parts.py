@@ -1,0 +1,122 @@
+"""AWS's API as moto speaks it: a real HTTP server of the test's own, buckets in it, and a gate before it to make it fail."""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+REGION = "eu-central-1"
+
+
+@dataclass
+class Gate:
+    """What was asked, and which requests do not get through."""
+
+    app: Any
+    asked: list[str] = field(default_factory=list)
+    """`PUT /bucket/key?query`, in order."""
+    shut: Callable[[str], bool] = lambda _: False
+    code: str = ""
+    """What they are told."""
+    reached: Event = field(default_factory=Event)
+    """Set when somebody stands before it."""
+    opened: Event = field(default_factory=Event)
+    """While it is not set, they stand there; then they are denied."""
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        query = environ.get("QUERY_STRING", "")
+        asked = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}" + (f"?{query}" if query else "")
+        self.asked.append(asked)
+        if not self.shut(asked):
+            return self.app(environ, start_response)
+        self.reached.set()
+        self.opened.wait(60)
+        told = f"<Error><Code>{self.code}</Code><Message>not for you</Message></Error>".encode()
+        start_response("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(told)))])
+        return [told]
+
+    @contextmanager
+    def closed(self, shut: Callable[[str], bool], stand: bool = False, code: str = "AccessDenied") -> Iterator[None]:
+        """Requests of this kind are denied: at once, or only when the block ends."""
+        self.reached.clear()
+        if stand:
+            self.opened.clear()
+        else:
+            self.opened.set()
+        self.shut, self.code = shut, code
+        try:
+            yield
+        finally:
+            self.shut = lambda _: False
+            self.opened.set()
+
+
+@dataclass(frozen=True)
+class Aws:
+    """Where it listens, and what a process needs in its environment to find it."""
+
+    url: str
+    env: dict[str, str]
+    gate: Gate
+
+    @property
+    def s3(self) -> Any:
+        import boto3
+
+        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+        return boto3.client("s3", endpoint_url=self.url, region_name=REGION, **keys)
+
+    def bucket(self) -> str:
+        """A new bucket, encrypted with a key of KMS by default, as the foundation makes it."""
+        name = f"shop-{uuid.uuid4().hex[:12]}"
+        self.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "alias/shop"}
+        rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]}
+        self.s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=rules)
+        return name
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def body(self, bucket: str, key: str) -> bytes:
+        content: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
+
+
+@contextmanager
+def listening() -> Iterator[Aws]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would tell of every request
+    gate = Gate(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, gate, threaded=True, request_handler=MotoRequestHandler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+    try:
+        yield Aws(url, {"AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true", **keys}, gate)
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Aws]:
+    """One server for all tests; each makes a bucket of its own."""
+    with listening() as found:
+        yield found
+
+
+@pytest.fixture
+def aws_here(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """For tests that speak to it from their own process."""
+    for name, value in aws.env.items():
+        monkeypatch.setenv(name, value)
+    return aws

@@ -1,0 +1,434 @@
+"""A store in S3 is a store: nothing is made twice, nothing half is taken for whole, and every failure is survivable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import TINY, Project
+
+from llmspec import copies, s3_files, s3_lease
+from llmspec.errors import DamagedError, LockedError, MovedError, StoreError
+from llmspec.job import Job
+from llmspec.release import Release, Releases
+from llmspec.s3 import Bucket
+from llmspec.shelf import File, Folder, Shelf, sha256_of, shelf_at
+from llmspec.shelf_s3 import S3Shelf
+from llmspec.store import Artifact, Manifest, content_digest, open_artifact
+
+if TYPE_CHECKING:
+    from moto_parts import Aws
+
+pytestmark = pytest.mark.aws
+pytest_plugins = ["moto_parts"]
+BUILT = ("data", "features", "model", "onnx", "evaluation")
+UP_TO = ("--select", "+evaluation")
+
+
+@dataclass
+class Shop:
+    """A product whose artifacts were made in a folder and then moved to S3."""
+
+    project: Project
+    aws: Aws
+    bucket: str
+
+    def text(self, store: str = "") -> str:
+        return TINY + f"store: {store or f's3://{self.bucket}/bots'}\n"
+
+    def objects(self, stage: str = "") -> list[str]:
+        return self.aws.keys(self.bucket, f"bots/tiny/{stage}")
+
+    def manifest(self, stage: str) -> dict[str, Any]:
+        """Of what is current."""
+        key = self.aws.body(self.bucket, f"bots/tiny/{stage}/local.head").decode().strip()
+        return dict(json.loads(self.aws.body(self.bucket, f"bots/tiny/{stage}/{key}/manifest.json")))
+
+    def digests(self) -> dict[str, str]:
+        return {stage: self.manifest(stage)["digest"] for stage in BUILT}
+
+    def forget_copies(self) -> None:
+        """As on a machine that was never here."""
+        shutil.rmtree(self.project.folder / ".llmspec" / "copies", ignore_errors=True)
+
+    def apply(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.project.run("apply", "tiny.yaml", "--yes", *words, check=check)
+
+
+@pytest.fixture
+def shop(applied: Project, aws: Aws) -> Shop:
+    applied.env |= aws.env
+    found = Shop(applied, aws, aws.bucket())
+    known = {"tiny": [str(applied.store)]}
+    (applied.folder / ".llmspec" / "stores.json").write_text(json.dumps(known))
+    applied.write(found.text())
+    found.apply(*UP_TO)
+    return found
+
+
+def acted(said: str) -> dict[str, str]:
+    """Stage -> what an apply said of it."""
+    return {line.split()[1]: line for line in said.splitlines() if line.startswith("  ✓")}
+
+
+def test_moving_to_s3_and_back_retrains_nothing_and_every_object_is_under_the_bucket_s_key(shop: Shop) -> None:
+    before = shop.project.digests()
+    assert shop.digests() == before
+    actions = shop.project.actions(*UP_TO)
+    assert {actions[stage] for stage in BUILT} == {"reuse"}
+    shop.project.store.rename(shop.project.folder / "thrown-away")
+    shop.project.write(shop.text("back"))
+    shop.forget_copies() if (shop.project.folder / ".llmspec" / "copies").exists() else None
+    said = shop.apply(*UP_TO).stdout
+    assert "Nothing to change" in said
+    back = shop.project.folder / "back" / "tiny"
+    for stage in BUILT:
+        (made,) = (open_artifact(path.parent) for path in (back / stage).glob("*/manifest.json"))
+        assert made
+        assert made.verify().manifest.digest == before[stage]
+    for key in shop.objects():
+        assert shop.aws.s3.head_object(Bucket=shop.bucket, Key=key)["ServerSideEncryption"] == "aws:kms"
+
+
+def test_cleaning_that_changes_no_row_retrains_nothing_in_s3_either(shop: Shop) -> None:
+    before = shop.digests()
+    shop.project.edit("clean: [collapse_whitespace", "clean: [strip_html, collapse_whitespace")
+    said = acted(shop.apply(*UP_TO).stdout)
+    assert "reused" not in said["data"]
+    assert all("reused" in said[stage] for stage in BUILT[1:])
+    assert shop.digests() == before
+
+
+def test_killed_between_its_files_and_its_manifest_an_artifact_counts_as_never_made_and_is_only_sent_again(shop: Shop) -> None:
+    shop.project.edit("  rows: 4\n", "  rows: 3\n")
+    known = {key.split("/")[3] for key in shop.objects("evaluation/")}
+    with shop.aws.gate.closed(
+        lambda asked: asked.startswith("PUT") and "/evaluation/" in asked and "manifest" in asked, stand=True
+    ):
+        command = subprocess.Popen(
+            shop.project.command("apply", "tiny.yaml", "--yes", *UP_TO),
+            cwd=shop.project.folder,
+            env=shop.project.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert shop.aws.gate.reached.wait(120)
+        elsewhere = shop.project.copy(shop.project.folder.parent / "elsewhere")
+        said = elsewhere.run("apply", "tiny.yaml", "--yes", "--no-wait", *UP_TO, check=False)
+        assert (said.returncode, f"process {command.pid}" in said.stderr) == (1, True), said.stderr
+        command.kill()
+        command.wait()
+    (half,) = {key.split("/")[3] for key in shop.objects("evaluation/")} - known
+    files = {key.rpartition(f"{half}/")[2] for key in shop.objects(f"evaluation/{half}/")}
+    assert {"scores.json", "predictions.parquet"} < files
+    assert "manifest.json" not in files
+    assert shop.project.actions(*UP_TO)["evaluation"] == "rerun"
+    shop.aws.gate.asked.clear()
+    shop.apply("--no-wait", *UP_TO)  # the dead one's lock is taken over at once: this machine knows that it is dead
+    manifest = shop.manifest("evaluation")
+    assert manifest["key"] == half
+    assert set(manifest["files"]) == files
+    sent = [asked for asked in shop.aws.gate.asked if asked.startswith("PUT") and half in asked]
+    assert [asked.rpartition("/")[2] for asked in sent] == ["manifest.json"], "what was there was not sent twice, nor made twice"
+    assert shop.objects(".lock") == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_a_damaged_object_is_found_before_use_set_aside_and_made_again(shop: Shop, damage: str) -> None:
+    before = shop.digests()
+    key = shop.manifest("data")["key"]
+    (rows,) = (name for name in shop.objects(f"data/{key}/") if name.endswith("train.parquet"))
+    content = bytearray(shop.aws.body(shop.bucket, rows))
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    content[len(content) // 2] ^= 1
+    shop.aws.s3.put_object(Bucket=shop.bucket, Key=rows, Body=bytes(content))
+    for name in shop.objects("features/"):
+        shop.aws.s3.delete_object(Bucket=shop.bucket, Key=name)
+    shutil.rmtree(shop.project.store)
+    shop.forget_copies()
+    shop.apply(*UP_TO)
+    assert shop.digests() == before
+    assert hashlib.sha256(shop.aws.body(shop.bucket, rows)).hexdigest() == shop.manifest("data")["files"]["train.parquet"]["sha256"]
+    if damage == "flipped":
+        assert bytes(content) == shop.aws.body(shop.bucket, rows.replace(key, f"{key}.damaged"))
+
+
+def test_a_release_in_s3_is_served_from_a_copy_that_was_looked_at_and_destroy_leaves_nothing(shop: Shop) -> None:
+    shop.project.edit("concurrency: 4", "concurrency: 5")
+    assert "Release 2 is live" in shop.apply().stdout
+    (desired,) = (shop.project.folder / ".llmspec" / "run").glob("*/desired.json")
+    served = Path(json.loads(desired.read_text())["release"]["artifact"])
+    assert served.is_relative_to(shop.project.folder / ".llmspec" / "copies")
+    copy = open_artifact(served)
+    assert copy
+    assert copy.verify().manifest.digest == shop.digests()["onnx"]
+    _, release = json.loads(shop.project.run("history", "tiny.yaml", "-o", "json").stdout)
+    assert release["live"]
+    assert release["artifact"].startswith(f"s3://{shop.bucket}/bots/tiny/onnx/")
+    assert "worst:" in shop.project.run("explain", "tiny.yaml", "evaluation").stdout
+    assert "serves      release 2" in shop.project.run("explain", "tiny.yaml", "endpoint").stdout
+    shop.project.run("rollback", "tiny.yaml")
+    assert shop.project.actions()["endpoint"] == "redeploy", "the pointer moved in S3"
+    assert shop.project.run("ask", "tiny.yaml", "Where do I find fan number 3?").stdout.strip()
+    said = shop.project.run("destroy", "tiny.yaml", "--yes", "--artifacts").stdout
+    assert f"s3://{shop.bucket}/bots/tiny" in said
+    assert shop.aws.keys(shop.bucket) == []
+    assert not (shop.project.folder / ".llmspec" / "copies" / "tiny").exists()
+
+
+def test_a_plan_asks_a_few_things_of_each_stage_and_none_of_them_twice(shop: Shop) -> None:
+    shop.aws.gate.asked.clear()
+    shop.project.plan()
+    asked = list(shop.aws.gate.asked)
+    assert len(asked) <= 25, asked
+    assert all(line.startswith(("GET", "HEAD")) for line in asked), "a plan writes nothing"
+
+
+def test_a_plan_in_a_folder_imports_nothing_that_speaks_to_s3(applied_once: Project) -> None:
+    look = (
+        "import sys; from llmspec.cli import main; assert main(['validate', 'tiny.yaml']) == main(['plan', 'tiny.yaml']) == 0; "
+        "new = {'boto3', 'botocore', 'llmspec.s3', 'llmspec.shelf_s3', 's3transfer'} & set(sys.modules); assert not new, new"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", look], cwd=applied_once.folder, env=applied_once.environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# What a shelf promises, of both forms
+
+
+@pytest.fixture(params=["folder", "s3"])
+def shelf(request: pytest.FixtureRequest, tmp_path: Path, aws_here: Aws) -> Shelf:
+    return Folder(tmp_path / "store") if request.param == "folder" else shelf_at(f"s3://{aws_here.bucket()}/a/b", tmp_path)
+
+
+def test_of_two_who_move_a_pointer_the_second_hears_that_it_lost(shelf: Shelf) -> None:
+    releases = Releases(shelf)
+    for number in (1, 2, 3):
+        releases.add(Release(number, "bot", "local", "", "", str(number), "", {}))
+    releases.point(Release(1, "bot", "local", "", "", "1", "", {}), "", releases.seen())
+    mine = theirs = releases.seen()
+    releases.point(Release(2, "bot", "local", "", "", "2", "", {}), "", theirs)
+    with pytest.raises(MovedError, match=r"live\.json was moved by somebody else meanwhile\n  apply again"):
+        releases.point(Release(3, "bot", "local", "", "", "3", "", {}), "", mine)
+    live, before = releases.live(), releases.before()
+    assert live
+    assert before
+    assert (live.number, before.number) == (2, 1)
+    assert [release.number for release in releases.all()] == [1, 2, 3]
+
+
+def test_of_two_releases_with_one_number_the_second_is_refused(shelf: Shelf) -> None:
+    shelf.write("000001.json", "theirs", over="")
+    with pytest.raises(MovedError):
+        shelf.write("000001.json", "mine", over="")
+    assert shelf.read("000001.json") == "theirs"
+
+
+def made(folder: Path, files: dict[str, bytes], key: str = "k") -> Artifact:
+    """An artifact in a folder, of these bytes."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    known = {name: File(sha256_of(folder / name), len(content)) for name, content in files.items()}
+    return Artifact(Folder(folder), Manifest("bot", "onnx", key, content_digest(known), "e", 1, {}, {}, {}, known, {}))
+
+
+def test_what_is_put_again_leaves_nothing_of_what_was_there(shelf: Shelf, tmp_path: Path) -> None:
+    copies.send(made(tmp_path / "one", {"a.txt": b"1", "old/b.txt": b"2", "empty": b""}), shelf)
+    copies.send(made(tmp_path / "two", {"a.txt": b"3"}), shelf)
+    found = open_artifact(shelf)
+    assert found
+    assert found.whole()
+    assert found.verify().content("a.txt") == b"3"
+    assert set(shelf.sizes()) == {"a.txt", "manifest.json"}
+    shelf.set_aside()
+    assert open_artifact(shelf) is None
+    shelf.writable()
+    assert shelf.read("never") is None
+
+
+# S3 alone
+
+
+@pytest.fixture
+def bucket(aws_here: Aws) -> Bucket:
+    return Bucket(aws_here.bucket())
+
+
+def test_a_large_file_goes_up_in_parts_and_goes_on_where_it_was_cut_off(bucket: Bucket, aws_here: Aws, tmp_path: Path) -> None:
+    artifact = made(tmp_path / "made", {"weights": random.Random(7).randbytes(20 * s3_files.MIB + 5), "small": b"x"})
+    shelf = S3Shelf(bucket, "bot/onnx/k/")
+    with aws_here.gate.closed(lambda asked: "partNumber=2" in asked), pytest.raises(StoreError, match="access denied"):
+        copies.send(artifact, shelf)
+    assert open_artifact(shelf) is None
+    aws_here.gate.asked.clear()
+    copies.send(artifact, shelf)
+    numbers = [asked.partition("partNumber=")[2][0] for asked in aws_here.gate.asked if "partNumber" in asked]
+    assert "2" in numbers
+    assert len(numbers) < 3, "the parts that had arrived were not sent again"
+    assert "Uploads" not in aws_here.s3.list_multipart_uploads(Bucket=bucket.name), "none is left open, at a cost"
+    aws_here.gate.asked.clear()
+    copies.send(artifact, shelf)
+    assert [asked for asked in aws_here.gate.asked if asked.startswith(("PUT", "POST")) and "manifest" not in asked] == []
+    found = open_artifact(shelf)
+    assert found
+    assert copies.copied(found.verify()).verify().manifest == artifact.manifest
+
+
+def test_a_sum_that_s3_keeps_gives_damage_away_without_a_download(bucket: Bucket, aws_here: Aws, tmp_path: Path) -> None:
+    shelf = S3Shelf(bucket, "bot/onnx/k/")
+    copies.send(made(tmp_path / "made", {"a": b"right"}), shelf)
+    aws_here.s3.put_object(Bucket=bucket.name, Key="bot/onnx/k/a", Body=b"wrong", ChecksumAlgorithm="SHA256")
+    found = open_artifact(shelf)
+    assert found
+    aws_here.gate.asked.clear()
+    with pytest.raises(DamagedError, match=r"s3://.*/bot/onnx/k/a: not as its manifest says"):
+        found.verify()
+    assert not [asked for asked in aws_here.gate.asked if asked.startswith("GET")]
+
+
+def test_a_copy_that_is_damaged_here_is_fetched_again(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path / "home"))
+    shelf = S3Shelf(bucket, "bot/onnx/k/")
+    artifact = made(tmp_path / "made", {"a": b"right", "deep/b": b"too"})
+    copies.send(artifact, shelf)
+    folder = copies.at_hand(shelf.uri)
+    (folder / "a").write_bytes(b"wrong")
+    assert copies.at_hand(shelf.uri) == folder
+    assert (folder / "a").read_bytes() == b"right"
+
+
+def test_what_is_not_there_is_named_and_an_output_in_a_folder_is_that_folder(bucket: Bucket, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no complete artifact"):
+        copies.at_hand(f"s3://{bucket.name}/bot/onnx/k")
+    job = Job("bot", "onnx", "e", 1, "", {}, {}, {}, output=str(tmp_path))
+    assert copies.grows_at(job) == tmp_path
+    assert copies.unsent(job) is None
+
+
+# The lock
+
+
+def dead_elsewhere(bucket: Bucket) -> None:
+    who = {"user": "ana", "host": "laptop", "pid": 41, "since": "2026-01-01", "token": "t", "here": "another machine"}
+    bucket.put("bot/.lock", json.dumps(who).encode())
+
+
+def test_a_lock_held_on_another_machine_names_its_holder_and_is_taken_over_once_its_lease_ended(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path))
+    shelf = S3Shelf(bucket, "bot/")
+    dead_elsewhere(bucket)
+    with pytest.raises(LockedError, match="bot is being applied by ana@laptop, process 41"), shelf.lock(".lock"):
+        pytest.fail("it was held")
+    monkeypatch.setattr(s3_lease, "LEASE_SECONDS", -1.0)  # by S3's clock any age is longer than that
+    monkeypatch.setattr(s3_lease.Lease, "_keep", lambda *_: None)
+    with shelf.lock(".lock"), shelf.lock(".lock"):
+        assert json.loads(bucket.get("bot/.lock")[0])["pid"] != 41
+    assert bucket.sizes("") == {}
+
+
+def robbed_of_its_lock(bucket: Bucket) -> None:
+    with S3Shelf(bucket, "bot/").lock(".lock"):
+        (keeper,) = (thread for thread in threading.enumerate() if thread.name == "lease of bot/.lock")
+        dead_elsewhere(bucket)
+        keeper.join(30)
+
+
+def test_a_lock_is_kept_fresh_and_its_loss_is_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path))
+    lease = s3_lease.Lease(bucket, "bot/.lock", "here")
+    lease.acquire(0, print)
+    before = lease.version
+    lease.renew()
+    assert lease.version != before
+    dead_elsewhere(bucket)
+    lease.renew()
+    assert lease.lost
+    bucket.remove(["bot/.lock"])
+    monkeypatch.setattr(s3_lease, "LEASE_SECONDS", 0.03)
+    with pytest.raises(LockedError, match="was lost to another writer meanwhile"):
+        robbed_of_its_lock(bucket)
+    assert json.loads(bucket.get("bot/.lock")[0])["pid"] == 41, "the new holder's lock is not taken away"
+
+
+# Errors: place, fault, cure
+
+
+def plan_says(project: Project, env: dict[str, str], store: str) -> str:
+    project.write(TINY + f"store: {store}\n")
+    project.env = env
+    said = project.run("plan", "tiny.yaml", check=False)
+    assert said.returncode == 1
+    assert "Traceback" not in said.stderr
+    return said.stderr
+
+
+def test_no_bucket_no_credentials_no_network_and_no_library_are_said_with_their_cure(project: Project, aws: Aws) -> None:
+    said = plan_says(project, aws.env, "s3://shop-of-nobody/bots")
+    assert "s3://shop-of-nobody: there is no such bucket\n  make it" in said
+    nobody = {name: value for name, value in aws.env.items() if "KEY" not in name} | {"HOME": str(project.folder)}
+    assert "no credentials" in (said := plan_says(project, nobody, "s3://shop-of-nobody/bots"))
+    assert "AWS_PROFILE" in said
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    unreachable = aws.env | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    assert "cannot be reached" in (said := plan_says(project, unreachable, "s3://shop-of-nobody/bots"))
+    assert "AWS_ENDPOINT_URL" in said
+    without = "import sys; sys.modules['boto3'] = None; from llmspec.cli import main; sys.exit(main(['plan', 'tiny.yaml']))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", without], cwd=project.folder, env=project.environment(), capture_output=True, text=True
+    )
+    assert (done.returncode, "pip install 'llmspec[aws]'" in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "fault", "cure"),
+    [
+        ("AccessDenied", "access denied (not for you)", "s3:GetObject"),
+        ("KMS.DisabledException", "access denied (not for you)", "kms:Decrypt"),
+        ("ExpiredToken", "AWS does not accept these credentials (ExpiredToken)", "aws sso login"),
+        ("IllegalLocationConstraintException", "the bucket is in another region", "AWS_REGION"),
+        ("InternalError", "not for you (InternalError)", "apply again"),
+    ],
+)
+def test_what_aws_says_no_with_names_the_object_the_fault_and_the_cure(
+    bucket: Bucket,
+    aws_here: Aws,
+    code: str,
+    fault: str,
+    cure: str,
+) -> None:
+    with aws_here.gate.closed(lambda _: True, code=code), pytest.raises(StoreError) as denied:
+        S3Shelf(bucket, "bot/").read("x.head")
+    place, _, said = str(denied.value).partition("\n")
+    assert place == f"s3://{bucket.name}/bot/x.head: {fault}"
+    assert cure in said
+
+
+def test_an_old_store_that_cannot_be_asked_is_an_error_and_one_that_is_gone_is_none(project: Project, aws: Aws) -> None:
+    project.env |= aws.env
+    home = project.folder / ".llmspec"
+    home.mkdir()
+    (home / "stores.json").write_text(json.dumps({"tiny": [f"s3://{aws.bucket()}/bots"]}))
+    with aws.gate.closed(lambda _: True):
+        said = project.run("plan", "tiny.yaml", check=False)
+    assert "earlier store" in said.stderr
+    assert (said.returncode, "access denied" in said.stderr) == (1, True), "it might hold the model that would be trained again"
+    (home / "stores.json").write_text(json.dumps({"tiny": ["s3://shop-of-nobody/bots"]}))
+    assert project.actions()["data"] == "run"
