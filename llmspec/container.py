@@ -5,8 +5,10 @@ SageMaker takes 1,024 characters in a model's variable, so a release is packed, 
 
 import base64
 import binascii
+import difflib
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -42,6 +44,7 @@ WORK = (JOB, BASE, OUTPUT)
 SOURCES = "sources"
 """The channel of a data job's files."""
 _LONGEST = 1000
+_FURTHER = re.compile(rf"{RELEASE}_[0-9]+")
 
 
 def packed(release: Release) -> dict[str, str]:
@@ -78,6 +81,14 @@ def _text(said: str, environment: Mapping[str, str]) -> str:
         return gzip.decompress(base64.b64decode(said, validate=True)).decode()
     except gzip.BadGzipFile as error:
         raise ValueError(str(error)) from error
+
+
+def unknown(environment: Mapping[str, str], known: tuple[str, ...]) -> Iterator[str]:
+    """Variables of ours that mean nothing there: a misspelt one would be an option that is silently ignored."""
+    for name in sorted(environment):
+        if name.startswith("LLMSPEC_") and name not in known and not _FURTHER.fullmatch(name):
+            near = difflib.get_close_matches(name, known, n=1)
+            yield f"{name} means nothing here: " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")
 
 
 def source_files(job: Job) -> Iterator[tuple[str, str, str]]:

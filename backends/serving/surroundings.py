@@ -1,6 +1,5 @@
 """What a container's platform says through the environment, read once, every fault at once."""
 
-import difflib
 import re
 import time
 from collections.abc import Mapping
@@ -21,7 +20,6 @@ PORT = 8080
 GRANTABLE = tuple(word for word in get_args(Permission) if word != "read_audit")
 """What a platform can let people do. The trail names those who hold keys, and is read with one."""
 STOP_SECONDS, SHORTEST_STOP = 30, 10
-_FURTHER = re.compile(rf"{container.RELEASE}_[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Surroundings:
         grants, keys, journal = read.grants(), read.folder(container.KEYS), read.journal()
         port, stop_seconds = read.port(), read.number(container.STOP_SECONDS, STOP_SECONDS, SHORTEST_STOP, 3600)
         read.somebody_may_use(grants, keys)
-        read.nothing_unknown()
+        read.faults.extend(container.unknown(environment, container.SERVING))
         if read.faults or release is None or endpoint is None:
             raise PlaceError("\n".join(read.faults))
         here = endpoint.model_copy(update={"host": "0.0.0.0", "port": port})
@@ -132,11 +130,3 @@ class _Reading:
         fault = f"there is no key, and {container.GRANTS} grants no 'use': nobody could ask"
         cure = f"set {container.GRANTS}=use where the platform decides who comes in, or {container.KEYS} to a folder with keys"
         self.faults.append(f"{fault}\n  {cure}")
-
-    def nothing_unknown(self) -> None:
-        """A misspelt variable would be an option that is silently ignored."""
-        for name in sorted(self._environment):
-            if name.startswith("LLMSPEC_") and name not in container.SERVING and not _FURTHER.fullmatch(name):
-                near = difflib.get_close_matches(name, container.SERVING, n=1)
-                cure = f"did you mean {near[0]}?" if near else f"known: {', '.join(container.SERVING)}"
-                self.faults.append(f"{name} means nothing here: {cure}")
