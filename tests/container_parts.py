@@ -18,6 +18,7 @@ import httpx
 from serving_parts import ROOT, eventually
 
 from llmspec import container
+from llmspec.job import Job
 from llmspec.release import Release
 
 SERVE = "backends.serving.container"
@@ -99,3 +100,30 @@ def serving(model: Path, release: Release, **more: str) -> Iterator[Container]:
         finally:
             process.send_signal(signal.SIGKILL)
             started.ended()
+
+
+def lay_out(opt_ml: Path, job: Job) -> Path:
+    """A job as SageMaker lays it: its paper and each input in a channel of its own."""
+    channels = opt_ml / "input" / "data"
+    for name, item in job.inputs.items():
+        shutil.copytree(item.uri, channels / name)
+    for _, path, place in container.source_files(job):
+        (channels / container.SOURCES / place).parent.mkdir(parents=True)
+        shutil.copyfile(path, channels / container.SOURCES / place)
+    (channels / "job").mkdir(parents=True)
+    (channels / "job" / "job.json").write_text(job.to_json(), encoding="utf-8")
+    return opt_ml
+
+
+def working(opt_ml: Path, **more: str) -> "subprocess.Popen[str]":
+    """`docker run IMAGE train`, what it says on one pipe."""
+    told = environment(**{container.BASE: str(opt_ml), **more})
+    command = [sys.executable, "-P", "-m", WORK, "train"]
+    return subprocess.Popen(command, env=told, cwd=opt_ml, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def worked(opt_ml: Path, **more: str) -> tuple[int, str]:
+    """Its exit code, and all that it said."""
+    process = working(opt_ml, **more)
+    said, _ = process.communicate(timeout=120)
+    return process.returncode, said
