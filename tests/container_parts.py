@@ -23,7 +23,20 @@ from llmspec.release import Release
 
 SERVE = "backends.serving.container"
 WORK = "backends.work.container"
+FILES = {SERVE: ROOT / "containers" / "serving.Dockerfile", WORK: ROOT / "containers" / "training.Dockerfile"}
+"""A door, and the image that it is the door of."""
 GRANTED = {container.GRANTS: "use,read_metrics"}
+
+
+def instructions(file: Path) -> list[tuple[str, str]]:
+    """(COPY, 'a b c'), in order; comments are gone and continued lines are one."""
+    lines = [line for line in file.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ").splitlines()
+    return [(word.upper(), " ".join(rest.split())) for word, _, rest in (line.strip().partition(" ") for line in joined)]
+
+
+def said(file: Path, word: str) -> list[str]:
+    return [rest for instruction, rest in instructions(file) if instruction == word]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -38,7 +51,9 @@ class Container:
     """A process that was started, and what it has said on stdout."""
 
     process: "subprocess.Popen[str]"
-    port: int = 0
+    port: int
+    told: dict[str, str]
+    """Its environment."""
     said: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -91,10 +106,10 @@ def serving(model: Path, release: Release, **more: str) -> Iterator[Container]:
     """`docker run IMAGE serve`; nothing is left of it afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    told = {container.MODEL: str(model), "PORT": str(port), **container.packed(release), **more}
+    told = environment(**{container.MODEL: str(model), "PORT": str(port), **container.packed(release), **more})
     command = [sys.executable, "-P", "-m", SERVE, "serve"]
-    with subprocess.Popen(command, cwd=model, env=environment(**told), stdout=subprocess.PIPE, text=True) as process:
-        started = Container(process, port)
+    with subprocess.Popen(command, cwd=model, env=told, stdout=subprocess.PIPE, text=True) as process:
+        started = Container(process, port, told)
         try:
             yield started
         finally:

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from container_parts import GRANTED, Container, model_folder, serving
+from container_parts import FILES, GRANTED, SERVE, Container, model_folder, said, serving
 from serving_parts import eventually, release, sealed
 
 from backends.serving.lines import LONGEST, shortened
@@ -208,6 +210,17 @@ def test_another_artifact_than_the_releases_is_never_served(tmp_path: Path) -> N
     with serving(sealed(1).folder, release(), **GRANTED) as started:
         assert started.ended() == 1
         assert "another artifact than the one of release 1" in started.logged()
+
+
+def test_the_health_check_of_the_image_is_ill_unless_the_model_answers(model: Path) -> None:
+    _, *check = json.loads(said(FILES[SERVE], "HEALTHCHECK")[0].split(" CMD ")[1])
+    with serving(model, release(), **GRANTED) as started:
+        started.ready()
+        assert subprocess.run([sys.executable, *check], env=started.told, check=False).returncode == 0
+        started.process.terminate()
+        started.ended()
+        ill = subprocess.run([sys.executable, *check], env=started.told, check=False, capture_output=True, text=True)
+        assert (ill.returncode, "refused" in ill.stderr) == (1, True)
 
 
 def test_nothing_is_written_beside_the_model(running: Container, model: Path) -> None:
