@@ -41,6 +41,8 @@ class Admission:
     """Where the keys and the trail are."""
     needed: Permission = "use"
     """`test` where a candidate is tried out."""
+    granted: frozenset[Permission] = frozenset()
+    """What whoever comes without a key may do, because a platform in front has let them in. Only a container is told so."""
 
 
 def entrance(app: ASGIApp, endpoint: Endpoint, admission: Admission) -> ASGIApp:
@@ -57,7 +59,7 @@ class Access:
     """Every request has a caller, or goes no further."""
 
     def __init__(self, app: ASGIApp, endpoint: Endpoint, admission: Admission):
-        self._app, self._endpoint, self._needed = app, endpoint, admission.needed
+        self._app, self._endpoint, self._needed, self._granted = app, endpoint, admission.needed, admission.granted
         self._keyring, self._refusals = Keyring(admission.folder, endpoint.access.roles), Refusals(admission.folder)
         self._pace = Pace(endpoint.limits)
 
@@ -111,21 +113,36 @@ class Access:
         if not self._keyring.required and self._endpoint.loopback:
             return self._neighbour(headers, address)
         kind, _, key = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and key.strip():
+        ours = self._keyring.required or not self._granted  # else it is the platform's own, which has done its part
+        if ours and kind.lower() == "bearer" and key.strip():
             return self._keyring.caller(key.strip())
+        if self._granted:
+            return self._let_in(headers, address)
         if public:
             return Caller(address, None)
         raise refused("no API key: send `Authorization: Bearer llms_…`; `llmspec keys create` makes one")
 
     def _neighbour(self, headers: Headers, address: str) -> Caller:
         """Without keys only this machine may ask; and no web page from elsewhere through a browser on it."""
-        host, origin = headers.get("host", ""), headers.get("origin")
+        host = headers.get("host", "")
         if host and not _local(host):
             raise forbidden(f"Host is {host[:80]!r}, and without a key only this machine is answered: ask localhost, or make a key")
-        if origin is None or (host and origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")):
-            return Caller(address, "admin", EVERYTHING)
-        if origin.lower() in self._endpoint.cors:
+        if self._from_elsewhere(headers):
             return Caller(address, "user", frozenset(self._endpoint.access.roles.user))
+        return Caller(address, "admin", EVERYTHING)
+
+    def _let_in(self, headers: Headers, address: str) -> Caller:
+        """By the platform; but a browser that it knows may be on the page of a stranger."""
+        self._from_elsewhere(headers)
+        return Caller(address, "user", self._granted)
+
+    def _from_elsewhere(self, headers: Headers) -> bool:
+        """Whether a web page of another origin asks, one that endpoint.cors names; 403 for any other."""
+        host, origin = headers.get("host", "").lower(), headers.get("origin")
+        if origin is None or (host and origin.lower() in (f"http://{host}", f"https://{host}")):
+            return False
+        if origin.lower() in self._endpoint.cors:
+            return True
         raise forbidden(f"a web page of {origin[:80]!r} may not ask here: endpoint.cors does not name it")
 
 

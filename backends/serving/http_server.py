@@ -8,12 +8,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from backends.serving.control import Line
-from backends.serving.door import Door
 from llmspec import tls
 from llmspec.spec.endpoint import Endpoint, Tls
 
@@ -29,11 +29,20 @@ RENEW_SECONDS = 2.0
 """How often the certificate's files are looked at."""
 
 
+class Closing(Protocol):
+    """An application that can tell its clients that this server is about to go."""
+
+    closing: bool
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
 class HttpServer(uvicorn.Server):
     """Stops at once, or hands over."""
 
-    def __init__(self, app: Door, line: Line | None, endpoint: Endpoint):
-        timeout, files = endpoint.limits.timeout, endpoint.tls
+    def __init__(self, app: Closing, line: Line | None, endpoint: Endpoint, patience: float | None = None):
+        """`patience`: seconds that answers have once it is told to stop; those of the longest answer when absent."""
+        timeout, files = patience or endpoint.limits.timeout, endpoint.tls
         config = uvicorn.Config(
             app,
             loop="asyncio",

@@ -55,10 +55,15 @@ class Journal:
         self._looking = threading.Lock()
         self._file, self._day = -1, -1
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
+        self._written = False
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
             self._lines.put({})  # what has become too old meanwhile goes first
-            self._thread.start()
+            self._begin()
+
+    def _begin(self) -> None:
+        self._written = True
+        self._thread.start()
 
     def write(self, **entry: Any) -> None:
         """Returns at once; the thread redacts and writes."""
@@ -66,7 +71,7 @@ class Journal:
             self._answers[entry["id"]] = entry.get("release", 0)
             if len(self._answers) > REMEMBERED:
                 self._answers.popitem(last=False)
-        if self._folder:
+        if self._written:
             self._lines.put({"time": round(self._clock(), 3), **entry})
 
     def release_of(self, id: str) -> int | None:
@@ -79,7 +84,7 @@ class Journal:
 
     def close(self) -> None:
         """Write what is left, down to the disk."""
-        if self._folder and self._thread.is_alive():
+        if self._thread.is_alive():
             self._lines.put(None)
             self._thread.join()
 
@@ -111,9 +116,11 @@ class Journal:
             case "redacted":
                 return credentials.mask(redact(text))
 
+    def _redacted(self, entry: dict[str, Any]) -> dict[str, Any]:
+        return entry | {field: self._told(entry[field]) for field in WRITTEN if entry.get(field)}
+
     def _append(self, entry: dict[str, Any]) -> None:
-        entry |= {field: self._told(entry[field]) for field in WRITTEN if entry.get(field)}
-        line = json.dumps(entry, ensure_ascii=False).encode("utf-8", errors="replace") + b"\n"
+        line = json.dumps(self._redacted(entry), ensure_ascii=False).encode("utf-8", errors="replace") + b"\n"
         file = self._open()
         if os.write(file, line) < len(line):
             raise OSError("the disk took only part of it")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from starlette.requests import Request
@@ -37,9 +37,15 @@ class Service:
         self.guards = Guards(Endpoint.model_validate(release.serving).guards, self.contract.system_prompt)
         self.turnstile = Turnstile(limits)
         self.since = time.time()
+        self._under_way: set[Callable[[Finish], None]] = set()
 
     def close(self) -> None:
         self.pump.close()
+
+    def hurry(self) -> None:
+        """Answers under way end with what they have, as at the time limit: there is no time for more."""
+        for end in list(self._under_way):
+            end("length")
 
     async def chat(self, request: Request, body: Chat) -> Response:
         self.expect(body.model)
@@ -147,11 +153,13 @@ class Service:
                 pass
             end("cancelled")
 
+        self._under_way.add(end)
         watcher = asyncio.create_task(leaving())
         timer = asyncio.get_running_loop().call_later(max(0.0, self.limits.timeout - record.seconds), end, "length")
         try:
             yield
         finally:
+            self._under_way.discard(end)
             timer.cancel()
             watcher.cancel()
             end("cancelled")

@@ -41,10 +41,11 @@ TOOLS = (
 
 
 class Terminal:
-    """The door opened by hand."""
+    """The door opened by hand, or in a container whose log somebody collects: that gets no line that moves."""
 
     def progress(self, event: dict[str, Any]) -> None:
-        print(f"\r{event['done']:,.0f}/{event['total']:,.0f} {event['unit']}", end="", file=sys.stderr)
+        if sys.stderr.isatty():
+            print(f"\r{event['done']:,.0f}/{event['total']:,.0f} {event['unit']}", end="", file=sys.stderr)
 
     def log(self, text: str) -> None:
         print(scrub(text), file=sys.stderr)
