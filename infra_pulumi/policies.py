@@ -78,7 +78,7 @@ def _apart(statements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _sid(reason: str) -> str:
     """`A log group has streams` -> `ALogGroupHasStreams`: a Sid takes letters and digits only."""
-    words = re.findall(r"[A-Za-z0-9]+", reason)
+    words = re.findall(r"[A-Za-z0-9]+", reason.replace("'", ""))
     return "".join(word[0].upper() + word[1:] for word in words)
 
 

@@ -20,8 +20,6 @@ STANDARDS = ("ai-security-best-practices/v/1.0.0", "aws-foundational-security-be
 class AuditArgs:
     """`governance.audit`. An account has one Config recorder, one Security Hub and one Inspector: say no to what it has already."""
 
-    bucket: str
-    """Where trails lie; apart from the store, so that who may write rows may not write trails."""
     keep_days: int = 365
     config: bool = True
     security_hub: bool = True
@@ -44,6 +42,8 @@ class Audit(pulumi.ComponentResource):
     ) -> None:
         super().__init__("llmspec:aws:Audit", "audit", None, opts)
         self._owner, self._account, self._args = owner, account, args
+        # Apart from the store, so that who may write rows may not write trails.
+        self._called = f"{storage.bucket}-trails"
         self._opts = pulumi.ResourceOptions(parent=self)
         self.bucket = self._trails(keys)
         self.trail = self._trail(keys, storage)
@@ -58,7 +58,7 @@ class Audit(pulumi.ComponentResource):
 
     def _trails(self, keys: Keys) -> Bucket:
         wanted = BucketArgs(
-            name=self._args.bucket,
+            name=self._called,
             stage="audit",
             region=self._owner.region,
             key=keys.logs.arn,
@@ -76,7 +76,7 @@ class Audit(pulumi.ComponentResource):
         return self._delivery("config", self._account.here()) if self._args.config else ()
 
     def _delivery(self, service: str, fence: dict[str, dict[str, pulumi.Output[str]]]) -> tuple[Statement, ...]:
-        bucket = self._account.bucket(self._args.bucket)
+        bucket = self._account.bucket(self._called)
         principal = {"Service": f"{service}.amazonaws.com"}
         folder = pulumi.Output.concat(bucket, f"/{service}/AWSLogs/", self._account.id, "/*")
         owned = {"StringEquals": {**fence["StringEquals"], "s3:x-amz-acl": "bucket-owner-full-control"}}

@@ -27,6 +27,8 @@ class BackupArgs:
     keep_days: int = 35
     copy_to: str | None = None
     """A second region."""
+    keep: bool = True
+    """`destroy` leaves the vaults and what lies in them."""
     lock: bool = False
     """Nobody, the account's root included, shortens the life of a backup. It cannot be taken back after three days."""
 
@@ -45,7 +47,7 @@ class BackupArgs:
 
 
 class Backup(pulumi.ComponentResource):
-    """A vault, a plan, and what it is about: the store's bucket and whatever else carries our tags."""
+    """A vault, a plan, and what it is about: the bucket of the store."""
 
     def __init__(
         self,
@@ -73,9 +75,8 @@ class Backup(pulumi.ComponentResource):
         self.register_outputs({"vault": self.vault.arn, "plan": self.plan.id})
 
     def _vault(self, title: str, name: str, region: str, key: pulumi.Output[str]) -> aws.backup.Vault:
-        vault = aws.backup.Vault(
-            title, name=name, kms_key_arn=key, region=region, tags=self._owner.tagged("backup"), opts=self._opts
-        )
+        kept = pulumi.ResourceOptions(parent=self, retain_on_delete=self._args.keep)
+        vault = aws.backup.Vault(title, name=name, kms_key_arn=key, region=region, tags=self._owner.tagged("backup"), opts=kept)
         if self._args.lock:
             aws.backup.VaultLockConfiguration(
                 title,

@@ -26,9 +26,13 @@ def boundary(owner: Owner, account: Account, bucket: str, product: str, sources:
 def _shared(account: Account) -> tuple[Statement, ...]:
     """What carries no name of ours to be fenced by, but is no way out of the account."""
     keys = ("kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey")
+    grants = Statement(
+        ("kms:CreateGrant",), (account.arn("kms", "key/*"),), {"Bool": {"kms:GrantIsForAWSResource": "true"}}, reason=EACH_ROLE
+    )
     addresses = ("ec2:CreateNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses")
     models = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
     return (
+        grants,
         Statement(LOGS, (account.arn("logs", "log-group:*"),), reason=EACH_ROLE),
         Statement(keys, (account.arn("kms", "key/*"),), reason=EACH_ROLE),
         Statement(TABLES, (account.arn("glue", "*"),), reason=EACH_ROLE),

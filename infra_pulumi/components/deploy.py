@@ -9,7 +9,7 @@ from infra_pulumi.account import Account
 from infra_pulumi.components.deploy_calls import CALLS, everywhere
 from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.owner import Owner
-from infra_pulumi.policies import Statement
+from infra_pulumi.policies import Statement, document
 
 ISSUER = "token.actions.githubusercontent.com"
 
@@ -75,14 +75,28 @@ class Deployer(pulumi.ComponentResource):
                 *_of_the_product(ground, account),
                 *_of_roles(owner, account, ground),
                 *everywhere(owner, account),
-                *(statement for place in args.places for statement in CALLS[place](owner, account)),
                 *(_of_state(args.state, account) if args.state else ()),
             ),
             # A nightly look for drift reads how things are set up, and no content.
             managed=(account.managed("SecurityAudit"),),
         )
         self.role = Role(owner, account, "deploy", wanted, mine)
+        for place in args.places:
+            self._may_work_at(place, owner, account)
         self.register_outputs({"role": self.role.arn})
+
+    def _may_work_at(self, place: str, owner: Owner, account: Account) -> None:
+        """A policy for each place: all of them in the role would be more letters than IAM takes."""
+        mine = pulumi.ResourceOptions(parent=self)
+        policy = aws.iam.Policy(
+            f"deploy-{place}",
+            name=f"{owner.prefix}-deploy-{place}",
+            description=f"What a deployment asks of {place}",
+            policy=document(*CALLS[place](owner, account)),
+            tags=owner.tagged("identity"),
+            opts=mine,
+        )
+        aws.iam.RolePolicyAttachment(f"deploy-{place}", role=self.role.name, policy_arn=policy.arn, opts=mine)
 
     def _issuer(self, owner: Owner, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         issuer = aws.iam.OpenIdConnectProvider(
@@ -108,6 +122,7 @@ def _of_the_product(ground: Ground, account: Account) -> tuple[Statement, ...]:
         Statement(("s3:ListBucket",), (account.bucket(ground.bucket),), listed),
         Statement(objects, (account.bucket(f"{ground.bucket}/{ground.product}*"),)),
         Statement(("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"), (ground.key,)),
+        Statement(("kms:CreateGrant",), (ground.key,), {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
     )
 
 

@@ -73,9 +73,14 @@ def from_sources(sources: tuple[str, ...], account: Account) -> tuple[Statement,
     return (objects, *(_listing(bucket, [path], account) for bucket, path in fixed)) if sources else ()
 
 
-def with_keys(duty: Duty, key: pulumi.Input[str]) -> Statement:
+def with_keys(duty: Duty, key: pulumi.Input[str]) -> tuple[Statement, ...]:
     """S3 encrypts and decrypts with the caller's rights."""
-    return Statement(("kms:Decrypt", "kms:GenerateDataKey") if duty.writes else ("kms:Decrypt",), (key,))
+    use = Statement(("kms:Decrypt", "kms:GenerateDataKey") if duty.writes else ("kms:Decrypt",), (key,))
+    if "sagemaker" not in duty.services:
+        return (use,)
+    # A machine's disk is unlocked by a grant that SageMaker asks for in the job's name.
+    disks = Statement(("kms:CreateGrant", "kms:DescribeKey"), (key,), {"Bool": {"kms:GrantIsForAWSResource": "true"}})
+    return (use, disks)
 
 
 def into_logs(kind: str, owner: Owner, account: Account) -> tuple[Statement, ...]:

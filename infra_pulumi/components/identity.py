@@ -85,7 +85,7 @@ class Identity(pulumi.ComponentResource):
         pulls = tuple(images.values()) if kind == "build" else (images["serving" if kind == "endpoint" else "training"],)
         return (
             *in_the_store(duty, self._bucket, self._product, self._account),
-            with_keys(duty, self._keys.data.arn),
+            *with_keys(duty, self._keys.data.arn),
             *into_logs(kind, self._owner, self._account),
             *with_images(PUSH if kind == "build" else PULL, pulls, self._account),
             *(self._inside(self._network) if self._network and "sagemaker" in duty.services else ()),

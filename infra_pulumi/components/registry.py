@@ -10,8 +10,11 @@ from infra_pulumi.components.keys import Keys
 from infra_pulumi.components.logs import Logs
 from infra_pulumi.components.storage import Storage
 from infra_pulumi.owner import Owner
+from infra_pulumi.policies import Statement, document
 
 IMAGES = ("serving", "training")
+GUESTS = {"serving": ("lambda", "function:{prefix}-*"), "training": ("emr-serverless", "/applications/*")}
+"""Who fetches an image by itself, and for what."""
 
 
 def repository_names(owner: Owner) -> dict[str, str]:
@@ -30,6 +33,8 @@ class RegistryArgs:
     machine: str = "BUILD_GENERAL1_LARGE"
     """CodeBuild's size of machine, paid by the minute of a build."""
     build_minutes: int = 60
+    keep: bool = False
+    """`destroy` leaves the images. They can be built again from the bundle."""
     keep_images: int = 20
     """The latest so many of each are kept; a rollback reaches no further."""
 
@@ -64,29 +69,26 @@ class Registry(pulumi.ComponentResource):
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
             encryption_configurations=[{"encryption_type": "KMS", "kms_key": self._keys.data.arn}],
+            force_delete=not self._args.keep,
             tags=self._owner.tagged("registry"),
-            opts=self._opts,
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=self._args.keep),
         )
+        self._let_in(image, repository)
         aws.ecr.LifecyclePolicy(
             f"image-{image}",
             repository=repository.name,
-            policy={
-                "rules": [
-                    {
-                        "rule_priority": 1,
-                        "description": "The latest ones",
-                        "selection": {
-                            "tag_status": "any",
-                            "count_type": "imageCountMoreThan",
-                            "count_number": self._args.keep_images,
-                        },
-                        "action": {"type": "expire"},
-                    }
-                ]
-            },
+            policy=pulumi.Output.json_dumps({"rules": [_latest(self._args.keep_images)]}),
             opts=self._opts,
         )
         return repository
+
+    def _let_in(self, image: str, repository: aws.ecr.Repository) -> None:
+        """Lambda and EMR fetch images themselves, not with a role of ours."""
+        service, things = GUESTS[image]
+        source = {"ArnLike": {"aws:SourceArn": self._account.arn(service, things.format(prefix=self._owner.prefix))}}
+        pull = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:DescribeImages")
+        statement = Statement(pull, conditions=source, principals={"Service": f"{service}.amazonaws.com"})
+        aws.ecr.RepositoryPolicy(f"image-{image}", repository=repository.name, policy=document(statement), opts=self._opts)
 
     def _project(self, image: str, repository: aws.ecr.Repository) -> aws.codebuild.Project:
         return aws.codebuild.Project(
@@ -118,3 +120,8 @@ class Registry(pulumi.ComponentResource):
         """Who starts a build gives $TAG, the digest of the bundle: the same source is built once."""
         values = {"IMAGE": image, "REPOSITORY": repository.repository_url, "AWS_ACCOUNT_ID": self._account.id}
         return [aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(name=name, value=value) for name, value in values.items()]
+
+
+def _latest(number: int) -> dict[str, object]:
+    which = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": number}
+    return {"rulePriority": 1, "description": "The latest ones", "selection": which, "action": {"type": "expire"}}

@@ -1,5 +1,6 @@
 """storage: the store's bucket, the log of who touched it, and its copy in a second region."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -34,6 +35,8 @@ class StorageArgs:
     """`destroy` leaves the buckets."""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,46}[a-z0-9]", self.bucket):
+            raise ValueError(f"bucket: {self.bucket!r} is not 3 to 48 small letters, digits and dashes (others are named after it)")
         if unknown := sorted(set(self.retention_days) - set(HELD_IN)):
             raise ValueError(f"retention_days: no rule named {', '.join(unknown)} (known: {', '.join(HELD_IN)})")
 

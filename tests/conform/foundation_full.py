@@ -29,7 +29,7 @@ FULL = FoundationArgs(
     ),
     network=NetworkArgs(zones=2, public_subnets=True, nat_gateways=1),
     data=DataArgs(),
-    audit=AuditArgs("acme-llm-trails"),
+    audit=AuditArgs(),
     backup=BackupArgs(copy_to="us-west-2"),
     cost=CostArgs(500, notify=("oncall@acme.example",), activate_tags=True),
     access=AccessArgs("acme-support-bot", ("https://support.acme.example/",)),
