@@ -10,7 +10,7 @@ from infra_pulumi.account import Account
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement, document
 
-SILENT = ("s3", "backup")
+SILENT = ("s3", "backup", "firehose")
 """Services for which AWS documents no account of origin, so none can be asked for."""
 
 

@@ -1,0 +1,41 @@
+"""A foundation of tests: small, or with everything on."""
+
+from typing import Any
+
+from infra_pulumi.components.access import AccessArgs
+from infra_pulumi.components.audit import AuditArgs
+from infra_pulumi.components.backup import BackupArgs
+from infra_pulumi.components.cost import CostArgs
+from infra_pulumi.components.data import DataArgs
+from infra_pulumi.components.deploy import DeployArgs
+from infra_pulumi.components.events import EventsArgs
+from infra_pulumi.components.identity import IdentityArgs
+from infra_pulumi.components.network import NetworkArgs
+from infra_pulumi.components.storage import StorageArgs
+from infra_pulumi.foundation import FoundationArgs, foundation
+from infra_pulumi.owner import Owner
+from pulumi_parts import REGION, World, made_by
+
+OWNER = Owner("bot", "prod", REGION, {"cost-center": "cx-42"})
+STORE = StorageArgs("acme-llm", "models")
+GITHUB = DeployArgs("acme/bot", "prod", 1234, 5678, places=("sagemaker", "emr", "ecs", "lambda"), state="s3://acme-state/llm")
+FULL: dict[str, Any] = {
+    "storage": StorageArgs("acme-llm", "models", {"data": 365, "journal": 30}, replicate_to="eu-west-1"),
+    "identity": IdentityArgs(("s3://acme-support/tickets/*.jsonl",), ("arn:aws:kms:eu-central-1:1:key/support",), GITHUB),
+    "network": NetworkArgs(public_subnets=True, nat_gateways=1),
+    "data": DataArgs(),
+    "audit": AuditArgs(),
+    "backup": BackupArgs(copy_to="eu-west-1", lock=True),
+    "cost": CostArgs(500, notify=("oncall@acme.example",), activate_tags=True),
+    "access": AccessArgs("acme-bot", ("https://bot.acme.example/",)),
+    "events": EventsArgs(),
+}
+
+
+def small(**parts: Any) -> World:
+    """A store, keys, logs, roles and images, and what is named."""
+    return made_by(lambda: foundation(FoundationArgs(**{"owner": OWNER, "storage": STORE, **parts})))
+
+
+def full(**parts: Any) -> World:
+    return small(**{**FULL, **parts})
