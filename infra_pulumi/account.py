@@ -1,6 +1,7 @@
 """The account that a program makes things in, and the ARNs of what is in it, known from names alone."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pulumi
@@ -13,6 +14,8 @@ class Account:
 
     region: str
     opts: pulumi.InvokeOptions | None = None
+    elsewhere: Mapping[str, aws.Provider] = field(default_factory=dict)
+    """Further regions, for copies."""
 
     @cached_property
     def id(self) -> pulumi.Output[str]:
@@ -40,6 +43,11 @@ class Account:
     def managed(self, policy: str) -> str:
         """A policy that AWS keeps."""
         return f"arn:{self.partition}:iam::aws:policy/{policy}"
+
+    def at(self, region: str, parent: pulumi.Resource, keep: bool = False) -> pulumi.ResourceOptions:
+        """A child of `parent` that is made in this region. What is kept outlives `destroy`."""
+        provider = None if region == self.region else self.elsewhere[region]
+        return pulumi.ResourceOptions(parent=parent, provider=provider, retain_on_delete=keep)
 
     def here(self) -> dict[str, dict[str, pulumi.Output[str]]]:
         """A condition: an AWS service acts for this account and for no other (the confused deputy)."""

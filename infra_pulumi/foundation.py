@@ -1,6 +1,6 @@
 """foundation: what a product stands on in AWS, long-lived. This is the map; each line's room is `components/<name>.py`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
@@ -55,6 +55,13 @@ class FoundationArgs:
         named = (self.storage.replicate_to, self.backup.copy_to if self.backup else None)
         return tuple(sorted({region for region in named if region}))
 
+    @property
+    def inside(self) -> NetworkArgs | None:
+        """The network, with a door for events where there are some."""
+        if self.network is None or self.events is None:
+            return self.network
+        return replace(self.network, services=tuple(dict.fromkeys((*self.network.services, "kinesis-firehose"))))
+
 
 class Foundation(pulumi.ComponentResource):
     """Keys first, since everything is encrypted; then where things lie, who may do what, and who watches."""
@@ -64,12 +71,13 @@ class Foundation(pulumi.ComponentResource):
         provider = aws.Provider("aws", region=owner.region)
         super().__init__("llmspec:aws:Foundation", owner.prefix, None, pulumi.ResourceOptions(providers=[provider]))
         mine = pulumi.ResourceOptions(parent=self)
-        account = Account(owner.region, pulumi.InvokeOptions(parent=self))
+        elsewhere = {region: aws.Provider(f"aws-{region}", region=region, opts=mine) for region in args.regions}
+        account = Account(owner.region, pulumi.InvokeOptions(parent=self), elsewhere)
 
-        self.keys = Keys(owner, account, args.keys, args.regions, mine)
+        self.keys = Keys(owner, account, args.keys, mine)
         self.storage = Storage(owner, account, args.storage, self.keys, mine)
         self.logs = Logs(owner, self.keys, args.logs, mine)
-        self.network = Network(owner, account, args.network, self.logs, mine) if args.network else None
+        self.network = Network(owner, account, args.inside, self.logs, mine) if args.inside else None
         self.identity = Identity(owner, account, args.identity, args.storage, self.keys, self.network, mine)
         builder = self.identity.roles["build"].arn
         self.registry = (

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pulumi_parts import REGION, World, made_by
+
 from infra_pulumi.components.access import AccessArgs
 from infra_pulumi.components.audit import AuditArgs
 from infra_pulumi.components.backup import BackupArgs
@@ -14,7 +16,6 @@ from infra_pulumi.components.network import NetworkArgs
 from infra_pulumi.components.storage import StorageArgs
 from infra_pulumi.foundation import FoundationArgs, foundation
 from infra_pulumi.owner import Owner
-from pulumi_parts import REGION, World, made_by
 
 OWNER = Owner("bot", "prod", REGION, {"cost-center": "cx-42"})
 STORE = StorageArgs("acme-llm", "models")

@@ -26,6 +26,8 @@ class Made:
     parent: str
     keeps: bool
     """It outlives a destroy."""
+    provider: str
+    """`aws`, or `aws-eu-west-1`: the region that it is made in."""
     after: tuple[str, ...] = ()
     """URNs that it waits for."""
 
@@ -115,7 +117,8 @@ class _Monitor(mocks.MockMonitor):
             raw = rpc.deserialize_properties(request.object, keep_unknowns=True)
             secrets = frozenset(name for name, value in raw.items() if rpc.is_rpc_secret(value))
             seen = (request.type, request.name, _plain(raw), secrets, request.parent)
-            self._world.made.append(Made(*seen, bool(request.retainOnDelete), tuple(request.dependencies)))
+            provider = request.provider.split("::")[-2]
+            self._world.made.append(Made(*seen, bool(request.retainOnDelete), provider, tuple(request.dependencies)))
         return reply
 
 

@@ -7,10 +7,9 @@ import re
 from dataclasses import replace
 
 import pytest
-
-pytest.importorskip("pulumi_aws")
-
 from foundation_parts import FULL, OWNER, STORE, full, small
+from pulumi_parts import REGION, Made, World
+
 from infra_pulumi.components.backup import BackupArgs
 from infra_pulumi.components.identity import IdentityArgs
 from infra_pulumi.components.network import NetworkArgs
@@ -18,7 +17,6 @@ from infra_pulumi.components.storage import StorageArgs
 from infra_pulumi.foundation import FoundationArgs
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import wildcards
-from pulumi_parts import REGION, Made, World, made_by
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +28,29 @@ def takes_tags(made: Made) -> bool:
     """As the provider's own classes say."""
     module, kind = made.kind.removeprefix("aws:").split("/")
     name = {"lambda": "lambda_"}.get(module, module)
-    return "tags" in inspect.signature(getattr(importlib.import_module(f"pulumi_aws.{name}"), kind.split(":")[1])._internal_init).parameters
+    return (
+        "tags"
+        in inspect.signature(getattr(importlib.import_module(f"pulumi_aws.{name}"), kind.split(":")[1])._internal_init).parameters
+    )
 
 
 def test_whatever_takes_tags_says_whose_it_is(everything: World) -> None:
     bare = [
         f"{made.kind} {made.name}"
         for made in everything.made
-        if takes_tags(made) and not OWNER.tagged(made.inputs.get("tags", {}).get("llmspec:stage", "")).items() <= made.inputs.get("tags", {}).items()
+        if takes_tags(made)
+        and not OWNER.tagged(made.inputs.get("tags", {}).get("llmspec:stage", "")).items() <= made.inputs.get("tags", {}).items()
     ]
     assert bare == []
     assert sum(takes_tags(made) for made in everything.made) > 60
 
 
 def test_no_statement_of_any_policy_has_a_wildcard_without_a_written_reason(everything: World) -> None:
-    silent = [f"{made.name}: {statement}" for made, statement in everything.statements() if wildcards(statement) and not statement.get("Sid")]
+    silent = [
+        f"{made.name}: {statement}"
+        for made, statement in everything.statements()
+        if wildcards(statement) and not statement.get("Sid")
+    ]
     assert silent == []
     assert len(list(everything.statements())) > 120
 
@@ -69,7 +75,9 @@ def test_whoever_is_anybody_is_refused_or_asked_for_an_account(everything: World
     open_doors = [
         (made.name, statement["Resource"])
         for made, statement in everything.statements()
-        if statement.get("Principal") == "*" and statement["Effect"] == "Allow" and "aws:PrincipalAccount" not in json.dumps(statement)
+        if statement.get("Principal") == "*"
+        and statement["Effect"] == "Allow"
+        and "aws:PrincipalAccount" not in json.dumps(statement)
     ]
     assert open_doors == [("door-s3", [f"arn:aws:s3:::prod-{REGION}-starport-layer-bucket/*"])]
 
@@ -87,26 +95,55 @@ def test_the_longest_name_still_fits() -> None:
     world = full(owner=owner, storage=replace(FULL["storage"], bucket="a" * 48))
     assert max(len(made.inputs["name"]) for made in world.of("iam/role:Role").values()) <= 64
     assert max(len(made.inputs["bucket"]) for made in world.of("s3/bucket:Bucket").values()) <= 63
-    assert max(len(json.dumps(found, separators=(",", ":"))) for each in world.of("iam/policy:Policy").values() for found in each.documents()) < 6144
+    assert (
+        max(
+            len(json.dumps(found, separators=(",", ":")))
+            for each in world.of("iam/policy:Policy").values()
+            for found in each.documents()
+        )
+        < 6144
+    )
 
 
 def test_no_secret_is_asked_for_and_none_is_written(everything: World) -> None:
     words = re.compile(r"(secret|password|token|private)_?(key|value|string)?$", re.I)
     harmless = {"generateSecret", "enableTokenRevocation", "passwordPolicy", "softwareTokenMfaConfiguration"}
     named = [
-        (made.name, name) for made in everything.made for name in made.inputs if words.search(name) and name not in harmless | made.secrets
+        (made.name, name)
+        for made in everything.made
+        for name in made.inputs
+        if words.search(name) and name not in harmless | made.secrets
     ]
     assert named == []
     assert everything.one("cognito/userPoolClient:UserPoolClient").inputs["generateSecret"] is False
-    variables = [each["value"] for made in everything.of("codebuild/project:Project").values() for each in made.inputs["environment"]["environmentVariables"]]
-    assert sorted(set(variables)) == ["123456789012", *sorted(f"123456789012.dkr.ecr.{REGION}.amazonaws.com/bot-prod-{image}" for image in ("serving", "training")), "serving", "training"]
+    variables = [
+        each["value"]
+        for made in everything.of("codebuild/project:Project").values()
+        for each in made.inputs["environment"]["environmentVariables"]
+    ]
+    assert sorted(set(variables)) == [
+        *sorted(f"123456789012.dkr.ecr.{REGION}.amazonaws.com/bot-prod-{image}" for image in ("serving", "training")),
+        "serving",
+        "training",
+    ]
 
 
 def test_every_child_has_its_component_and_every_component_its_parent(everything: World) -> None:
     assert [made.name for made in everything.made if "llmspec:aws:" not in made.parent] == []
-    assert {"Keys", "Storage", "Logs", "Network", "Identity", "Registry", "Data", "Events", "Access", "Audit", "Backup", "Cost"} <= {
-        kind.split(":")[-1] for kind, _ in everything.components
-    }
+    assert {
+        "Keys",
+        "Storage",
+        "Logs",
+        "Network",
+        "Identity",
+        "Registry",
+        "Data",
+        "Events",
+        "Access",
+        "Audit",
+        "Backup",
+        "Cost",
+    } <= {kind.split(":")[-1] for kind, _ in everything.components}
 
 
 def test_what_is_not_wanted_is_not_made() -> None:
@@ -123,7 +160,17 @@ def test_exports_are_what_the_service_stack_asks_for(everything: World) -> None:
     assert len(found["private_subnets"]) == len(found["public_subnets"]) == 2
     assert found["log_groups"]["endpoint"] == "/llmspec/bot-prod/endpoint"
     assert found["streams"] == {"journal": "bot-prod-journal", "engagement": "bot-prod-engagement"}
-    assert {"data_key", "logs_key", "boundary", "deploy_role", "vpc", "work_security_group", "spark_application", "database", "user_pool"} <= set(found)
+    assert {
+        "data_key",
+        "logs_key",
+        "boundary",
+        "deploy_role",
+        "vpc",
+        "work_security_group",
+        "spark_application",
+        "database",
+        "user_pool",
+    } <= set(found)
 
 
 def test_what_was_not_made_is_not_exported() -> None:
@@ -132,10 +179,10 @@ def test_what_was_not_made_is_not_exported() -> None:
 
 
 def test_everything_is_made_in_the_owners_region_and_copies_in_theirs(everything: World) -> None:
-    named = {(made.kind.split(":")[-1], made.inputs["region"]) for made in everything.made if "region" in made.inputs}
-    assert {region for _, region in named} == {REGION, "eu-west-1"}
-    elsewhere = {kind for kind, region in named if region == "eu-west-1"}
-    assert {"Key", "Bucket", "BucketPolicy", "Vault"} <= elsewhere
+    assert {made.provider for made in everything.made} == {"aws", "aws-eu-west-1"}
+    elsewhere = {(made.kind.split(":")[-1], made.name) for made in everything.made if made.provider == "aws-eu-west-1"}
+    assert {("Key", "key-copy-eu-west-1"), ("Bucket", "replica"), ("BucketPolicy", "replica"), ("Vault", "copy")} <= elsewhere
+    assert {name for _, name in elsewhere} == {"key-copy-eu-west-1", "replica", "copy"}
 
 
 @pytest.mark.parametrize(

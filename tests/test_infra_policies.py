@@ -1,16 +1,12 @@
 """A policy reaches no further than it says why."""
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("pulumi_aws")
+from pulumi_parts import made_by
 
 from infra_pulumi.policies import Statement, WildcardError, document, wildcards
-from pulumi_parts import made_by
 
 
 def written(*statements: Statement) -> list[dict[str, Any]]:
@@ -58,7 +54,7 @@ def test_what_lies_below_one_named_thing_is_none(resource: str) -> None:
 
 
 def test_a_wildcard_without_a_reason_stops_the_program_and_all_of_them_are_named() -> None:
-    with pytest.raises(WildcardError, match="(?s)reason.*s3:.*kms:"):
+    with pytest.raises(WildcardError, match=r"(?s)reason.*s3:.*kms:"):
         written(Statement(("s3:*",), ("arn:aws:s3:::shop",)), Statement(("kms:*",), ("arn:aws:kms:eu-central-1:1:key/1",)))
 
 
@@ -72,5 +68,3 @@ def test_an_empty_part_is_left_out_since_iam_refuses_it() -> None:
     assert written(Statement(("sts:AssumeRole",), principals={"Service": "s3.amazonaws.com"})) == [
         {"Effect": "Allow", "Action": ["sts:AssumeRole"], "Principal": {"Service": "s3.amazonaws.com"}}
     ]
-
-

@@ -78,13 +78,7 @@ class Access(pulumi.ComponentResource):
 
     def _client(self) -> aws.cognito.UserPoolClient:
         """A public client: no secret that somebody would have to keep, PKCE instead."""
-        page = {
-            "allowed_oauth_flows_user_pool_client": True,
-            "allowed_oauth_flows": ["code"],
-            "allowed_oauth_scopes": ["openid", "email"],
-            "supported_identity_providers": ["COGNITO"],
-            "callback_urls": list(self._args.callback_urls),
-        }
+        page = self._args.domain is not None
         return aws.cognito.UserPoolClient(
             "people",
             name=self._owner.prefix,
@@ -97,6 +91,10 @@ class Access(pulumi.ComponentResource):
             token_validity_units={"access_token": "minutes", "id_token": "minutes", "refresh_token": "days"},
             enable_token_revocation=True,
             prevent_user_existence_errors="ENABLED",
-            **(page if self._args.domain else {}),
+            allowed_oauth_flows_user_pool_client=page,
+            allowed_oauth_flows=["code"] if page else None,
+            allowed_oauth_scopes=["openid", "email"] if page else None,
+            supported_identity_providers=["COGNITO"],
+            callback_urls=list(self._args.callback_urls) if page else None,
             opts=self._opts,
         )

@@ -60,7 +60,6 @@ class Audit(pulumi.ComponentResource):
         wanted = BucketArgs(
             name=self._called,
             stage="audit",
-            region=self._owner.region,
             key=keys.logs.arn,
             expire_days={"": self._args.keep_days},
             grants=(*self._of_cloudtrail(), *self._of_config()),
@@ -79,7 +78,8 @@ class Audit(pulumi.ComponentResource):
         bucket = self._account.bucket(self._called)
         principal = {"Service": f"{service}.amazonaws.com"}
         folder = pulumi.Output.concat(bucket, f"/{service}/AWSLogs/", self._account.id, "/*")
-        owned = {"StringEquals": {**fence["StringEquals"], "s3:x-amz-acl": "bucket-owner-full-control"}}
+        full = pulumi.Output.from_input("bucket-owner-full-control")
+        owned = {"StringEquals": {**fence["StringEquals"], "s3:x-amz-acl": full}}
         looks = ("s3:GetBucketAcl", "s3:ListBucket") if service == "config" else ("s3:GetBucketAcl",)
         return (Statement(looks, (bucket,), fence, principal), Statement(("s3:PutObject",), (folder,), owned, principal))
 

@@ -59,7 +59,7 @@ class Backup(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("llmspec:aws:Backup", "backup", None, opts)
-        self._owner, self._args = owner, args
+        self._owner, self._account, self._args = owner, account, args
         self._opts = pulumi.ResourceOptions(parent=self)
         self.vault = self._vault("vault", owner.prefix, owner.region, keys.data.arn)
         self.copy = (
@@ -75,28 +75,26 @@ class Backup(pulumi.ComponentResource):
         self.register_outputs({"vault": self.vault.arn, "plan": self.plan.id})
 
     def _vault(self, title: str, name: str, region: str, key: pulumi.Output[str]) -> aws.backup.Vault:
-        kept = pulumi.ResourceOptions(parent=self, retain_on_delete=self._args.keep)
-        vault = aws.backup.Vault(title, name=name, kms_key_arn=key, region=region, tags=self._owner.tagged("backup"), opts=kept)
+        kept = self._account.at(region, self, self._args.keep)
+        vault = aws.backup.Vault(title, name=name, kms_key_arn=key, tags=self._owner.tagged("backup"), opts=kept)
         if self._args.lock:
             aws.backup.VaultLockConfiguration(
                 title,
                 backup_vault_name=vault.name,
                 min_retention_days=self._args.keep_days,
                 changeable_for_days=3,
-                region=region,
-                opts=self._opts,
+                opts=self._account.at(region, self, self._args.keep),
             )
         return vault
 
     def _plan(self) -> aws.backup.Plan:
-        rule = aws.backup.PlanRuleArgs(
-            rule_name="store",
-            target_vault_name=self.vault.name,
-            schedule=self._args.schedule,
-            lifecycle={"delete_after": self._args.keep_days},
-            copy_actions=[{"destination_vault_arn": self.copy.arn, "lifecycle": {"delete_after": self._args.keep_days}}]
-            if self.copy
-            else [],
-            recovery_point_tags=self._owner.tagged("backup"),
-        )
+        life = self._args.keep_days
+        rule: aws.backup.PlanRuleArgsDict = {
+            "rule_name": "store",
+            "target_vault_name": self.vault.name,
+            "schedule": self._args.schedule,
+            "lifecycle": {"delete_after": life},
+            "copy_actions": [{"destination_vault_arn": self.copy.arn, "lifecycle": {"delete_after": life}}] if self.copy else [],
+            "recovery_point_tags": self._owner.tagged("backup"),
+        }
         return aws.backup.Plan("plan", name=self._owner.prefix, rules=[rule], tags=self._owner.tagged("backup"), opts=self._opts)

@@ -17,7 +17,6 @@ class BucketArgs:
 
     name: str
     stage: str
-    region: str
     key: pulumi.Input[str] | None
     """The KMS key. None: S3's own key, where AWS takes no other (a bucket that access logs are delivered to)."""
     expire_days: Mapping[str, int] = field(default_factory=dict)
@@ -39,20 +38,19 @@ class Bucket(pulumi.ComponentResource):
         super().__init__("llmspec:aws:Bucket", title, None, opts)
         self._title, self._args, self.called = title, args, args.name
         self._opts = pulumi.ResourceOptions(parent=self, retain_on_delete=args.keep)
-        self.bucket = aws.s3.Bucket(title, bucket=args.name, region=args.region, tags=owner.tagged(args.stage), opts=self._opts)
+        self.bucket = aws.s3.Bucket(title, bucket=args.name, tags=owner.tagged(args.stage), opts=self._opts)
         self._close(account)
         self._encrypt()
         self.versioning = aws.s3.BucketVersioning(
             title,
             bucket=self.bucket.id,
             versioning_configuration={"status": "Enabled"},
-            region=args.region,
             opts=self._opts,
         )
         self._forget()
         if args.log_to:
             self._log(args.log_to)
-        self.name, self.arn, self.region = self.bucket.id, self.bucket.arn, args.region
+        self.name, self.arn = self.bucket.id, self.bucket.arn
         self.register_outputs({"name": self.name, "arn": self.arn})
 
     def _close(self, account: Account) -> None:
@@ -63,34 +61,29 @@ class Bucket(pulumi.ComponentResource):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            region=self._args.region,
             opts=self._opts,
         )
         aws.s3.BucketOwnershipControls(
             self._title,
             bucket=self.bucket.id,
             rule={"object_ownership": "BucketOwnerEnforced"},
-            region=self._args.region,
             opts=self._opts,
         )
         policy = document(*_tls_only(account, self._args.name), *self._args.grants)
         # S3 refuses two changes to one bucket's access at the same time.
         after = pulumi.ResourceOptions.merge(self._opts, pulumi.ResourceOptions(depends_on=[block]))
-        self.policy = aws.s3.BucketPolicy(self._title, bucket=self.bucket.id, policy=policy, region=self._args.region, opts=after)
+        self.policy = aws.s3.BucketPolicy(self._title, bucket=self.bucket.id, policy=policy, opts=after)
 
     def _encrypt(self) -> None:
         key = self._args.key
-        how = {"sse_algorithm": "AES256"} if key is None else {"sse_algorithm": "aws:kms", "kms_master_key_id": key}
+        how: aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgsDict = (
+            {"sse_algorithm": "AES256"} if key is None else {"sse_algorithm": "aws:kms", "kms_master_key_id": key}
+        )
         # With a bucket key S3 asks KMS once in a while, not for every object: a hundredth of the requests to pay for.
-        rule = aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
-            apply_server_side_encryption_by_default=aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
-                **how
-            ),
-            bucket_key_enabled=key is not None,
-        )
-        aws.s3.BucketServerSideEncryptionConfiguration(
-            self._title, bucket=self.bucket.id, rules=[rule], region=self._args.region, opts=self._opts
-        )
+        rules: list[aws.s3.BucketServerSideEncryptionConfigurationRuleArgsDict] = [
+            {"apply_server_side_encryption_by_default": how, "bucket_key_enabled": key is not None}
+        ]
+        aws.s3.BucketServerSideEncryptionConfiguration(self._title, bucket=self.bucket.id, rules=rules, opts=self._opts)
 
     def _forget(self) -> None:
         rules = [
@@ -99,7 +92,7 @@ class Bucket(pulumi.ComponentResource):
         ]
         # S3 takes lifecycle rules for old versions once the bucket has versions.
         after = pulumi.ResourceOptions.merge(self._opts, pulumi.ResourceOptions(depends_on=[self.versioning]))
-        aws.s3.BucketLifecycleConfiguration(self._title, bucket=self.bucket.id, rules=rules, region=self._args.region, opts=after)
+        aws.s3.BucketLifecycleConfiguration(self._title, bucket=self.bucket.id, rules=rules, opts=after)
 
     def _log(self, to: "Bucket") -> None:
         # S3 refuses a log's bucket that does not let it in.
@@ -109,29 +102,24 @@ class Bucket(pulumi.ComponentResource):
             bucket=self.bucket.id,
             target_bucket=to.name,
             target_prefix=f"{self._args.name}/",
-            region=self._args.region,
             opts=after,
         )
 
 
-def _everywhere(noncurrent_days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgs:
-    return aws.s3.BucketLifecycleConfigurationRuleArgs(
-        id="leftovers",
-        status="Enabled",
-        filter={"prefix": ""},
-        abort_incomplete_multipart_upload={"days_after_initiation": 7},
-        noncurrent_version_expiration={"noncurrent_days": noncurrent_days},
-        expiration={"expired_object_delete_marker": True},
-    )
+def _everywhere(noncurrent_days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgsDict:
+    return {
+        "id": "leftovers",
+        "status": "Enabled",
+        "filter": {"prefix": ""},
+        "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
+        "noncurrent_version_expiration": {"noncurrent_days": noncurrent_days},
+        "expiration": {"expired_object_delete_marker": True},
+    }
 
 
-def _expiry(folder: str, days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgs:
-    return aws.s3.BucketLifecycleConfigurationRuleArgs(
-        id=f"retention-{folder.strip('/').replace('/', '-') or 'all'}",
-        status="Enabled",
-        filter={"prefix": folder},
-        expiration={"days": days},
-    )
+def _expiry(folder: str, days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgsDict:
+    name = folder.strip("/").replace("/", "-") or "all"
+    return {"id": f"retention-{name}", "status": "Enabled", "filter": {"prefix": folder}, "expiration": {"days": days}}
 
 
 def _tls_only(account: Account, name: str) -> tuple[Statement, ...]:

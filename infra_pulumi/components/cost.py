@@ -90,7 +90,7 @@ class Cost(pulumi.ComponentResource):
             tags=self._owner.tagged("cost"),
             opts=self._opts,
         )
-        impact = {
+        impact: aws.costexplorer.AnomalySubscriptionThresholdExpressionDimensionArgsDict = {
             "key": "ANOMALY_TOTAL_IMPACT_ABSOLUTE",
             "values": [str(self._args.unusual_usd)],
             "match_options": ["GREATER_THAN_OR_EQUAL"],
@@ -101,9 +101,7 @@ class Cost(pulumi.ComponentResource):
             frequency="IMMEDIATE",
             monitor_arn_lists=[monitor.arn],
             subscribers=[{"type": "SNS", "address": self.topic.arn}],
-            threshold_expression=aws.costexplorer.AnomalySubscriptionThresholdExpressionArgs(
-                dimension=aws.costexplorer.AnomalySubscriptionThresholdExpressionDimensionArgs(**impact)
-            ),
+            threshold_expression={"dimension": impact},
             tags=self._owner.tagged("cost"),
             opts=self._opts,
         )

@@ -12,6 +12,8 @@ from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement, document
 
 ISSUER = "token.actions.githubusercontent.com"
+SERVICE_ROLES = ("function", "machines", "pods", "shift", "starter-*", "webhook")
+"""The roles that the service stack has of its own, by what follows the product's name."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,11 @@ class Deployer(pulumi.ComponentResource):
         return issuer.arn
 
     def _trust(self, args: DeployArgs) -> Statement:
-        # Each condition has one value to compare: "for all values" would also hold for a token without that value.
-        how = "StringEquals" if args.owner_id else "StringLike"
-        subject = {f"{ISSUER}:sub": args.subjects()}
-        audience = {f"{ISSUER}:aud": "sts.amazonaws.com"}
-        conditions = {"StringEquals": {**audience, **subject}} if args.owner_id else {"StringEquals": audience, how: subject}
+        # Never "for all values", which also holds for a token without that value.
+        conditions: dict[str, dict[str, str | list[str]]] = {"StringEquals": {f"{ISSUER}:aud": "sts.amazonaws.com"}}
+        # Without GitHub's numbers any number of that name is let in.
+        compared = "StringEquals" if args.owner_id else "StringLike"
+        conditions.setdefault(compared, {})[f"{ISSUER}:sub"] = args.subjects()
         return Statement(("sts:AssumeRoleWithWebIdentity",), principals={"Federated": self.issuer}, conditions=conditions)
 
 
@@ -128,7 +130,7 @@ def _of_the_product(ground: Ground, account: Account) -> tuple[Statement, ...]:
 
 def _of_roles(owner: Owner, account: Account, ground: Ground) -> tuple[Statement, ...]:
     """It hands the jobs' roles to services, and makes the service stack's own below the boundary."""
-    own = account.arn("iam", f"role/{owner.prefix}-service-*", region="")
+    own = tuple(account.arn("iam", f"role/{owner.prefix}-{name}", region="") for name in SERVICE_ROLES)
     services = [f"{name}.amazonaws.com" for name in ("sagemaker", "ecs-tasks", "lambda", "emr-serverless", "scheduler")]
     below = {"StringEquals": {"iam:PermissionsBoundary": ground.boundary}}
     make = ("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy")
@@ -141,9 +143,9 @@ def _of_roles(owner: Owner, account: Account, ground: Ground) -> tuple[Statement
         "iam:DeleteRole",
     )
     return (
-        Statement(("iam:PassRole",), (*ground.roles, own), {"StringEquals": {"iam:PassedToService": services}}),
-        Statement(make, (own,), below),
-        Statement((*keep, "iam:ListInstanceProfilesForRole"), (own,)),
+        Statement(("iam:PassRole",), (*ground.roles, *own), {"StringEquals": {"iam:PassedToService": services}}),
+        Statement(make, own, below),
+        Statement((*keep, "iam:ListInstanceProfilesForRole"), own),
     )
 
 

@@ -32,18 +32,16 @@ class Keys(pulumi.ComponentResource):
         owner: Owner,
         account: Account,
         args: KeysArgs,
-        regions: tuple[str, ...] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("llmspec:aws:Keys", "keys", None, opts)
         self._owner, self._account, self._args = owner, account, args
         self.data = self._key("data", "What the product stores: rows, models, journals, images, backups", owner.region)
         self.logs = self._key("logs", "Trails, logs and notices", owner.region, _of_logs(owner, account))
-        self.copies = {region: self._key(f"copy-{region}", f"Copies in {region}", region) for region in regions}
+        self.copies = {region: self._key(f"copy-{region}", f"Copies in {region}", region) for region in account.elsewhere}
         self.register_outputs({"data": self.data.arn, "logs": self.logs.arn})
 
     def _key(self, name: str, purpose: str, region: str, more: tuple[Statement, ...] = ()) -> aws.kms.Key:
-        opts = pulumi.ResourceOptions(parent=self, retain_on_delete=self._args.keep)
         key = aws.kms.Key(
             f"key-{name}",
             description=f"{self._owner.prefix}: {purpose}",
@@ -51,12 +49,11 @@ class Keys(pulumi.ComponentResource):
             rotation_period_in_days=self._args.rotation_days,
             deletion_window_in_days=self._args.deletion_days,
             policy=document(_of_the_account(self._account), *more),
-            region=region,
             tags=self._owner.tagged("keys"),
-            opts=opts,
+            opts=self._account.at(region, self, self._args.keep),
         )
         alias = f"alias/{self._owner.prefix}-{name}"
-        aws.kms.Alias(f"key-{name}", name=alias, target_key_id=key.key_id, region=region, opts=pulumi.ResourceOptions(parent=self))
+        aws.kms.Alias(f"key-{name}", name=alias, target_key_id=key.key_id, opts=self._account.at(region, self))
         return key
 
 

@@ -97,10 +97,16 @@ class Network(pulumi.ComponentResource):
             opts=self._opts,
         )
         # Machines of one training job, and Spark's, talk to one another.
-        rule = {"security_group_id": group.id, "referenced_security_group_id": group.id, "ip_protocol": "-1"}
-        words = {"description": "Machines of one job", "tags": self._tags, "opts": self._opts}
-        aws.vpc.SecurityGroupIngressRule("work-among-itself", **rule, **words)
-        aws.vpc.SecurityGroupEgressRule("work-among-itself", **rule, **words)
+        for kind in (aws.vpc.SecurityGroupIngressRule, aws.vpc.SecurityGroupEgressRule):
+            kind(
+                "work-among-itself",
+                security_group_id=group.id,
+                referenced_security_group_id=group.id,
+                ip_protocol="-1",
+                description="Machines of one job",
+                tags=self._tags,
+                opts=self._opts,
+            )
         return group
 
     def _doors(self) -> Doors:

@@ -98,14 +98,7 @@ class Registry(pulumi.ComponentResource):
             service_role=self._builder,
             source={"type": "S3", "location": self._bundle, "buildspec": self._args.buildspec},
             artifacts={"type": "NO_ARTIFACTS"},
-            environment={
-                "type": "LINUX_CONTAINER",
-                "compute_type": self._args.machine,
-                "image": "aws/codebuild/amazonlinux-x86_64-standard:5.0",
-                # Docker builds inside the build's own container.
-                "privileged_mode": True,
-                "environment_variables": self._variables(image, repository),
-            },
+            environment=self._machine(image, repository),
             encryption_key=self._keys.data.arn,
             build_timeout=self._args.build_minutes,
             concurrent_build_limit=1,
@@ -114,12 +107,19 @@ class Registry(pulumi.ComponentResource):
             opts=self._opts,
         )
 
-    def _variables(
-        self, image: str, repository: aws.ecr.Repository
-    ) -> list[aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs]:
-        """Who starts a build gives $TAG, the digest of the bundle: the same source is built once."""
-        values = {"IMAGE": image, "REPOSITORY": repository.repository_url, "AWS_ACCOUNT_ID": self._account.id}
-        return [aws.codebuild.ProjectEnvironmentEnvironmentVariableArgs(name=name, value=value) for name, value in values.items()]
+    def _machine(self, image: str, repository: aws.ecr.Repository) -> aws.codebuild.ProjectEnvironmentArgsDict:
+        return {
+            "type": "LINUX_CONTAINER",
+            "compute_type": self._args.machine,
+            "image": "aws/codebuild/amazonlinux-x86_64-standard:5.0",
+            # Docker builds inside the build's own container.
+            "privileged_mode": True,
+            # Who starts a build adds $TAG, the digest of the bundle: the same source is built once.
+            "environment_variables": [
+                {"name": "IMAGE", "value": image},
+                {"name": "REPOSITORY", "value": repository.repository_url},
+            ],
+        }
 
 
 def _latest(number: int) -> dict[str, object]:

@@ -71,7 +71,6 @@ class Storage(pulumi.ComponentResource):
         wanted = BucketArgs(
             name=name,
             stage="storage",
-            region=self._owner.region,
             # AWS delivers access logs to buckets with S3's own key only.
             key=None,
             expire_days={"": self._args.access_log_days},
@@ -85,19 +84,18 @@ class Storage(pulumi.ComponentResource):
         wanted = BucketArgs(
             name=name,
             stage="storage",
-            region=region,
             key=key,
             expire_days={f"{self.product}{folder}/": days[rule] for rule in days for folder in HELD_IN[rule]},
             noncurrent_days=self._args.noncurrent_days,
             log_to=log_to,
             keep=self._args.keep,
         )
-        return Bucket(self._owner, self._account, title, wanted, pulumi.ResourceOptions(parent=self))
+        return Bucket(self._owner, self._account, title, wanted, self._account.at(region, self))
 
     def _replicated(self, region: str) -> Bucket:
         key = self._keys.copies[region].arn
         replica = self._bucket("replica", f"{self._args.bucket}-{region}", region, key)
-        role = self._copier(replica, key)
+        role = self._copier(replica.called, key)
         aws.s3.BucketReplicationConfig(
             "replica",
             bucket=self.store.name,
@@ -123,8 +121,8 @@ class Storage(pulumi.ComponentResource):
         )
         return replica
 
-    def _copier(self, replica: Bucket, key: pulumi.Output[str]) -> Role:
-        here, there = self._args.bucket, f"{self._args.bucket}-{replica.region}"
+    def _copier(self, there: str, key: pulumi.Output[str]) -> Role:
+        here = self._args.bucket
         whole = "Replication copies the whole bucket"
         read = ("s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging")
         write = ("s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags")
