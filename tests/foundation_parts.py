@@ -1,5 +1,6 @@
 """A foundation of tests: small, or with everything on."""
 
+import json
 from typing import Any
 
 from pulumi_parts import REGION, World, made_by
@@ -40,3 +41,27 @@ def small(**parts: Any) -> World:
 
 def full(**parts: Any) -> World:
     return small(**{**FULL, **parts})
+
+
+def allowed(world: World, role: str) -> list[dict[str, Any]]:
+    """What a role may do."""
+    (document,) = world.one("iam/rolePolicy:RolePolicy", role).documents()
+    statements = document["Statement"]
+    assert isinstance(statements, list)
+    return statements
+
+
+def trusted(world: World, role: str) -> list[dict[str, Any]]:
+    """Who takes a role on."""
+    statements = json.loads(world.one("iam/role:Role", role).inputs["assumeRolePolicy"])["Statement"]
+    assert isinstance(statements, list)
+    return statements
+
+
+def reach(statements: list[dict[str, Any]], action: str) -> set[str]:
+    return {resource for each in statements if action in each["Action"] for resource in each["Resource"]}
+
+
+def lifecycle(world: World, name: str) -> dict[str, int]:
+    rules = world.one("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", name).inputs["rules"]
+    return {rule["filter"]["prefix"]: rule["expiration"]["days"] for rule in rules if "days" in rule.get("expiration", {})}

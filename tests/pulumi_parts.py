@@ -7,6 +7,7 @@ from typing import Any
 
 import pulumi
 from pulumi.runtime import mocks, rpc
+from pulumi.runtime.settings import set_root_resource
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
@@ -69,14 +70,14 @@ def made_by(program: Callable[[], None]) -> World:
     """Run it; what it raises is raised here."""
     world = World()
     answers = _Answers()
+    set_root_resource(None)  # or it would still hold what the program before it exported
     pulumi.runtime.set_mocks(answers, project="llmspec", stack="test", preview=False, monitor=_Monitor(answers, world))
 
-    def go() -> None:
+    def go() -> pulumi.Output[None]:
         program()
+        return pulumi.Output.from_input(dict(pulumi.runtime.get_root_resource().outputs)).apply(world.exports.update)
 
     pulumi.runtime.test(go)()
-    root = pulumi.runtime.get_root_resource()
-    world.exports = {name: _resolved(value) for name, value in (getattr(root, "outputs", None) or {}).items()}
     return world
 
 
@@ -130,11 +131,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _resolved(value: Any) -> Any:
-    """Exports are outputs, or hold some."""
-    found: list[Any] = []
-    pulumi.Output.from_input(value).apply(found.append)
-    pulumi.runtime.sync_await._sync_await(pulumi.Output.from_input(value).future())
-    return found[0]

@@ -7,21 +7,17 @@ import re
 from dataclasses import replace
 
 import pytest
+from conform.foundation_full import FULL as CONFORM
 from foundation_parts import FULL, OWNER, STORE, full, small
-from pulumi_parts import REGION, Made, World
+from pulumi_parts import REGION, Made, World, made_by
 
 from infra_pulumi.components.backup import BackupArgs
 from infra_pulumi.components.identity import IdentityArgs
 from infra_pulumi.components.network import NetworkArgs
 from infra_pulumi.components.storage import StorageArgs
-from infra_pulumi.foundation import FoundationArgs
+from infra_pulumi.foundation import FoundationArgs, foundation
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import wildcards
-
-
-@pytest.fixture(scope="module")
-def everything() -> World:
-    return full()
 
 
 def takes_tags(made: Made) -> bool:
@@ -34,47 +30,47 @@ def takes_tags(made: Made) -> bool:
     )
 
 
-def test_whatever_takes_tags_says_whose_it_is(everything: World) -> None:
+def test_whatever_takes_tags_says_whose_it_is(full_ground: World) -> None:
     bare = [
         f"{made.kind} {made.name}"
-        for made in everything.made
+        for made in full_ground.made
         if takes_tags(made)
         and not OWNER.tagged(made.inputs.get("tags", {}).get("llmspec:stage", "")).items() <= made.inputs.get("tags", {}).items()
     ]
     assert bare == []
-    assert sum(takes_tags(made) for made in everything.made) > 60
+    assert sum(takes_tags(made) for made in full_ground.made) > 60
 
 
-def test_no_statement_of_any_policy_has_a_wildcard_without_a_written_reason(everything: World) -> None:
+def test_no_statement_of_any_policy_has_a_wildcard_without_a_written_reason(full_ground: World) -> None:
     silent = [
         f"{made.name}: {statement}"
-        for made, statement in everything.statements()
+        for made, statement in full_ground.statements()
         if wildcards(statement) and not statement.get("Sid")
     ]
     assert silent == []
-    assert len(list(everything.statements())) > 120
+    assert len(list(full_ground.statements())) > 120
 
 
-def test_no_job_may_do_everything_that_a_service_offers(everything: World) -> None:
+def test_no_job_may_do_everything_that_a_service_offers(full_ground: World) -> None:
     """Only a key's account, a door of the network and a refusal say `service:*`."""
     wide = {
         (made.kind.split(":")[-1], made.name.split("-")[0])
-        for made, statement in everything.statements()
+        for made, statement in full_ground.statements()
         if statement["Effect"] == "Allow" and any(action.endswith(":*") for action in statement["Action"])
     }
     assert wide == {("Key", "key"), ("VpcEndpoint", "door")}
 
 
-def test_no_statement_allows_for_all_values_since_that_holds_for_none_too(everything: World) -> None:
-    tests = {test for _, statement in everything.statements() for test in statement.get("Condition", {})}
+def test_no_statement_allows_for_all_values_since_that_holds_for_none_too(full_ground: World) -> None:
+    tests = {test for _, statement in full_ground.statements() for test in statement.get("Condition", {})}
     assert tests
     assert not [test for test in tests if test.startswith("ForAllValues")]
 
 
-def test_whoever_is_anybody_is_refused_or_asked_for_an_account(everything: World) -> None:
+def test_whoever_is_anybody_is_refused_or_asked_for_an_account(full_ground: World) -> None:
     open_doors = [
         (made.name, statement["Resource"])
-        for made, statement in everything.statements()
+        for made, statement in full_ground.statements()
         if statement.get("Principal") == "*"
         and statement["Effect"] == "Allow"
         and "aws:PrincipalAccount" not in json.dumps(statement)
@@ -82,12 +78,12 @@ def test_whoever_is_anybody_is_refused_or_asked_for_an_account(everything: World
     assert open_doors == [("door-s3", [f"arn:aws:s3:::prod-{REGION}-starport-layer-bucket/*"])]
 
 
-def test_policies_fit_what_iam_takes(everything: World) -> None:
+def test_policies_fit_what_iam_takes(full_ground: World) -> None:
     def letters(made: Made) -> int:
         return max(len(json.dumps(document, separators=(",", ":"))) for document in made.documents())
 
-    assert max(letters(made) for made in everything.of("iam/rolePolicy:RolePolicy").values()) < 10240
-    assert max(letters(made) for made in everything.of("iam/policy:Policy").values()) < 6144
+    assert max(letters(made) for made in full_ground.of("iam/rolePolicy:RolePolicy").values()) < 10240
+    assert max(letters(made) for made in full_ground.of("iam/policy:Policy").values()) < 6144
 
 
 def test_the_longest_name_still_fits() -> None:
@@ -105,20 +101,20 @@ def test_the_longest_name_still_fits() -> None:
     )
 
 
-def test_no_secret_is_asked_for_and_none_is_written(everything: World) -> None:
+def test_no_secret_is_asked_for_and_none_is_written(full_ground: World) -> None:
     words = re.compile(r"(secret|password|token|private)_?(key|value|string)?$", re.I)
     harmless = {"generateSecret", "enableTokenRevocation", "passwordPolicy", "softwareTokenMfaConfiguration"}
     named = [
         (made.name, name)
-        for made in everything.made
+        for made in full_ground.made
         for name in made.inputs
         if words.search(name) and name not in harmless | made.secrets
     ]
     assert named == []
-    assert everything.one("cognito/userPoolClient:UserPoolClient").inputs["generateSecret"] is False
+    assert full_ground.one("cognito/userPoolClient:UserPoolClient").inputs["generateSecret"] is False
     variables = [
         each["value"]
-        for made in everything.of("codebuild/project:Project").values()
+        for made in full_ground.of("codebuild/project:Project").values()
         for each in made.inputs["environment"]["environmentVariables"]
     ]
     assert sorted(set(variables)) == [
@@ -128,8 +124,8 @@ def test_no_secret_is_asked_for_and_none_is_written(everything: World) -> None:
     ]
 
 
-def test_every_child_has_its_component_and_every_component_its_parent(everything: World) -> None:
-    assert [made.name for made in everything.made if "llmspec:aws:" not in made.parent] == []
+def test_every_child_has_its_component_and_every_component_its_parent(full_ground: World) -> None:
+    assert [made.name for made in full_ground.made if "llmspec:aws:" not in made.parent] == []
     assert {
         "Keys",
         "Storage",
@@ -143,7 +139,7 @@ def test_every_child_has_its_component_and_every_component_its_parent(everything
         "Audit",
         "Backup",
         "Cost",
-    } <= {kind.split(":")[-1] for kind, _ in everything.components}
+    } <= {kind.split(":")[-1] for kind, _ in full_ground.components}
 
 
 def test_what_is_not_wanted_is_not_made() -> None:
@@ -151,8 +147,8 @@ def test_what_is_not_wanted_is_not_made() -> None:
     assert kinds == {"kms", "s3", "cloudwatch", "iam"}
 
 
-def test_exports_are_what_the_service_stack_asks_for(everything: World) -> None:
-    found = everything.exports
+def test_exports_are_what_the_service_stack_asks_for(full_ground: World) -> None:
+    found = full_ground.exports
     assert found["bucket"] == "acme-llm"
     assert found["product"] == "models/bot/"
     assert set(found["roles"]) == {"data", "training", "evaluation", "endpoint", "monitors", "build"}
@@ -178,9 +174,9 @@ def test_what_was_not_made_is_not_exported() -> None:
     assert set(found) == {"bucket", "product", "data_key", "logs_key", "roles", "boundary", "log_groups"}
 
 
-def test_everything_is_made_in_the_owners_region_and_copies_in_theirs(everything: World) -> None:
-    assert {made.provider for made in everything.made} == {"aws", "aws-eu-west-1"}
-    elsewhere = {(made.kind.split(":")[-1], made.name) for made in everything.made if made.provider == "aws-eu-west-1"}
+def test_everything_is_made_in_the_owners_region_and_copies_in_theirs(full_ground: World) -> None:
+    assert {made.provider for made in full_ground.made} == {"aws", "aws-eu-west-1"}
+    elsewhere = {(made.kind.split(":")[-1], made.name) for made in full_ground.made if made.provider == "aws-eu-west-1"}
     assert {("Key", "key-copy-eu-west-1"), ("Bucket", "replica"), ("BucketPolicy", "replica"), ("Vault", "copy")} <= elsewhere
     assert {name for _, name in elsewhere} == {"key-copy-eu-west-1", "replica", "copy"}
 
@@ -207,3 +203,10 @@ def test_what_cannot_be_is_said_before_anything_is_made(wrong: object, fault: st
 
 def test_the_program_is_the_same_twice() -> None:
     assert full().names() == full().names()
+
+
+def test_the_conform_program_has_every_part_on(full_ground: World) -> None:
+    assert [name for name in FULL if getattr(CONFORM, name) is None] == []
+    kinds = {made.kind for made in made_by(lambda: foundation(CONFORM)).made}
+    # A vault's lock cannot be taken back, and would outlive the check.
+    assert kinds == {made.kind for made in full_ground.made} - {"aws:backup/vaultLockConfiguration:VaultLockConfiguration"}

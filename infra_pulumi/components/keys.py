@@ -79,11 +79,12 @@ def _of_logs(owner: Owner, account: Account) -> tuple[Statement, ...]:
             {"Service": "cloudtrail.amazonaws.com"},
             THIS_KEY,
         ),
-        Statement(
-            ("kms:Decrypt", "kms:GenerateDataKey"),
-            ("*",),
-            account.here(),
-            {"Service": [f"{name}.amazonaws.com" for name in ("budgets", "costalerts", "cloudwatch", "events")]},
-            THIS_KEY,
-        ),
+        _of_notices(("budgets", "costalerts"), account.here()),
+        # To a topic that is encrypted these two do not say for whom they act, and an alarm that is refused is silent.
+        _of_notices(("cloudwatch", "events"), {}),
     )
+
+
+def _of_notices(services: tuple[str, ...], fence: dict[str, dict[str, pulumi.Output[str]]]) -> Statement:
+    principals = {"Service": [f"{service}.amazonaws.com" for service in services]}
+    return Statement(("kms:Decrypt", "kms:GenerateDataKey"), ("*",), fence, principals, THIS_KEY)
