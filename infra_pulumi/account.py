@@ -36,6 +36,10 @@ class Account:
         where = self.region if region is None else region
         return pulumi.Output.concat(f"arn:{self.partition}:{service}:{where}:", self.id, f":{resource}")
 
+    def functions(self, prefix: str) -> tuple[pulumi.Output[str], ...]:
+        """Lambda's functions of this name or a longer one, and their versions."""
+        return tuple(self.arn("lambda", f"function:{prefix}{rest}") for rest in ("", ":*", "-*"))
+
     def bucket(self, path: str) -> str:
         """`bucket` or `bucket/folder/*`: buckets belong to no region and no account."""
         return f"arn:{self.partition}:s3:::{path}"

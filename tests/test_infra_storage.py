@@ -137,10 +137,13 @@ def test_images_are_built_from_the_bundle_in_the_store(bare_ground: World) -> No
 
 
 def test_lambda_and_emr_fetch_images_only_for_our_functions_and_runs(bare_ground: World) -> None:
-    (serving,) = bare_ground.one("ecr/repositoryPolicy:RepositoryPolicy", "image-serving").documents()
-    assert serving["Statement"][0]["Condition"] == {
-        "ArnLike": {"aws:SourceArn": f"arn:aws:lambda:{REGION}:123456789012:function:bot-prod-*"}
-    }
+    fences = {}
+    for image in ("serving", "training"):
+        (document,) = bare_ground.one("ecr/repositoryPolicy:RepositoryPolicy", f"image-{image}").documents()
+        fences[image] = document["Statement"][0]["Condition"]["ArnLike"]["aws:SourceArn"]
+    function = f"arn:aws:lambda:{REGION}:123456789012:function:bot-prod"
+    assert fences["serving"] == [function, f"{function}:*", f"{function}-*"]
+    assert fences["training"] == [f"arn:aws:emr-serverless:{REGION}:123456789012:/applications/*"]
 
 
 def test_logs_are_encrypted_and_kept_as_long_as_is_said() -> None:

@@ -8,7 +8,9 @@ from infra_pulumi.policies import Statement
 EACH_ROLE = "A ceiling gives nothing and each role names its own"
 
 
-def boundary(owner: Owner, account: Account, bucket: str, product: str, sources: tuple[str, ...]) -> tuple[Statement, ...]:
+def boundary(
+    owner: Owner, account: Account, bucket: str, product: str, sources: tuple[str, ...], source_keys: tuple[str, ...]
+) -> tuple[Statement, ...]:
     """The ceiling for whatever runs a user's code, here and in the service stack: no identity, no trail, no other's rows."""
     return (
         Statement(("s3:GetObject", *WRITE), (account.bucket(f"{bucket}/{product}*"),)),
@@ -19,7 +21,34 @@ def boundary(owner: Owner, account: Account, bucket: str, product: str, sources:
             ("firehose:PutRecord", "firehose:PutRecordBatch"), (account.arn("firehose", f"deliverystream/{owner.prefix}-*"),)
         ),
         Statement(PUSH, (account.arn("ecr", f"repository/{owner.prefix}-*"),)),
+        *((Statement(("kms:Decrypt",), source_keys),) if source_keys else ()),
+        *_of_serving(owner, account),
         *_shared(account),
+    )
+
+
+def _of_serving(owner: Owner, account: Account) -> tuple[Statement, ...]:
+    """What moves traffic to a new release, and what lets a machine into its cluster."""
+    balanced = tuple(
+        account.arn("elasticloadbalancing", f"{kind}/{owner.cut}*") for kind in ("listener/app", "listener-rule/app", "targetgroup")
+    )
+    moves = ("ModifyListener", "ModifyRule", "RegisterTargets", "DeregisterTargets")
+    clustered = tuple(account.arn("ecs", f"{kind}/{owner.prefix}*") for kind in ("cluster", "container-instance", "task"))
+    reports = (
+        "SubmitContainerStateChange",
+        "SubmitTaskStateChange",
+        "SubmitAttachmentStateChanges",
+        "UpdateContainerInstancesState",
+    )
+    joins = ("RegisterContainerInstance", "DeregisterContainerInstance", "Poll", "StartTelemetrySession")
+    shifts = ("GetAlias", "UpdateAlias", "GetProvisionedConcurrencyConfig")
+    looks = tuple(f"elasticloadbalancing:Describe{things}" for things in ("Listeners", "Rules", "TargetGroups", "TargetHealth"))
+    return (
+        Statement(tuple(f"elasticloadbalancing:{verb}" for verb in moves), balanced),
+        Statement(tuple(f"ecs:{verb}" for verb in (*joins, *reports)), clustered),
+        Statement(tuple(f"lambda:{verb}" for verb in shifts), account.functions(owner.prefix)),
+        Statement(("cloudwatch:DescribeAlarms",), (account.arn("cloudwatch", f"alarm:{owner.prefix}-*"),)),
+        Statement((*looks, "ecs:DiscoverPollEndpoint"), ("*",), reason=EACH_ROLE),
     )
 
 

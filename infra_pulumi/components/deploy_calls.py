@@ -84,7 +84,12 @@ def ecs(owner: Owner, account: Account) -> tuple[Statement, ...]:
     )
     clusters = _calls("ecs", "CreateCluster", "DeleteCluster", "DescribeClusters", "TagResource")
     kinds = {"ecs": (f"cluster/{mine}*", f"service/{mine}*", f"task/{mine}*", f"task-definition/{mine}*")}
-    balancers = (f"loadbalancer/app/{mine}*", f"targetgroup/{mine}*", f"listener/app/{mine}*", f"listener-rule/app/{mine}*")
+    balancers = (
+        f"loadbalancer/app/{owner.cut}*",
+        f"targetgroup/{owner.cut}*",
+        f"listener/app/{owner.cut}*",
+        f"listener-rule/app/{owner.cut}*",
+    )
     making = ("CreateLoadBalancer", "CreateTargetGroup", "CreateListener", "CreateRule", "AddTags")
     ending = (
         "DeleteLoadBalancer",
@@ -139,11 +144,10 @@ def lambda_(owner: Owner, account: Account) -> tuple[Statement, ...]:
         "RemovePermission",
         "TagResource",
     )
-    functions = account.arn("lambda", f"function:{owner.prefix}-*")
     apis = f"arn:{account.partition}:apigateway:{account.region}::/*"
     rest = _calls("apigateway", "GET", "POST", "PUT", "PATCH", "DELETE")
     return (
-        Statement(_calls("lambda", *verbs, *aliases), (functions,)),
+        Statement(_calls("lambda", *verbs, *aliases), account.functions(owner.prefix)),
         Statement(rest, (apis,), reason="API Gateway names what it makes itself"),
     )
 

@@ -107,7 +107,7 @@ class Identity(pulumi.ComponentResource):
         return in_the_network(tuple(subnet.id for subnet in network.private), network.work.id, self._account)
 
     def _ceiling(self) -> aws.iam.Policy:
-        ceiling = boundary(self._owner, self._account, self._bucket, self._product, self._args.sources)
+        ceiling = boundary(self._owner, self._account, self._bucket, self._product, self._args.sources, self._args.source_keys)
         return aws.iam.Policy(
             "boundary",
             name=f"{self._owner.prefix}-boundary",

@@ -13,8 +13,8 @@ from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement, document
 
 IMAGES = ("serving", "training")
-GUESTS = {"serving": ("lambda", "function:{prefix}-*"), "training": ("emr-serverless", "/applications/*")}
-"""Who fetches an image by itself, and for what."""
+GUESTS = {"serving": "lambda", "training": "emr-serverless"}
+"""Who fetches an image by itself."""
 
 
 def repository_names(owner: Owner) -> dict[str, str]:
@@ -84,8 +84,9 @@ class Registry(pulumi.ComponentResource):
 
     def _let_in(self, image: str, repository: aws.ecr.Repository) -> None:
         """Lambda and EMR fetch images themselves, not with a role of ours."""
-        service, things = GUESTS[image]
-        source = {"ArnLike": {"aws:SourceArn": self._account.arn(service, things.format(prefix=self._owner.prefix))}}
+        service = GUESTS[image]
+        runs = self._account.arn("emr-serverless", "/applications/*")
+        source = {"ArnLike": {"aws:SourceArn": self._account.functions(self._owner.prefix) if service == "lambda" else [runs]}}
         pull = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:DescribeImages")
         statement = Statement(pull, conditions=source, principals={"Service": f"{service}.amazonaws.com"})
         aws.ecr.RepositoryPolicy(f"image-{image}", repository=repository.name, policy=document(statement), opts=self._opts)
