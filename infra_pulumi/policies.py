@@ -48,9 +48,8 @@ def wildcards(statement: Mapping[str, Any]) -> list[str]:
 
 def _raw(statement: Statement) -> dict[str, Any]:
     raw: dict[str, Any] = {"Sid": _sid(statement.reason), "Effect": statement.effect, "Action": list(statement.actions)}
-    everyone = statement.principals.get("AWS") == "*"
     optional = {
-        "Principal": "*" if everyone else dict(statement.principals),
+        "Principal": dict(statement.principals),
         "Resource": list(statement.resources),
         "Condition": {test: dict(keys) for test, keys in statement.conditions.items()},
     }

@@ -71,7 +71,7 @@ def test_whoever_is_anybody_is_refused_or_asked_for_an_account(full_ground: Worl
     open_doors = [
         (made.name, statement["Resource"])
         for made, statement in full_ground.statements()
-        if statement.get("Principal") == "*"
+        if statement.get("Principal") == {"AWS": "*"}
         and statement["Effect"] == "Allow"
         and "aws:PrincipalAccount" not in json.dumps(statement)
     ]

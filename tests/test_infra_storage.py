@@ -47,7 +47,9 @@ def test_every_bucket_is_versioned_private_encrypted_and_speaks_tls_only(full_gr
             "status": "Enabled"
         }
         (policy,) = full_ground.one("s3/bucketPolicy:BucketPolicy", name).documents()
-        refused = [each["Condition"] for each in policy["Statement"] if each["Effect"] == "Deny" and each["Principal"] == "*"]
+        refused = [
+            each["Condition"] for each in policy["Statement"] if each["Effect"] == "Deny" and each["Principal"] == {"AWS": "*"}
+        ]
         assert refused == [{"Bool": {"aws:SecureTransport": "false"}}, {"NumericLessThan": {"s3:TlsVersion": "1.2"}}]
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import botocore.session
 import pytest
 from foundation_parts import lifecycle, small
 from pulumi_parts import REGION, World
@@ -52,7 +53,9 @@ def test_config_measures_what_we_make_by_rules_once_it_records(full_ground: Worl
     assert all(any("RecorderStatus" in urn for urn in rule.after) for rule in rules.values())
     group = full_ground.one("cfg/recorder:Recorder").inputs["recordingGroup"]
     assert group["allSupported"] is False
-    assert "AWS::SageMaker::EndpointConfig" in group["resourceTypes"]
+    known = botocore.session.get_session().get_service_model("config").shape_for("ResourceType").enum
+    assert "AWS::S3::Bucket" in group["resourceTypes"]
+    assert set(group["resourceTypes"]) <= set(known)
 
 
 @pytest.mark.parametrize(

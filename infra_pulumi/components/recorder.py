@@ -20,7 +20,6 @@ RECORDED = (
     "AWS::EC2::SecurityGroup",
     "AWS::EC2::FlowLog",
     "AWS::CloudTrail::Trail",
-    "AWS::SageMaker::EndpointConfig",
     "AWS::SageMaker::Model",
     "AWS::Lambda::Function",
     "AWS::ECS::Service",
