@@ -50,7 +50,8 @@ def _raw(statement: Statement) -> dict[str, Any]:
     raw: dict[str, Any] = {"Sid": _sid(statement.reason), "Effect": statement.effect, "Action": list(statement.actions)}
     optional = {
         "Principal": dict(statement.principals),
-        "Resource": list(statement.resources),
+        # One is written as IAM gives it back, so that nothing seems to have changed.
+        "Resource": statement.resources[0] if len(statement.resources) == 1 else list(statement.resources),
         "Condition": {test: dict(keys) for test, keys in statement.conditions.items()},
     }
     return {name: value for name, value in {**raw, **optional}.items() if value}

@@ -33,9 +33,12 @@ class Made:
     """URNs that it waits for."""
 
     def documents(self) -> Iterator[dict[str, Any]]:
-        """Its policies."""
+        """Its policies, with resources always a list."""
         for text in (value for key, value in self.inputs.items() if "olicy" in key and isinstance(value, str)):
             if text.startswith("{") and "Statement" in (found := json.loads(text)):
+                for statement in found["Statement"]:
+                    if isinstance(statement.get("Resource"), str):
+                        statement["Resource"] = [statement["Resource"]]
                 yield found
 
 

@@ -47,7 +47,7 @@ class Data(pulumi.ComponentResource):
             "spark",
             name=f"{owner.prefix}-spark",
             release_label=args.release_label,
-            type="Spark",
+            type="SPARK",
             maximum_capacity={
                 "cpu": f"{args.max_vcpu} vCPU",
                 "memory": f"{args.max_memory_gb} GB",

@@ -28,7 +28,7 @@ FULL = FoundationArgs(
         ),
     ),
     network=NetworkArgs(zones=2, public_subnets=True, nat_gateways=1),
-    data=DataArgs(),
+    data=DataArgs("emr-7.14.0"),
     audit=AuditArgs(),
     backup=BackupArgs(copy_to="us-west-2"),
     cost=CostArgs(500, notify=("oncall@acme.example",), activate_tags=True),
