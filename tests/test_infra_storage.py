@@ -102,7 +102,9 @@ def test_destroy_leaves_the_store_and_what_protects_it_unless_told_otherwise(bar
     about = [made for made in bare_ground.made if made.name == "store" and made.kind.startswith("aws:s3/")]
     assert len(about) == 8
     assert all(made.keeps for made in about)
-    assert not small(storage=replace(STORE, keep=False)).one("s3/bucket:Bucket", "store").keeps
+    assert bare_ground.one("s3/bucket:Bucket", "store").inputs["forceDestroy"] is False
+    gone = small(storage=replace(STORE, keep=False)).one("s3/bucket:Bucket", "store")
+    assert (gone.keeps, gone.inputs["forceDestroy"]) == (False, True)
 
 
 def test_a_store_without_a_prefix_begins_with_the_product() -> None:

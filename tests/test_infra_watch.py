@@ -84,7 +84,8 @@ def test_without_a_second_region_and_a_lock_there_is_one_vault_that_can_be_empti
     world = small(backup=BackupArgs(keep_days=7, keep=False))
     assert set(world.of("backup/vault:Vault")) == {"vault"}
     assert not world.of("backup/vaultLockConfiguration:VaultLockConfiguration")
-    assert not world.one("backup/vault:Vault").keeps
+    vault = world.one("backup/vault:Vault")
+    assert (vault.keeps, vault.inputs["forceDestroy"]) == (False, True)
     (rule,) = world.one("backup/plan:Plan").inputs["rules"]
     assert (rule["lifecycle"], rule.get("copyActions")) == ({"deleteAfter": 7}, [])
 

@@ -76,7 +76,9 @@ class Backup(pulumi.ComponentResource):
 
     def _vault(self, title: str, name: str, region: str, key: pulumi.Output[str]) -> aws.backup.Vault:
         kept = self._account.at(region, self, self._args.keep)
-        vault = aws.backup.Vault(title, name=name, kms_key_arn=key, tags=self._owner.tagged("backup"), opts=kept)
+        vault = aws.backup.Vault(
+            title, name=name, kms_key_arn=key, force_destroy=not self._args.keep, tags=self._owner.tagged("backup"), opts=kept
+        )
         if self._args.lock:
             aws.backup.VaultLockConfiguration(
                 title,

@@ -28,7 +28,7 @@ class BucketArgs:
     log_to: "Bucket | None" = None
     """Where its access log goes."""
     keep: bool = True
-    """`destroy` leaves the bucket, and all that protects it."""
+    """`destroy` leaves the bucket and all that protects it. False: it takes the bucket with all that is in it."""
 
 
 class Bucket(pulumi.ComponentResource):
@@ -38,7 +38,9 @@ class Bucket(pulumi.ComponentResource):
         super().__init__("llmspec:aws:Bucket", title, None, opts)
         self._title, self._args, self.called = title, args, args.name
         self._opts = pulumi.ResourceOptions(parent=self, retain_on_delete=args.keep)
-        self.bucket = aws.s3.Bucket(title, bucket=args.name, tags=owner.tagged(args.stage), opts=self._opts)
+        self.bucket = aws.s3.Bucket(
+            title, bucket=args.name, force_destroy=not args.keep, tags=owner.tagged(args.stage), opts=self._opts
+        )
         self._close(account)
         self._encrypt()
         self.versioning = aws.s3.BucketVersioning(

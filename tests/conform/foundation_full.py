@@ -20,7 +20,7 @@ from infra_pulumi.owner import Owner
 
 FULL = FoundationArgs(
     owner=Owner("support-bot", "prod", "us-east-1", {"cost-center": "cx-42"}),
-    storage=StorageArgs("acme-llm", "models", {"data": 365, "journal": 30}, replicate_to="us-west-2"),
+    storage=StorageArgs("acme-llm", "models", {"data": 365, "journal": 30}, replicate_to="us-west-2", keep=False),
     identity=IdentityArgs(
         sources=("s3://acme-support/tickets/*.jsonl",),
         deploy=DeployArgs(
@@ -29,8 +29,8 @@ FULL = FoundationArgs(
     ),
     network=NetworkArgs(zones=2, public_subnets=True, nat_gateways=1),
     data=DataArgs("emr-7.14.0"),
-    audit=AuditArgs(),
-    backup=BackupArgs(copy_to="us-west-2"),
+    audit=AuditArgs(keep=False),
+    backup=BackupArgs(copy_to="us-west-2", keep=False),
     cost=CostArgs(500, notify=("oncall@acme.example",), activate_tags=True),
     access=AccessArgs("acme-support-bot", ("https://support.acme.example/",)),
     events=EventsArgs(),
