@@ -30,7 +30,7 @@ FULL = FoundationArgs(
     network=NetworkArgs(zones=2, public_subnets=True, nat_gateways=1),
     data=DataArgs("emr-7.14.0"),
     audit=AuditArgs(keep=False),
-    backup=BackupArgs(copy_to="us-west-2", keep=False),
+    backup=BackupArgs(copy_to="us-west-2"),
     cost=CostArgs(500, notify=("oncall@acme.example",), activate_tags=True),
     access=AccessArgs("acme-support-bot", ("https://support.acme.example/",)),
     events=EventsArgs(),
