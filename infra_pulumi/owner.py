@@ -19,6 +19,11 @@ class Owner:
         """`support-bot-prod`: what the names of its resources begin with."""
         return f"{self.name}-{self.target}"
 
+    @property
+    def cut(self) -> str:
+        """What begins a name where AWS takes 32 letters, and the rest of it may be a digest."""
+        return self.prefix[:20]
+
     def tagged(self, stage: str, release: int | None = None) -> dict[str, str]:
         """The tags of a resource that serves this stage: a sweep finds by them what is in no stack."""
         known = {"llmspec:name": self.name, "llmspec:target": self.target, "llmspec:stage": stage}

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from pulumi_parts import World
 
 ROOT = Path(__file__).parents[1]
 
@@ -156,3 +159,19 @@ def applied(applied_once: Project, tmp_path: Path) -> Iterator[Project]:
     made = applied_once.copy(tmp_path / "shop")
     yield made
     made.run("stop", "tiny.yaml", check=False)
+
+
+@pytest.fixture(scope="session")
+def bare_ground() -> "World":
+    """What a foundation in AWS is at the least, as Pulumi's engine would be asked for it."""
+    from foundation_parts import small  # loads pulumi, which most tests do not need
+
+    return small()
+
+
+@pytest.fixture(scope="session")
+def full_ground() -> "World":
+    """A foundation with everything on."""
+    from foundation_parts import full
+
+    return full()

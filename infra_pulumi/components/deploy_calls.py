@@ -1,0 +1,160 @@
+"""The calls that a deployment makes, by place: what GitHub's role may ask of AWS, and of which names."""
+
+from collections.abc import Callable
+
+from infra_pulumi.account import Account
+from infra_pulumi.owner import Owner
+from infra_pulumi.policies import Statement
+
+NO_ARN = "AWS knows no resource for these calls"
+
+
+def _calls(service: str, *verbs: str) -> tuple[str, ...]:
+    return tuple(f"{service}:{verb}" for verb in verbs)
+
+
+def everywhere(owner: Owner, account: Account) -> tuple[Statement, ...]:
+    """Alarms, dashboards, notices, logs, images and prices: the same for all places."""
+    alarms = _calls("cloudwatch", "PutMetricAlarm", "DeleteAlarms", "DescribeAlarms", "TagResource", "ListTagsForResource")
+    boards = _calls("cloudwatch", "PutDashboard", "GetDashboard", "DeleteDashboards")
+    topics = _calls(
+        "sns", "CreateTopic", "DeleteTopic", "GetTopicAttributes", "SetTopicAttributes", "Subscribe", "Unsubscribe", "TagResource"
+    )
+    logs = _calls("logs", "PutMetricFilter", "DeleteMetricFilter", "GetLogEvents", "FilterLogEvents", "DescribeLogStreams")
+    builds = _calls("codebuild", "StartBuild", "BatchGetBuilds", "StopBuild")
+    images = _calls("ecr", "DescribeImages", "DescribeRepositories", "BatchGetImage")
+    mine = owner.prefix
+    return (
+        Statement(alarms, (account.arn("cloudwatch", f"alarm:{mine}-*"),)),
+        Statement(boards, (account.arn("cloudwatch", f"dashboard/{mine}*", region=""),)),
+        Statement(topics, (account.arn("sns", f"{mine}-*"),), reason="All topics of this product, a topic's ARN is its name"),
+        Statement(logs, (account.arn("logs", f"log-group:/llmspec/{mine}/*"), account.arn("logs", "log-group:/aws/sagemaker/*"))),
+        Statement(builds, (account.arn("codebuild", f"project/{mine}-*"),)),
+        Statement(images, (account.arn("ecr", f"repository/{mine}-*"),)),
+        Statement(("pricing:GetProducts", "cloudwatch:GetMetricData", "tag:GetResources"), ("*",), reason=NO_ARN),
+    )
+
+
+def _scaling(account: Account) -> Statement:
+    verbs = ("RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy", "DeleteScalingPolicy", "TagResource")
+    calls = _calls("application-autoscaling", *verbs)
+    return Statement(
+        calls, (account.arn("application-autoscaling", "scalable-target/*"),), reason="A target's name is given by AWS"
+    )
+
+
+def _scaling_looks() -> Statement:
+    looks = ("DescribeScalableTargets", "DescribeScalingPolicies", "DescribeScalingActivities")
+    return Statement(_calls("application-autoscaling", *looks), ("*",), reason=NO_ARN)
+
+
+def sagemaker(owner: Owner, account: Account) -> tuple[Statement, ...]:
+    """Jobs, models, endpoints and their scaling."""
+    kinds = ("training-job", "processing-job", "transform-job", "model", "endpoint-config", "endpoint")
+    makes = (
+        "CreateTrainingJob",
+        "CreateProcessingJob",
+        "CreateTransformJob",
+        "CreateModel",
+        "CreateEndpointConfig",
+        "CreateEndpoint",
+    )
+    stops = ("StopTrainingJob", "StopProcessingJob", "StopTransformJob", "DeleteModel", "DeleteEndpointConfig", "DeleteEndpoint")
+    looks = tuple(f"Describe{verb.removeprefix('Create')}" for verb in makes)
+    moves = ("UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "InvokeEndpoint", "CallWithBearerToken", "AddTags", "ListTags")
+    mine = tuple(account.arn("sagemaker", f"{kind}/{owner.prefix}-*") for kind in kinds)
+    return (Statement(_calls("sagemaker", *makes, *stops, *looks, *moves), mine), _scaling(account), _scaling_looks())
+
+
+def emr(owner: Owner, account: Account) -> tuple[Statement, ...]:
+    """Runs in the one application, which AWS names."""
+    applications = account.arn("emr-serverless", "/applications/*")
+    tagged = {"StringEquals": {"aws:ResourceTag/llmspec:name": owner.name, "aws:ResourceTag/llmspec:target": owner.target}}
+    verbs = _calls(
+        "emr-serverless", "StartJobRun", "GetJobRun", "CancelJobRun", "GetApplication", "StartApplication", "TagResource"
+    )
+    return (Statement(verbs, (applications,), tagged, reason="An application's name is given by AWS, our tags fence it"),)
+
+
+def ecs(owner: Owner, account: Account) -> tuple[Statement, ...]:
+    """Tasks and services behind a load balancer."""
+    mine = owner.prefix
+    tasks = _calls(
+        "ecs", "RunTask", "StopTask", "DescribeTasks", "CreateService", "UpdateService", "DeleteService", "DescribeServices"
+    )
+    clusters = _calls("ecs", "CreateCluster", "DeleteCluster", "DescribeClusters", "TagResource")
+    kinds = {"ecs": (f"cluster/{mine}*", f"service/{mine}*", f"task/{mine}*", f"task-definition/{mine}*")}
+    balancers = (
+        f"loadbalancer/app/{owner.cut}*",
+        f"targetgroup/{owner.cut}*",
+        f"listener/app/{owner.cut}*",
+        f"listener-rule/app/{owner.cut}*",
+    )
+    making = ("CreateLoadBalancer", "CreateTargetGroup", "CreateListener", "CreateRule", "AddTags")
+    ending = (
+        "DeleteLoadBalancer",
+        "DeleteTargetGroup",
+        "DeleteListener",
+        "DeleteRule",
+        "ModifyListener",
+        "ModifyRule",
+        "ModifyTargetGroup",
+    )
+    setting = ("ModifyLoadBalancerAttributes", "ModifyTargetGroupAttributes", "SetSecurityGroups", "SetSubnets")
+    looks = (
+        "DescribeLoadBalancers",
+        "DescribeTargetGroups",
+        "DescribeListeners",
+        "DescribeRules",
+        "DescribeTargetHealth",
+        "DescribeTags",
+    )
+    return (
+        Statement((*tasks, *clusters), tuple(account.arn("ecs", kind) for kind in kinds["ecs"])),
+        Statement(
+            _calls("ecs", "RegisterTaskDefinition", "DeregisterTaskDefinition", "DescribeTaskDefinition"), ("*",), reason=NO_ARN
+        ),
+        Statement(
+            _calls("elasticloadbalancing", *making, *ending, *setting),
+            tuple(account.arn("elasticloadbalancing", each) for each in balancers),
+        ),
+        Statement(_calls("elasticloadbalancing", *looks), ("*",), reason=NO_ARN),
+        _scaling(account),
+        _scaling_looks(),
+    )
+
+
+def lambda_(owner: Owner, account: Account) -> tuple[Statement, ...]:
+    """One function, and the API in front of it."""
+    verbs = (
+        "CreateFunction",
+        "DeleteFunction",
+        "GetFunction",
+        "UpdateFunctionCode",
+        "UpdateFunctionConfiguration",
+        "InvokeFunction",
+    )
+    aliases = (
+        "PublishVersion",
+        "CreateAlias",
+        "UpdateAlias",
+        "DeleteAlias",
+        "GetAlias",
+        "AddPermission",
+        "RemovePermission",
+        "TagResource",
+    )
+    apis = f"arn:{account.partition}:apigateway:{account.region}::/*"
+    rest = _calls("apigateway", "GET", "POST", "PUT", "PATCH", "DELETE")
+    return (
+        Statement(_calls("lambda", *verbs, *aliases), account.functions(owner.prefix)),
+        Statement(rest, (apis,), reason="API Gateway names what it makes itself"),
+    )
+
+
+CALLS: dict[str, Callable[[Owner, Account], tuple[Statement, ...]]] = {
+    "sagemaker": sagemaker,
+    "emr": emr,
+    "ecs": ecs,
+    "lambda": lambda_,
+}

@@ -1,0 +1,71 @@
+"""Where work stands: zones, doors and ways out."""
+
+from foundation_parts import small
+from pulumi_parts import REGION
+
+from infra_pulumi.components.events import EventsArgs
+from infra_pulumi.components.network import NetworkArgs
+
+
+def test_by_default_nothing_leads_out_of_the_network() -> None:
+    world = small(network=NetworkArgs())
+    assert not world.of("ec2/internetGateway:InternetGateway")
+    assert not world.of("ec2/natGateway:NatGateway")
+    assert not world.of("ec2/route:Route")
+    assert "work-to-internet" not in world.of("vpc/securityGroupEgressRule:SecurityGroupEgressRule")
+    assert world.exports["public_subnets"] == []
+
+
+def test_each_zone_has_its_private_subnet() -> None:
+    world = small(network=NetworkArgs("10.7.0.0/16", zones=3))
+    subnets = world.of("ec2/subnet:Subnet").values()
+    assert {subnet.inputs["availabilityZone"] for subnet in subnets} == {f"{REGION}{letter}" for letter in "abc"}
+    assert {subnet.inputs["cidrBlock"] for subnet in subnets} == {"10.7.0.0/20", "10.7.16.0/20", "10.7.32.0/20"}
+    assert not any(subnet.inputs.get("mapPublicIpOnLaunch") for subnet in subnets)
+
+
+def test_services_have_doors_and_s3_the_free_one() -> None:
+    doors = small(network=NetworkArgs()).of("ec2/vpcEndpoint:VpcEndpoint")
+    assert set(doors) == {
+        f"door-{name}" for name in ("s3", "ecr.api", "ecr.dkr", "logs", "kms", "sagemaker.api", "sagemaker.runtime")
+    }
+    assert doors["door-s3"].inputs["vpcEndpointType"] == "Gateway"
+    assert len(doors["door-kms"].inputs["subnetIds"]) == 2
+    assert doors["door-kms"].inputs["privateDnsEnabled"] is True
+    assert set(small(network=NetworkArgs(services=("logs",))).of("ec2/vpcEndpoint:VpcEndpoint")) == {"door-s3", "door-logs"}
+
+
+def test_events_have_a_door_of_their_own_where_there_is_a_network() -> None:
+    doors = small(network=NetworkArgs(), events=EventsArgs()).of("ec2/vpcEndpoint:VpcEndpoint")
+    assert "door-kinesis-firehose" in doors
+
+
+def test_gateways_are_as_many_as_asked_for_and_every_zone_goes_out() -> None:
+    one = small(network=NetworkArgs(zones=3, nat_gateways=1))
+    assert set(one.of("ec2/natGateway:NatGateway")) == {"nat-1"}
+    assert {route.inputs["natGatewayId"] for name, route in one.of("ec2/route:Route").items() if name != "public"} == {"nat-1-id"}
+    three = small(network=NetworkArgs(zones=3, nat_gateways=3))
+    used = [route.inputs["natGatewayId"] for name, route in sorted(three.of("ec2/route:Route").items()) if name != "public"]
+    assert used == ["nat-1-id", "nat-2-id", "nat-3-id"]
+
+
+def test_public_subnets_come_without_a_gateway_to_pay_for() -> None:
+    world = small(network=NetworkArgs(public_subnets=True))
+    assert len(world.exports["public_subnets"]) == 2
+    assert not world.of("ec2/natGateway:NatGateway")
+
+
+def test_nobody_leans_on_the_default_group_and_who_spoke_to_whom_is_logged() -> None:
+    world = small(network=NetworkArgs())
+    closed = world.one("ec2/defaultSecurityGroup:DefaultSecurityGroup").inputs
+    assert closed["ingress"] == closed["egress"] == []
+    assert world.one("ec2/flowLog:FlowLog").inputs["trafficType"] == "ALL"
+
+
+def test_work_speaks_to_itself_and_to_services_over_https() -> None:
+    rules = small(network=NetworkArgs()).of("vpc/securityGroupEgressRule:SecurityGroupEgressRule")
+    assert {name: rule.inputs.get("toPort") for name, rule in rules.items()} == {
+        "work-among-itself": None,
+        "work-to-s3": 443,
+        "work-to-doors": 443,
+    }
