@@ -189,10 +189,29 @@ def _behind(found: list[faults.Found], root: Node, source: Source) -> Iterator[P
             return
         except ValidationError as error:
             found = faults.find(error, root)
-        rules = [it for it in found if it.kind == "llmspec" and not any(path[: len(it.path)] == it.path for path in mended)]
+        rules = [it for it in found if it.kind == "llmspec" and not any(_follows(it.path, path) for path in mended)]
         yield from faults.explain(rules, root, source)
         if not paths:
             return
+
+
+_PLACED = (
+    "region",
+    "governance",
+    "endpoint.scale",
+    "endpoint.rollout",
+    "endpoint.variants",
+    "monitors.notify",
+    "monitors.dashboards",
+)
+"""What only some places make real."""
+
+
+def _follows(path: fields.Path, mended: fields.Path) -> bool:
+    """Whether a rule may be broken only because something was taken out: itself, a place, or the region of a place."""
+    if mended[0] == "places":
+        return path == mended[: len(path)] or fields.format_path(path).startswith(_PLACED)
+    return path == mended[: len(path)] or (mended[0] == "region" and path[:1] == ("places",))
 
 
 def _typed(node: Node, misfits: set[int]) -> Node:
