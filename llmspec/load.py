@@ -49,6 +49,8 @@ class Loaded:
     root: Node
     """What was written, overlaid and filled in."""
     source: Source
+    elsewhere: "tuple[Loaded, ...]" = ()
+    """The same file at its other targets, as far as they can be read here: one may lack its environment."""
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -139,7 +141,8 @@ def load(path: Path | str, target: str | None = None, env: Mapping[str, str] = o
         raise SpecError(*sorted(problems.values(), key=lambda problem: (problem.line, problem.column)))
     spec, root, _ = views[chosen]
     assert spec is not None
-    return Loaded(spec, path, chosen, root, source)
+    elsewhere = tuple(Loaded(other, path, name, at, source) for name, (other, at, _) in views.items() if other and name != chosen)
+    return Loaded(spec, path, chosen, root, source, elsewhere)
 
 
 def _view(source: Source, target: str, env: Mapping[str, str], chosen: bool) -> tuple[Spec | None, Node, list[Problem]]:

@@ -44,7 +44,7 @@ class Eks(Place):
 
     @property
     def honours(self) -> tuple[str, ...]:
-        """A pod replaces another when it answers, without steps; copies follow the processor, since Kubernetes counts no requests."""
+        """A pod is replaced when the next one answers; copies follow the processor, since Kubernetes counts no requests."""
         return ("scale.min", "scale.max", "scale.zones", "variants")
 
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
