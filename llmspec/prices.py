@@ -134,9 +134,18 @@ def table(region: str) -> dict[str, Price]:
     return {what: Price(**figure) for what, figure in found.items()}
 
 
+def in_aws(spec: Spec) -> dict[str, Place]:
+    """Stage -> its place, where that is in AWS."""
+    return {stage: place for stage, place in spec.places.items() if place.cloud == "aws"}
+
+
+def _called(place: Place) -> str:
+    return name_of(type(place))
+
+
 def costs(spec: Spec, seconds: Mapping[str, float | None], known: Mapping[str, Price] | None = None) -> Costs | None:
     """What the spec costs, where something of it is in AWS. `seconds` is what its pending jobs are thought to take."""
-    inside = {stage: place for stage, place in spec.places.items() if place.cloud == "aws"}
+    inside = in_aws(spec)
     if not inside or spec.region is None:
         return None
     known = table(spec.region) if known is None else known
@@ -157,7 +166,7 @@ def needs(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float |
             hours = took / 3600
             yield from (Need(stage, what, amount * hours, amount * hours, True, note) for what, amount, note in _job(place))
     zones = spec.endpoint.scale.zones if spec.endpoint.scale else 2
-    doors = DOORS[""] + sum(DOORS.get(name, 0) for name in {name_of(type(place)) for place in inside.values()})
+    doors = DOORS[""] + sum(DOORS.get(name, 0) for name in {_called(place) for place in inside.values()})
     yield Need("network", "vpc endpoint", doors * zones * MONTH, doors * zones * MONTH, note=f"{doors} in each of {zones} zones")
     rules = spec.governance
     copies = {rules.replicate_to, rules.backup.copy_to if rules.backup else None} - {None} if rules else set()
@@ -166,7 +175,7 @@ def needs(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float |
 
 def _job(place: Any) -> Iterator[tuple[str, float, str]]:
     """What an hour of a job takes."""
-    match name_of(type(place)):
+    match _called(place):
         case "sagemaker":
             yield f"sagemaker {place.instance}", 1.0, "at most: spot is cheaper" if place.spot else ""
         case "emr":
@@ -190,7 +199,7 @@ def _endpoint(spec: Spec, place: Any) -> Iterator[Need]:
     scale = spec.endpoint.scale
     least, most = (scale.min, scale.max) if scale else (1, 1)
     copies = f"{least} to {most} copies" if least != most else f"{most} cop{'y' if most == 1 else 'ies'}"
-    kind = name_of(type(place))
+    kind = _called(place)
     if kind == "sagemaker" and place.form != "serverless":
         yield Need("endpoint", f"sagemaker {place.instance}", least * MONTH, most * MONTH, note=copies)
     elif kind == "lambda":
@@ -214,9 +223,9 @@ def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, floa
         if stage != "endpoint" and stage in seconds and seconds[stage] is None:
             yield f"{stage}: nothing tells how long it takes"
     place: Any = inside.get("endpoint")
-    if place is not None and name_of(type(place)) == "sagemaker" and place.form == "serverless":
+    if place is not None and _called(place) == "sagemaker" and place.form == "serverless":
         yield "endpoint: serverless is paid by use"
-    if place is not None and name_of(type(place)) == "lambda":
+    if place is not None and _called(place) == "lambda":
         yield "endpoint: requests to the API"
         if spec.endpoint.scale and spec.endpoint.scale.min:
             yield "endpoint: provisioned concurrency"

@@ -6,7 +6,7 @@ import json
 from llmspec.cli.common import target_option
 from llmspec.errors import CallError
 from llmspec.load import Loaded, load
-from llmspec.prices import needs, table
+from llmspec.prices import in_aws, needs, table
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -37,5 +37,5 @@ def run(args: argparse.Namespace) -> int:
 
 def _wanted(loaded: Loaded) -> set[str]:
     """All that the target may need, jobs included."""
-    inside = {stage: place for stage, place in loaded.spec.places.items() if place.cloud == "aws"}
+    inside = in_aws(loaded.spec)
     return {need.what for need in needs(loaded.spec, inside, dict.fromkeys(inside, 3600.0))} if inside else set()
