@@ -49,6 +49,8 @@ class Loaded:
     root: Node
     """What was written, overlaid and filled in."""
     source: Source
+    elsewhere: "tuple[Loaded, ...]" = ()
+    """The same file at its other targets, as far as they can be read here: one may lack its environment."""
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -139,7 +141,8 @@ def load(path: Path | str, target: str | None = None, env: Mapping[str, str] = o
         raise SpecError(*sorted(problems.values(), key=lambda problem: (problem.line, problem.column)))
     spec, root, _ = views[chosen]
     assert spec is not None
-    return Loaded(spec, path, chosen, root, source)
+    elsewhere = tuple(Loaded(other, path, name, at, source) for name, (other, at, _) in views.items() if other and name != chosen)
+    return Loaded(spec, path, chosen, root, source, elsewhere)
 
 
 def _view(source: Source, target: str, env: Mapping[str, str], chosen: bool) -> tuple[Spec | None, Node, list[Problem]]:
@@ -189,10 +192,29 @@ def _behind(found: list[faults.Found], root: Node, source: Source) -> Iterator[P
             return
         except ValidationError as error:
             found = faults.find(error, root)
-        rules = [it for it in found if it.kind == "llmspec" and not any(path[: len(it.path)] == it.path for path in mended)]
+        rules = [it for it in found if it.kind == "llmspec" and not any(_follows(it.path, path) for path in mended)]
         yield from faults.explain(rules, root, source)
         if not paths:
             return
+
+
+_PLACED = (
+    "region",
+    "governance",
+    "endpoint.scale",
+    "endpoint.rollout",
+    "endpoint.variants",
+    "monitors.notify",
+    "monitors.dashboards",
+)
+"""What only some places make real."""
+
+
+def _follows(path: fields.Path, mended: fields.Path) -> bool:
+    """Whether a rule may be broken only because something was taken out: itself, a place, or the region of a place."""
+    if mended[0] == "places":
+        return path == mended[: len(path)] or fields.format_path(path).startswith(_PLACED)
+    return path == mended[: len(path)] or (mended[0] == "region" and path[:1] == ("places",))
 
 
 def _typed(node: Node, misfits: set[int]) -> Node:

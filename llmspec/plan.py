@@ -7,6 +7,7 @@ from llmspec.errors import CallError
 from llmspec.estimate import estimate
 from llmspec.expressions import Verdict
 from llmspec.job import digest_of
+from llmspec.prices import Costs, costs
 from llmspec.registry import name_of
 from llmspec.release import Live, Release
 from llmspec.section import STAGES
@@ -62,6 +63,8 @@ class Plan:
     store: str
     spec_digest: str
     steps: list[Step]
+    costs: Costs | None = None
+    """Where something of it is in AWS."""
 
     @property
     def pending(self) -> list[Step]:
@@ -83,7 +86,9 @@ class Plan:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"fingerprint": self.fingerprint, "pending": len(self.pending), "seconds": self.seconds}
+        costs = {"costs": self.costs.to_dict()} if self.costs else {}
+        own = {name: value for name, value in asdict(self).items() if name != "costs"}
+        return own | costs | {"fingerprint": self.fingerprint, "pending": len(self.pending), "seconds": self.seconds}
 
 
 def selected(select: str | None) -> tuple[str, ...]:
@@ -111,7 +116,9 @@ def plan(
         steps = _steps(product, selected(select), force, live, looked)
     loaded = product.loaded
     product.digests.remember()
-    return Plan(str(loaded.path), product.name, product.target, str(product.spec.store), digest_of(product.everything), steps)
+    where, store = str(loaded.path), str(product.spec.store)
+    priced = _costs(product, steps)
+    return Plan(where, product.name, product.target, store, digest_of(product.everything), steps, priced)
 
 
 def _steps(product: Product, chosen: tuple[str, ...], force: bool, live: Live | None, looked: bool) -> list[Step]:
@@ -129,6 +136,11 @@ def _steps(product: Product, chosen: tuple[str, ...], force: bool, live: Live | 
             if name == "onnx" and product.precision[1]:
                 steps[-1].why.append("{}, {}".format(*product.precision))
     return steps
+
+
+def _costs(product: Product, steps: list[Step]) -> Costs | None:
+    """Of the jobs that are pending, and of a month with the endpoint."""
+    return costs(product.spec, {step.stage: step.seconds for step in steps if step.pending})
 
 
 def _unsettled(name: str, steps: list[Step]) -> dict[str, Action]:
@@ -150,8 +162,8 @@ def _step(stage: Stage, above: dict[str, Action], force: bool) -> Step:
         return Step(stage.name, "blocked", [waiting.fault])
     if key and stage.artifact and not force:
         return _reuse(stage)
-    costs = estimate(stage)
-    more: dict[str, Any] = {"key": key, "seconds": costs.seconds, "memory_mb": costs.memory_mb, "basis": costs.basis}
+    guess = estimate(stage)
+    more: dict[str, Any] = {"key": key, "seconds": guess.seconds, "memory_mb": guess.memory_mb, "basis": guess.basis}
     if head is None:
         return Step(stage.name, "run", ["nothing was made yet"], **more)
     if key and stage.artifact:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 
 from llmspec.plan import Plan, Step
+from llmspec.prices import Costs
 
 MARKS = {
     "reuse": "=",
@@ -79,6 +80,30 @@ def plan_lines(plan: Plan) -> Iterable[str]:
                 yield " " * 30 + more
     yield ""
     yield summary(plan)
+    if plan.costs:
+        yield from ["", *cost_lines(plan.costs)]
+
+
+def cost_lines(costs: Costs) -> Iterable[str]:
+    """What it costs, as far as it is known; what is not known is named."""
+    yield f"Costs in {costs.region}" + (f" (prices of {costs.dates})" if costs.dates else "")
+    for line in costs.lines:
+        need = line.need
+        often = "once" if need.once else "a month"
+        note = f" ({need.note})" if need.note else ""
+        price = f"${line.price.usd:g} per {line.price.per}"
+        yield f"    {need.stage:<12} {dollars(line.least, line.most):>20} {often:<8} {need.what} at {price}{note}"
+    once = f", and {dollars(*costs.total(once=True))} once" if any(line.need.once for line in costs.lines) else ""
+    yield f"    {'in all':<12} {dollars(*costs.total(once=False)):>20} a month{once}, for what is priced"
+    if costs.verdict:
+        yield f"    {costs.verdict}"
+    yield from (f"    unpriced     {each}" for each in costs.unpriced)
+
+
+def dollars(least: float, most: float) -> str:
+    """'$12.30', '$1,028 to $4,112'."""
+    said = [_dollars(least), _dollars(most)]
+    return said[0] if said[0] == said[1] else " to ".join(said)
 
 
 def summary(plan: Plan) -> str:
@@ -106,10 +131,27 @@ def _cell(step: Step) -> str:
     return "<br>".join(line.replace("|", "\\|") for line in [*_reasons(step), step.hint] if line) or "–"
 
 
+def _dollars(value: float) -> str:
+    if 0 < value < 0.01:
+        return "less than $0.01"
+    return f"${value:,.2f}" if value < 100 else f"${value:,.0f}"
+
+
 def plan_markdown(plan: Plan) -> str:
     """The plan as a comment on a pull request."""
     rows = [
         f"| {MARKS[step.action]} | {step.stage} | {step.action} | {_cell(step)} | {_cost(step) or '–'} |" for step in plan.steps
     ]
     head = f"### llmspec plan: {plan.name}, target {plan.target}\n\n| | stage | action | why | cost |\n|---|---|---|---|---|\n"
-    return head + "\n".join(rows) + f"\n\n{summary(plan)}\n"
+    bill = "\n" + "\n".join(_cost_rows(plan.costs)) + "\n" if plan.costs else ""
+    return head + "\n".join(rows) + f"\n\n{summary(plan)}\n" + bill
+
+
+def _cost_rows(costs: Costs) -> Iterable[str]:
+    yield f"#### Costs in {costs.region}" + (f", prices of {costs.dates}" if costs.dates else "")
+    yield "\n| for | what | a month | once |\n|---|---|---|---|"
+    for line in costs.lines:
+        said = dollars(line.least, line.most)
+        yield f"| {line.need.stage} | {line.need.what} | {'' if line.need.once else said} | {said if line.need.once else ''} |"
+    yield f"| **in all** | {costs.verdict} | **{dollars(*costs.total(once=False))}** | **{dollars(*costs.total(once=True))}** |"
+    yield f"\nUnpriced: {'; '.join(costs.unpriced)}."

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from llmspec.job import Job
     from llmspec.release import Live, Release
+    from llmspec.spec import Spec
 
 
 class Card(Section):
@@ -55,6 +56,23 @@ class Place(Card):
     """Stages whose jobs it can run to their end."""
     serves: ClassVar[bool] = False
     """Whether it can keep a release alive."""
+    cloud: ClassVar[str] = ""
+    """The cloud that it is in: `aws`. Empty for a machine of one's own."""
+    engines: ClassVar[tuple[str, ...]] = ()
+    """Engines that it can do jobs with; any when empty."""
+    for_jobs: ClassVar[tuple[str, ...]] = ()
+    """Options that have no effect on an endpoint."""
+    for_endpoint: ClassVar[tuple[str, ...]] = ()
+    """Options that have no effect on a job."""
+
+    @property
+    def honours(self) -> tuple[str, ...]:
+        """What it makes real of `endpoint.scale`, `rollout` and `variants`: `scale.min`, `rollout`. The rest is refused there."""
+        return ()
+
+    def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
+        """What of the spec this place cannot do, or would leave without effect; None when all is well."""
+        return None
 
     def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
         """Run the job to its end; its manifest is in the store when this returns."""

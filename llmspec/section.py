@@ -19,6 +19,12 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
+    @property
+    def said(self) -> list[str]:
+        """Fields with another value than their default, in order: what a spec that says all of its defaults still says."""
+        fields = type(self).model_fields.items()
+        return [name for name, field in fields if getattr(self, name) != field.get_default(call_default_factory=True)]
+
 
 def wrong(fault: str, cure: str = "", at: str = "", word: str = "") -> PydanticCustomError:
     """What a validator raises: the fault, its cure, the field it is about when that is deeper than the model, and the

@@ -42,7 +42,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx",),
     "evaluation": ("evaluation", "endpoint.limits.input_tokens", "endpoint.limits.output_tokens"),
     "endpoint": ("endpoint",),
-    "monitors": ("monitors",),
+    "monitors": ("monitors.engine", "monitors.every", "monitors.alarms"),
 }
 """Which parts of the spec a stage reads: a change anywhere else cannot reach it."""
 

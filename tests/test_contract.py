@@ -20,7 +20,9 @@ from llmspec.store import open_artifact
 ENGINES = dict(registry.engines())
 PLACES = dict(registry.places())
 CARDS: dict[str, type[Card]] = {**ENGINES, **PLACES}
-HEAVY = ("torch", "pyspark", "transformers", "onnxruntime", "numpy", "pyarrow", "dagster", "boto3", "fastapi")
+HERE = [name for name, place in PLACES.items() if "data" in place.runs and not place.cloud]
+"""Places whose jobs run without an account: those of a cloud are tested against its API."""
+HEAVY = ("torch", "pyspark", "transformers", "onnxruntime", "numpy", "pyarrow", "dagster", "boto3", "pulumi", "fastapi")
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -68,9 +70,12 @@ def test_a_place_does_stages_that_exist(name: str) -> None:
     place: type[Place] = PLACES[name]
     assert set(place.runs) <= set(STAGES) - {"endpoint"}
     assert place.runs or place.serves
+    assert set(place.for_jobs) | set(place.for_endpoint) <= set(place.model_fields)
+    assert {key.split(".")[0] for key in place().honours} <= {"scale", "rollout", "variants"}
+    assert set(place.engines) <= set(ENGINES)
 
 
-@pytest.mark.parametrize("name", [name for name, place in PLACES.items() if "data" in place.runs])
+@pytest.mark.parametrize("name", HERE)
 def test_a_place_runs_a_job_to_its_manifest(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=":")
@@ -82,7 +87,7 @@ def test_a_place_runs_a_job_to_its_manifest(name: str, tmp_path: Path, monkeypat
     assert made.verify().manifest.metrics["rows"] == 6
 
 
-@pytest.mark.parametrize("name", [name for name, place in PLACES.items() if "data" in place.runs])
+@pytest.mark.parametrize("name", HERE)
 def test_a_place_raises_when_its_job_fails_and_leaves_no_manifest(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

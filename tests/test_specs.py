@@ -38,6 +38,17 @@ def test_every_spec_of_ours_is_valid_and_can_be_planned(shop: Project, name: str
     assert first == "# yaml-language-server: $schema=llm.schema.json"
 
 
+@pytest.mark.parametrize("name", [spec.name for spec in SPECS if spec.name.startswith("aws-")])
+def test_every_spec_for_aws_passes_its_policy_and_knows_what_it_costs(shop: Project, name: str) -> None:
+    checked = shop.run("validate", f"specs/{name}", "--target", "prod", "-o", "json")
+    (told,) = json.loads(checked.stdout)
+    assert [finding for finding in told.get("policy", {}).get("prod", []) if not finding["waived"]] == []
+    plan = json.loads(shop.run("plan", f"specs/{name}", "--target", "prod", "-o", "json").stdout)
+    assert plan["costs"]["lines"]
+    assert plan["costs"]["budget_usd"] >= plan["costs"]["monthly_usd"][0]
+    assert [step["stage"] for step in plan["steps"] if step["action"] == "blocked"] == []
+
+
 @pytest.mark.timeout(600)
 def test_the_quickstart_passes_its_gate_and_answers_right(shop: Project) -> None:
     spec = shop.folder / "specs" / "quickstart.yaml"

@@ -19,6 +19,7 @@ COMMANDS = {
     "schema": "print the JSON Schema that editors complete from",
     "explain": "what a key means, or why a stage is stale",
     "plan": "what would change, and why",
+    "prices": "what a target's things cost, and how old the figures are",
     "apply": "make it so",
     "status": "what is live, and how it does",
     "history": "every release, and what let it through",

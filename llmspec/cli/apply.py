@@ -53,6 +53,10 @@ def _apply(args: argparse.Namespace) -> int:
     select, force = saved.get("select", args.select), saved.get("force", args.force)
     product = Product.open(args.file, args.target)
     exposure.check(product.loaded)
+    if any(place.cloud for place in product.spec.places.values()):
+        from llmspec import policy
+
+        policy.require(product.loaded)
     with product.lock(
         wait=0 if args.no_wait else 86400, waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}")
     ):

@@ -64,9 +64,8 @@ def tools() -> Iterator[Line]:
 
 
 def backends() -> Iterator[Line]:
-    """Every registered engine and place."""
+    """Every registered engine and place. What only a cloud needs is missing nowhere else."""
     for name, card in [*registry.engines(), *registry.places()]:
         lacks = card.missing()
-        yield (
-            ("✗", name, f"needs {', '.join(lacks)}: {card.install}") if lacks else ("✓", name, (card.__doc__ or "").split("\n")[0])
-        )
+        mark = "✓" if not lacks else "·" if issubclass(card, registry.Place) and card.cloud else "✗"
+        yield (mark, name, f"needs {', '.join(lacks)}: {card.install}" if lacks else (card.__doc__ or "").split("\n")[0])

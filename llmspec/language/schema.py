@@ -37,8 +37,8 @@ class _Generator(GenerateJsonSchema):
 
     def generate(self, schema: core_schema.CoreSchema, mode: JsonSchemaMode = "validation") -> JsonSchemaValue:
         made = super().generate(schema, mode)
-        untitled: JsonSchemaValue = _without_titles(made)
-        return untitled
+        tidied: JsonSchemaValue = _tidied(made)
+        return tidied
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         cls = schema["cls"]
@@ -111,13 +111,18 @@ def _only_step(item: JsonSchemaValue) -> JsonSchemaValue:
     return {**reference, "description": item.get("description", "")}
 
 
-def _without_titles(value: Any) -> Any:
-    """pydantic titles each field with its own name, which tells nobody anything."""
+def _tidied(value: Any) -> Any:
+    """pydantic titles each field with its own name, which tells nobody anything, and leaves bounds of an optional duration or size
+    in words of its own, which no editor knows: those are text in YAML."""
     if isinstance(value, list):
-        return [_without_titles(item) for item in value]
+        return [_tidied(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {key: _without_titles(item) for key, item in value.items() if not (key == "title" and isinstance(item, str))}
+    return {key: _tidied(item) for key, item in value.items() if not _says_nothing(key, item)}
+
+
+def _says_nothing(key: str, item: Any) -> bool:
+    return (key == "title" and isinstance(item, str)) or (key in ("ge", "gt", "le", "lt") and isinstance(item, int | float))
 
 
 def _overlay_targets(made: dict[str, Any]) -> None:

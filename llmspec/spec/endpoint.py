@@ -2,13 +2,15 @@
 
 import ipaddress
 import re
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_serializer
 
 from llmspec.registry import Engine, EngineOf
 from llmspec.section import Duration, Like, Section, Size, wrong
 from llmspec.spec.guards import Guards
+from llmspec.spec.traffic import Rollout, Scale, Variants
 
 Permission = Literal["use", "test", "read_metrics", "read_audit"]
 Role = Literal["admin", "developer", "user"]
@@ -103,6 +105,18 @@ class Endpoint(Section):
     """What requests and answers are guarded with; `[]` is none. Control tokens in callers' text are always plain text."""
     journal: Journal = Journal()
     """What is kept of questions and answers."""
+    scale: Scale | None = None
+    """How many copies answer, where a place has more than one; one when absent."""
+    rollout: Rollout | None = None
+    """How the next release takes over, where a place has several ways; all at once when absent."""
+    variants: Variants | None = None
+    """An A/B test between releases: `[{release: 12, weight: 90}, {release: 13, weight: 10}]`. None when absent."""
+
+    @model_serializer(mode="wrap")
+    def _absent_is_absent(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        """What only some places make real says nothing where it is not asked for, so it changes no release that has none."""
+        made = handler(self)
+        return {name: value for name, value in made.items() if value is not None or name not in ("scale", "rollout", "variants")}
 
     @property
     def loopback(self) -> bool:

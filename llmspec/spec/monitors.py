@@ -1,12 +1,36 @@
 """monitors: what is watched once it is live."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from llmspec.expressions import Alarm
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Duration, Section
+from llmspec.section import Duration, Like, SecretText, Section, wrong
+
+
+class Notify(Section):
+    """Who is told when an alarm rings."""
+
+    email: Annotated[str | None, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$"), Like("write an address: `oncall@acme.example`")] = (
+        None
+    )
+    """An address: `oncall@acme.example`. AWS asks it to confirm once."""
+    webhook: SecretText | None = None
+    """An HTTPS address that gets each alarm as JSON: `${secret.ALARM_WEBHOOK}`."""
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook_is_encrypted(cls, address: str | None) -> str | None:
+        if address is not None and not address.startswith(("https://", "${secret.")):
+            raise wrong("a webhook is an HTTPS address", "write https://…, or `${secret.NAME}`")
+        return address
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.email is None and self.webhook is None:
+            raise wrong("nobody is told", "add `email: …` or `webhook: …`, or take notify out")
+        return self
 
 
 class Monitors(Section):
@@ -18,3 +42,7 @@ class Monitors(Section):
     """How often Dagster looks, and how far back."""
     alarms: list[Alarm] = []
     """`p95_latency > 1s for 5m`, `error_rate > 0.01`."""
+    notify: Notify | None = None
+    """Who is told when an alarm rings, where the endpoint is in AWS: `{email: oncall@acme.example}`."""
+    dashboards: list[Literal["cloudwatch"]] = Field(default=[], max_length=1)
+    """Pages with the endpoint's numbers, where it is in AWS: `[cloudwatch]`. Its own /metrics is for Prometheus everywhere."""

@@ -8,10 +8,12 @@ from pydantic import Field, field_validator, model_validator
 from llmspec import registry
 from llmspec.registry import AnyPlace, Place, name_of
 from llmspec.section import STAGES, Like, Section, wrong
+from llmspec.spec import effect
 from llmspec.spec.data import Data
 from llmspec.spec.endpoint import Endpoint
 from llmspec.spec.evaluation import Evaluation
 from llmspec.spec.features import Features
+from llmspec.spec.governance import Governance, Region
 from llmspec.spec.model import HubBase, Model, PathBase, ScratchBase, SpecBase
 from llmspec.spec.monitors import Monitors
 from llmspec.spec.onnx import Onnx
@@ -38,6 +40,8 @@ class Target(Section):
     """Overlays the vars."""
     store: str | None = None
     """Overlays the store."""
+    region: str | None = None
+    """Overlays the region."""
     places: dict[str, Any] | None = None
     """Overlays the places."""
     data: dict[str, Any] | None = None
@@ -54,6 +58,8 @@ class Target(Section):
     """Overlays endpoint."""
     monitors: dict[str, Any] | None = None
     """Overlays monitors."""
+    governance: dict[str, Any] | None = None
+    """Overlays governance."""
 
 
 class Spec(Section):
@@ -82,6 +88,8 @@ class Spec(Section):
     """Names for values used more than once: `${var.region}`."""
     store: str = Field(default=DEFAULT_STORE, min_length=1)
     """Where artifacts live: a folder, relative to where llmspec runs, or `s3://bucket/prefix`."""
+    region: Region | None = None
+    """The AWS region of everything that is in AWS; needed where something is."""
     places: dict[StageName, Annotated[Place, AnyPlace()]] = {}
     """Where each stage is done; local when absent."""
     data: Data
@@ -98,6 +106,8 @@ class Spec(Section):
     """How it answers the world."""
     monitors: Monitors = Field(default_factory=Monitors)
     """What is watched once it is live."""
+    governance: Governance | None = None
+    """What is recorded, kept, copied and spent in AWS."""
     targets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$"), _TARGET], Target] = Field(default={}, max_length=50)
     """Named overlays of this spec: `local`, `prod`."""
 
@@ -136,6 +146,12 @@ class Spec(Section):
             able = place.serves if stage == "endpoint" else stage in place.runs
             if not able:
                 raise wrong(f"{name_of(type(place))} cannot do {stage}", "see `llmspec backends`", f"places.{stage}")
+        return self
+
+    @model_validator(mode="after")
+    def _every_option_takes_effect(self) -> Self:
+        if error := next(effect.without(self), None):
+            raise error
         return self
 
     @model_validator(mode="after")

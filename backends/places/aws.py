@@ -1,0 +1,62 @@
+"""What the cards of AWS share: how instances are written, which sizes go together, what brings their tools."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_core import PydanticCustomError
+
+from llmspec.section import Like, wrong
+
+REQUIRES = ("boto3", "pulumi", "pulumi_aws")
+INSTALL = "pip install 'llmspec[aws]'"
+GB = 10**9
+_SIZE = r"(nano|micro|small|medium|large|[0-9]*xlarge|metal)"
+Machine = Annotated[str, Field(pattern=rf"^[a-z][a-z0-9-]*\.{_SIZE}$"), Like("write an EC2 instance: `g5.xlarge`, `m7i.large`")]
+MlMachine = Annotated[
+    str, Field(pattern=rf"^ml\.[a-z][a-z0-9-]*\.{_SIZE}$"), Like("write a SageMaker instance: `ml.g5.xlarge`, `ml.m7i.large`")
+]
+Certificate = Annotated[
+    str,
+    Field(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$"),
+    Like("write the ARN that ACM shows for it"),
+]
+Domain = Annotated[
+    str, Field(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$"), Like("write a host's name: `bot.acme.example`")
+]
+Zone = Annotated[str, Field(pattern=r"^Z[A-Z0-9]{5,31}$"), Like("write the id that Route 53 shows: `Z0123456789ABCDEFGHIJ`")]
+Network = Annotated[
+    str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"), Like("write a range of addresses: `10.0.0.0/8`")
+]
+SERVERLESS_SIZES: dict[float, tuple[float, float, float]] = {
+    0.25: (0.5, 2, 0.5),
+    0.5: (1, 4, 1),
+    1: (2, 8, 1),
+    2: (4, 16, 1),
+    4: (8, 30, 1),
+    8: (16, 60, 4),
+    16: (32, 120, 8),
+}
+"""vCPU -> least and most GB of memory, and the step between: of Fargate and, from 1 vCPU on, of EMR Serverless."""
+
+
+def size_fault(cpu: float, memory: int, least_cpu: float) -> PydanticCustomError | None:
+    """What is wrong with a pair of vCPU and memory."""
+    sizes = [size for size in SERVERLESS_SIZES if size >= least_cpu]
+    if cpu not in sizes:
+        return wrong(f"there is no size with {cpu:g} vCPU", f"use {', '.join(f'{size:g}' for size in sizes)}", "cpu")
+    least, most, step = SERVERLESS_SIZES[cpu]
+    if not least <= memory / GB <= most or (memory / GB - least) % step:
+        by = f" in steps of {step:g}" if step != 1 else ""
+        return wrong(f"{cpu:g} vCPU have {least:g} to {most:g} GB{by}, and not {memory / GB:g}", "change cpu or memory", "memory")
+    return None
+
+
+def doorless(name: str, certificate: str | None, domain: str | None, zone: str | None) -> PydanticCustomError | None:
+    """What is wrong with the names of an endpoint behind a load balancer: it speaks HTTPS and nothing else."""
+    at = f"places.endpoint.{name}"
+    if domain is None and zone is not None:
+        return wrong("a zone without a name in it has no effect", "add `domain: …`", f"{at}.zone")
+    if certificate is None and (domain is None or zone is None):
+        cure = "add `certificate: …`, or `domain: …` and `zone: …` to have one made"
+        return wrong(f"{name} speaks HTTPS, and there is no certificate", cure, "places.endpoint")
+    return None

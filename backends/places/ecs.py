@@ -1,0 +1,77 @@
+"""ecs: Amazon ECS. Containers on Fargate, or on EC2 machines with a GPU, behind a load balancer."""
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from backends.places.aws import GB, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless, size_fault
+from llmspec.registry import Place
+from llmspec.section import Duration, Size, wrong
+
+if TYPE_CHECKING:
+    from llmspec.spec import Spec
+
+
+class Ecs(Place):
+    """Amazon ECS: tasks for jobs, a service behind a load balancer for the endpoint."""
+
+    runs: ClassVar[tuple[str, ...]] = ("data", "features", "onnx", "evaluation", "monitors")
+    serves: ClassVar[bool] = True
+    cloud: ClassVar[str] = "aws"
+    requires: ClassVar[tuple[str, ...]] = REQUIRES
+    install: ClassVar[str] = INSTALL
+    for_jobs: ClassVar[tuple[str, ...]] = ("max_runtime",)
+    for_endpoint: ClassVar[tuple[str, ...]] = ("public", "open_to", "certificate", "domain", "zone")
+
+    cpu: float = Field(default=2, gt=0, le=192)
+    """vCPU of one task; on Fargate 0.25, 0.5, 1, 2, 4, 8 or 16."""
+    memory: Size = Field(default=8 * GB, ge=GB // 2)
+    """Memory of one task: `8GB`."""
+    instance: Machine | None = None
+    """The EC2 machine that tasks run on: `g5.xlarge`. Fargate, which has no GPU, when absent."""
+    gpus: int = Field(default=0, ge=0, le=8)
+    """GPUs of one task; only with an instance that has them."""
+    disk: Size = Field(default=50 * GB, ge=21 * GB, le=200 * GB)
+    """For the image and the artifact: `50GB`."""
+    max_runtime: Duration = Field(default=24 * 3600.0, ge=60, le=5 * 86400)
+    """A job that runs longer is ended."""
+    public: bool = False
+    """Whether the internet may ask; else only the network and what is joined to it."""
+    open_to: list[Network] = Field(default=["10.0.0.0/8"], min_length=1)
+    """Address ranges that may ask: `[10.0.0.0/8]`."""
+    certificate: Certificate | None = None
+    """The load balancer's certificate in ACM, in the same region. One is made for `domain` when absent."""
+    domain: Domain | None = None
+    """The name that users ask: `bot.acme.example`."""
+    zone: Zone | None = None
+    """The hosted zone of that name in Route 53, by its id."""
+
+    @property
+    def honours(self) -> tuple[str, ...]:
+        return ("scale", "rollout", "variants")
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.gpus and not self.instance:
+            raise wrong("Fargate has no GPU", "name an instance that has: g5.xlarge", "gpus")
+        if not self.instance and (fault := size_fault(self.cpu, self.memory, least_cpu=0.25)):
+            raise fault
+        return self
+
+    def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
+        """A load balancer stands in two zones and speaks HTTPS; steps and variants would move the same weights."""
+        if stage != "endpoint":
+            return None
+        scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
+        if error := doorless("ecs", self.certificate, self.domain, self.zone):
+            return error
+        if scale and scale.min == 0:
+            return wrong("a service that scales on load has at least one task", "use min: 1", "endpoint.scale.min")
+        if scale and scale.zones < 2:
+            return wrong("a load balancer stands in two zones or more", "write zones: 2", "endpoint.scale.zones")
+        if rollout and rollout.strategy != "all_at_once" and spec.endpoint.variants:
+            return wrong("variants and a rollout in steps move the same weights", "use strategy: all_at_once", "endpoint.rollout")
+        if rollout and rollout.strategy == "linear" and rollout.steps[0] < 3:
+            return wrong("ECS's linear steps have 3 percent or more", "write [25, 50, 75, 100]", "endpoint.rollout.steps")
+        return None

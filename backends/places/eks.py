@@ -1,0 +1,60 @@
+"""eks: Amazon EKS. The server in Kubernetes: a Deployment on machines of its own, scaled by load."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+from pydantic_core import PydanticCustomError
+
+from backends.places.aws import GB, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless
+from llmspec.registry import Place
+from llmspec.section import Size, wrong
+
+if TYPE_CHECKING:
+    from llmspec.spec import Spec
+
+
+class Eks(Place):
+    """Amazon EKS: the endpoint in a Kubernetes cluster."""
+
+    serves: ClassVar[bool] = True
+    cloud: ClassVar[str] = "aws"
+    requires: ClassVar[tuple[str, ...]] = REQUIRES
+    install: ClassVar[str] = INSTALL
+
+    instance: Machine = "m7i.xlarge"
+    """The EC2 machines that copies run on: `g5.xlarge`."""
+    gpus: int = Field(default=0, ge=0, le=8)
+    """GPUs of one copy."""
+    cpu: float = Field(default=2, gt=0, le=192)
+    """vCPU of one copy."""
+    memory: Size = Field(default=8 * GB, ge=GB // 2)
+    """Memory of one copy: `8GB`."""
+    disk: Size = Field(default=20 * GB, ge=GB)
+    """For the artifact and what is written beside it: `20GB`."""
+    public: bool = False
+    """Whether the internet may ask; else only the network and what is joined to it."""
+    open_to: list[Network] = Field(default=["10.0.0.0/8"], min_length=1)
+    """Address ranges that may ask: `[10.0.0.0/8]`."""
+    domain: Domain | None = None
+    """The name that users ask: `bot.acme.example`. Needed."""
+    certificate: Certificate | None = None
+    """The ingress's certificate in ACM, in the same region. One is made for `domain` when absent."""
+    zone: Zone | None = None
+    """The hosted zone of that name in Route 53, by its id."""
+
+    @property
+    def honours(self) -> tuple[str, ...]:
+        """A pod is replaced when the next one answers; copies follow the processor, since Kubernetes counts no requests."""
+        return ("scale.min", "scale.max", "scale.zones", "variants")
+
+    def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
+        scale = spec.endpoint.scale
+        if error := doorless("eks", self.certificate, self.domain, self.zone):
+            return error
+        if self.domain is None:
+            return wrong("without a name nobody could ask", "add `domain: …`", "places.endpoint")
+        if scale and scale.min == 0:
+            return wrong("a Deployment that scales on load has at least one pod", "use min: 1", "endpoint.scale.min")
+        if scale and scale.zones < 2:
+            return wrong("a cluster stands in two zones or more", "write zones: 2", "endpoint.scale.zones")
+        return None

@@ -1,0 +1,45 @@
+"""lambda: AWS Lambda. The server in a function: paid by use, no GPU, up to 10 GB of memory."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+from pydantic_core import PydanticCustomError
+
+from backends.places.aws import INSTALL, REQUIRES
+from llmspec.registry import Place
+from llmspec.section import Duration, Size, wrong
+
+if TYPE_CHECKING:
+    from llmspec.spec import Spec
+
+MB = 10**6
+
+
+class Lambda(Place):
+    """AWS Lambda: small models behind an API gateway, paid by use."""
+
+    serves: ClassVar[bool] = True
+    cloud: ClassVar[str] = "aws"
+    requires: ClassVar[tuple[str, ...]] = REQUIRES
+    install: ClassVar[str] = INSTALL
+
+    memory: Size = Field(default=4000 * MB, ge=128 * MB, le=10_240 * MB)
+    """Memory of each copy; its share of a processor grows with it: `4GB`."""
+    timeout: Duration = Field(default=120.0, ge=1, le=900)
+    """The function is ended when one answer takes longer, its stream included."""
+    disk: Size = Field(default=2000 * MB, ge=512 * MB, le=10_240 * MB)
+    """For the artifact, which is fetched when a copy starts: `2GB`."""
+
+    @property
+    def honours(self) -> tuple[str, ...]:
+        """min is provisioned and max reserved concurrency: a copy answers one request at a time, wherever Lambda starts it."""
+        return ("scale.min", "scale.max", "rollout")
+
+    def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
+        rollout = spec.endpoint.rollout
+        if rollout and rollout.strategy == "all_at_once" and rollout.rollback_on:
+            fault = "all_at_once is over in an instant at lambda, and nothing would be watched"
+            return wrong(fault, "use strategy: canary or linear", "endpoint.rollout.rollback_on")
+        if rollout and rollout.strategy != "all_at_once" and (rollout.wait < 60 or rollout.wait % 60):
+            return wrong("CodeDeploy waits whole minutes", "write `wait: 5m`", "endpoint.rollout.wait")
+        return None

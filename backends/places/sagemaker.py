@@ -1,0 +1,90 @@
+"""sagemaker: Amazon SageMaker AI. Training and processing jobs, and endpoints in three forms."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from backends.places.aws import GB, INSTALL, REQUIRES, MlMachine
+from llmspec.registry import Place
+from llmspec.section import STAGES, Duration, Size, wrong
+
+if TYPE_CHECKING:
+    from llmspec.spec import Spec
+
+DAY = 86400.0
+MOST_SERVERLESS = 200
+"""Requests at once that a serverless endpoint takes."""
+
+
+class SageMaker(Place):
+    """Amazon SageMaker AI: a training job for model, processing jobs for the other stages, an endpoint."""
+
+    runs: ClassVar[tuple[str, ...]] = tuple(stage for stage in STAGES if stage != "endpoint")
+    serves: ClassVar[bool] = True
+    cloud: ClassVar[str] = "aws"
+    requires: ClassVar[tuple[str, ...]] = REQUIRES
+    install: ClassVar[str] = INSTALL
+    for_jobs: ClassVar[tuple[str, ...]] = ("spot", "max_runtime", "volume")
+    for_endpoint: ClassVar[tuple[str, ...]] = ("form", "memory", "capture_percent")
+
+    instance: MlMachine = "ml.m7i.large"
+    """The machine of a job, or of each copy of an endpoint: `ml.g5.xlarge`. Not for form serverless."""
+    spot: bool = False
+    """Train on spare capacity: cheaper, and it may be taken away; then training goes on from its checkpoint."""
+    max_runtime: Duration = Field(default=DAY, ge=60, le=5 * DAY)
+    """A job that runs longer is ended: it bounds what a mistake can cost."""
+    volume: Size = Field(default=50 * GB, ge=GB, le=16_384 * GB)
+    """Disk of a job, for its inputs and what it writes: `50GB`. Machines with their own NVMe disks use those."""
+    network_isolation: bool | None = None
+    """The container reaches nothing on the network; SageMaker brings and takes its files. Wherever it can, when absent."""
+    form: Literal["realtime", "async", "serverless"] = "realtime"
+    """realtime: machines that wait. async: a queue through S3, up to an hour each. serverless: paid by use, no GPU."""
+    memory: Size | None = Field(default=None, ge=GB, le=6 * GB)
+    """Of a serverless endpoint, in whole GB: `4GB`. 2GB when absent."""
+    capture_percent: int = Field(default=0, ge=0, le=100)
+    """Percent of requests and answers that SageMaker itself writes to S3, in full. The journal is apart from it."""
+
+    @property
+    def honours(self) -> tuple[str, ...]:
+        """Only machines that wait can share traffic between releases; a serverless endpoint has no machines to place."""
+        return {
+            "realtime": ("scale", "rollout", "variants"),
+            "async": ("scale", "rollout"),
+            "serverless": ("scale.min", "scale.max"),
+        }[self.form]
+
+    @model_validator(mode="after")
+    def _form_fits(self) -> Self:
+        if self.form == "serverless" and "instance" in self.said:
+            raise wrong("a serverless endpoint has no instance", "take instance out, or use form: realtime", "instance")
+        if self.form == "serverless" and self.network_isolation:
+            raise wrong("a serverless endpoint cannot be isolated", "take it out, or use form: realtime", "network_isolation")
+        if self.form == "serverless" and self.capture_percent:
+            raise wrong("a serverless endpoint captures nothing", "take it out; the journal is kept", "capture_percent")
+        if self.form != "serverless" and self.memory is not None:
+            raise wrong(
+                f"memory has no effect with form: {self.form}", "choose an instance with more, or form: serverless", "memory"
+            )
+        if self.memory is not None and self.memory % GB:
+            raise wrong("memory is in whole GB", "write 1GB to 6GB", "memory")
+        return self
+
+    def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
+        """Spot is for training jobs; deployments step within SageMaker's bounds."""
+        if stage != "endpoint":
+            if self.spot and stage != "model":
+                return wrong(
+                    f"spot has no effect on {stage}: processing jobs have none", "take it out", f"places.{stage}.sagemaker.spot"
+                )
+            return None
+        scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
+        if scale and scale.min == 0 and self.form == "realtime":
+            return wrong("a realtime endpoint has at least one copy", "use min: 1, or form: async", "endpoint.scale.min")
+        if scale and self.form == "serverless" and scale.max > MOST_SERVERLESS:
+            return wrong(f"a serverless endpoint takes {MOST_SERVERLESS} requests at once", "lower max", "endpoint.scale.max")
+        if rollout and rollout.strategy == "canary" and rollout.steps[0] > 50:
+            return wrong("SageMaker's canary has at most 50 percent", "write [10, 100]", "endpoint.rollout.steps")
+        if rollout and rollout.strategy == "linear" and not 10 <= rollout.steps[0] <= 50:
+            return wrong("SageMaker's linear steps have 10 to 50 percent", "write [25, 50, 75, 100]", "endpoint.rollout.steps")
+        return None

@@ -1,0 +1,41 @@
+"""What a target's things cost, each figure with its date; --refresh asks AWS for them."""
+
+import argparse
+import json
+
+from llmspec.cli.common import target_option
+from llmspec.errors import CallError
+from llmspec.load import Loaded, load
+from llmspec.prices import in_aws, needs, table
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="an llm.yaml with something in AWS")
+    target_option(parser)
+    parser.add_argument("--refresh", action="store_true", help="ask AWS (pricing:GetProducts), and keep what it says in .llmspec/")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace) -> int:
+    loaded = load(args.file, args.target)
+    region, wanted = loaded.spec.region, _wanted(loaded)
+    if region is None or not wanted:
+        raise CallError(f"nothing of {args.file} is in AWS at target {loaded.target}\n  name the target that is: --target prod")
+    if args.refresh:
+        from llmspec.price_list import refresh
+
+        refresh({region: wanted})
+    known = table(region)
+    if args.output == "json":
+        print(json.dumps({what: vars(known[what]) if what in known else None for what in sorted(wanted)}, indent=1))
+        return 0
+    for what in sorted(wanted):
+        price = known.get(what)
+        print(f"  {what:<28} " + (f"${price.usd:<12g} per {price.per:<7} {region}, {price.as_of}" if price else "unpriced"))
+    return 0
+
+
+def _wanted(loaded: Loaded) -> set[str]:
+    """All that the target may need, jobs included."""
+    inside = in_aws(loaded.spec)
+    return {need.what for need in needs(loaded.spec, inside, dict.fromkeys(inside, 3600.0))} if inside else set()

@@ -1,0 +1,51 @@
+"""Machines of AWS: memory and GPUs, so that a check can tell whether something fits before it is rented."""
+
+from dataclasses import dataclass
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one has."""
+
+    gpus: int
+    gpu_gib: int
+    """Memory of one GPU."""
+    memory_gib: float
+
+    @property
+    def gpu_bytes(self) -> int:
+        return self.gpu_gib * GIB
+
+
+_GPU = {"g4dn": (16, 16), "g5": (22, 16), "g6": (22, 16), "g6e": (44, 32)}
+"""GiB of a GPU as a program sees it (an A10G is sold as 24 GB), and of memory for each `x` of its size: 2xlarge is two."""
+_GPUS = {1: 1, 2: 1, 4: 1, 8: 1, 16: 1, 12: 4, 24: 4, 48: 8}
+_LARGE = {"p4d.24xlarge": (40, 1152), "p4de.24xlarge": (80, 1152), "p5.48xlarge": (80, 2048), "p5e.48xlarge": (141, 2048)}
+"""Machines of eight GPUs."""
+_PLAIN = {"m": 16.0, "r": 32.0, "c": 8.0}
+"""GiB of memory of a size xlarge in the general, memory and compute families."""
+
+
+def machine(instance: str) -> Machine | None:
+    """`ml.g5.xlarge` and `g5.xlarge` are the same machine. None when nothing is known about it."""
+    name = instance.removeprefix("ml.")
+    if name in _LARGE:
+        return Machine(8, *_LARGE[name])
+    family, _, size = name.partition(".")
+    times = _times(size)
+    if family in _GPU and times in _GPUS and not (family == "g4dn" and times > 16):
+        gib, memory = _GPU[family]
+        return Machine(_GPUS[int(times)], gib, memory * times)
+    if times and family[:1] in _PLAIN and family[1:2].isdigit():
+        return Machine(0, 0, _PLAIN[family[0]] * times)
+    return None
+
+
+def _times(size: str) -> float:
+    """How many times an xlarge it is; 0 when it is no size."""
+    if size in ("medium", "large", "xlarge"):
+        return {"medium": 0.25, "large": 0.5, "xlarge": 1.0}[size]
+    number = size.removesuffix("xlarge")
+    return float(number) if number.isdigit() and number != size else 0.0

@@ -1,0 +1,237 @@
+"""What a target costs, from a dated table: jobs once, the endpoint at min and max scale each month.
+
+What has no price, or no known amount, is listed as unpriced and never counted as zero.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from llmspec.errors import StoreError
+from llmspec.home import home
+from llmspec.registry import Place, name_of
+from llmspec.spec import Spec
+
+MONTH = 730.0
+"""Hours."""
+GB = 1e9
+DOORS = {"": 6, "ecs": 4, "eks": 6}
+"""Interface endpoints of the private network in each zone: two for images, logs, keys, two for SageMaker; and what a place adds."""
+KEYS = 2
+"""Keys that encrypt the bucket and the logs; a region that gets copies has one more."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """One figure."""
+
+    usd: float
+    per: str
+    as_of: str
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a target takes of one thing: for each month, or once, between its least and its most."""
+
+    stage: str
+    what: str
+    """The table's word for it: `sagemaker ml.g5.xlarge`."""
+    least: float
+    most: float
+    once: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A need with its price."""
+
+    need: Need
+    price: Price
+
+    @property
+    def least(self) -> float:
+        return self.need.least * self.price.usd
+
+    @property
+    def most(self) -> float:
+        return self.need.most * self.price.usd
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a target costs, as far as it is known."""
+
+    region: str
+    lines: list[Line] = field(default_factory=list)
+    unpriced: list[str] = field(default_factory=list)
+    """What has no price, or no known amount. It costs something all the same."""
+    budget: int | None = None
+
+    def total(self, once: bool) -> tuple[float, float]:
+        """Least and most, in dollars."""
+        chosen = [line for line in self.lines if line.need.once == once]
+        return sum(line.least for line in chosen), sum(line.most for line in chosen)
+
+    @property
+    def dates(self) -> str:
+        """Of the oldest and the newest figure."""
+        dates = sorted({line.price.as_of for line in self.lines})
+        return " to ".join(dict.fromkeys([dates[0], dates[-1]])) if dates else ""
+
+    @property
+    def verdict(self) -> str:
+        """How the known part of a month compares with the budget."""
+        if self.budget is None:
+            return ""
+        least, most = self.total(once=False)
+        if least > self.budget:
+            return f"above the budget of ${self.budget:,} even at min scale"
+        if most > self.budget:
+            return f"what is priced is within the budget of ${self.budget:,} at min scale, and above it at max scale"
+        return f"what is priced is within the budget of ${self.budget:,}; what is unpriced comes on top"
+
+    def to_dict(self) -> dict[str, Any]:
+        lines = [
+            {**vars(line.need), "usd": line.price.usd, "per": line.price.per, "as_of": line.price.as_of}
+            | {"least_usd": round(line.least, 4), "most_usd": round(line.most, 4)}
+            for line in self.lines
+        ]
+        once, month = self.total(once=True), self.total(once=False)
+        return {
+            "region": self.region,
+            "lines": lines,
+            "unpriced": self.unpriced,
+            "once_usd": once,
+            "monthly_usd": month,
+            "dates": self.dates,
+            "budget_usd": self.budget,
+            "verdict": self.verdict,
+        }
+
+
+def own_table() -> Path:
+    """What `llmspec prices --refresh` writes: it goes before the table that comes with llmspec."""
+    return home() / "prices.json"
+
+
+def table(region: str) -> dict[str, Price]:
+    """What is known of a region, the project's own figures first."""
+    shipped = json.loads((files("llmspec") / "prices.json").read_text(encoding="utf-8"))
+    own: dict[str, Any] = {}
+    if own_table().exists():
+        try:
+            own = json.loads(own_table().read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{own_table()} cannot be read: {error}\n  delete it, or write it anew: llmspec prices FILE --refresh"
+            ) from error
+    found = {**shipped["prices"].get(region, {}), **own.get("prices", {}).get(region, {})}
+    return {what: Price(**figure) for what, figure in found.items()}
+
+
+def in_aws(spec: Spec) -> dict[str, Place]:
+    """Stage -> its place, where that is in AWS."""
+    return {stage: place for stage, place in spec.places.items() if place.cloud == "aws"}
+
+
+def _called(place: Place) -> str:
+    return name_of(type(place))
+
+
+def costs(spec: Spec, seconds: Mapping[str, float | None], known: Mapping[str, Price] | None = None) -> Costs | None:
+    """What the spec costs, where something of it is in AWS. `seconds` is what its pending jobs are thought to take."""
+    inside = in_aws(spec)
+    if not inside or spec.region is None:
+        return None
+    known = table(spec.region) if known is None else known
+    found = list(needs(spec, inside, seconds))
+    lines = [Line(need, known[need.what]) for need in found if need.what in known]
+    missing = [f"{need.stage}: {need.what} in {spec.region}" for need in found if need.what not in known]
+    budget = spec.governance.budget if spec.governance else None
+    unpriced = [*dict.fromkeys(missing), *_unknown(spec, inside, seconds)]
+    return Costs(spec.region, lines, unpriced, budget.dollars if budget else None)
+
+
+def needs(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float | None]) -> Iterator[Need]:
+    """Everything whose amount is known."""
+    for stage, place in inside.items():
+        if stage == "endpoint":
+            yield from _endpoint(spec, place)
+        elif (took := seconds.get(stage)) is not None:
+            hours = took / 3600
+            yield from (Need(stage, what, amount * hours, amount * hours, True, note) for what, amount, note in _job(place))
+    zones = spec.endpoint.scale.zones if spec.endpoint.scale else 2
+    doors = DOORS[""] + sum(DOORS.get(name, 0) for name in {_called(place) for place in inside.values()})
+    yield Need("network", "vpc endpoint", doors * zones * MONTH, doors * zones * MONTH, note=f"{doors} in each of {zones} zones")
+    rules = spec.governance
+    copies = {rules.replicate_to, rules.backup.copy_to if rules.backup else None} - {None} if rules else set()
+    yield Need("keys", "kms key", KEYS + len(copies), KEYS + len(copies))
+
+
+def _job(place: Any) -> Iterator[tuple[str, float, str]]:
+    """What an hour of a job takes."""
+    match _called(place):
+        case "sagemaker":
+            yield f"sagemaker {place.instance}", 1.0, "at most: spot is cheaper" if place.spot else ""
+        case "emr":
+            workers = place.workers + 1
+            yield "emr vcpu", workers * float(place.cpu), f"{workers} workers"
+            yield "emr gb", workers * place.memory / GB, f"{workers} workers"
+        case "ecs":
+            yield from _tasks(place)
+
+
+def _tasks(place: Any) -> Iterator[tuple[str, float, str]]:
+    if place.instance:
+        yield f"ec2 {place.instance}", 1.0, ""
+        return
+    yield "fargate vcpu", place.cpu, ""
+    yield "fargate gb", place.memory / GB, ""
+
+
+def _endpoint(spec: Spec, place: Any) -> Iterator[Need]:
+    """A month at min and at max scale."""
+    scale = spec.endpoint.scale
+    least, most = (scale.min, scale.max) if scale else (1, 1)
+    copies = f"{least} to {most} copies" if least != most else f"{most} cop{'y' if most == 1 else 'ies'}"
+    kind = _called(place)
+    if kind == "sagemaker" and place.form != "serverless":
+        yield Need("endpoint", f"sagemaker {place.instance}", least * MONTH, most * MONTH, note=copies)
+    elif kind == "lambda":
+        busy = most * place.memory / GB * MONTH * 3600
+        yield Need("endpoint", "lambda gb", 0.0, busy, note=f"from never asked to {most} always busy")
+    elif kind in ("ecs", "eks"):
+        yield Need("endpoint", "load balancer", MONTH, MONTH)
+        if kind == "eks":
+            yield Need("endpoint", "eks cluster", MONTH, MONTH)
+            yield Need(
+                "endpoint", f"ec2 {place.instance}", least * MONTH, most * MONTH, note=f"a machine for each of {copies}, at most"
+            )
+            return
+        for what, amount, _ in _tasks(place):
+            yield Need("endpoint", what, least * amount * MONTH, most * amount * MONTH, note=copies)
+
+
+def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float | None]) -> Iterator[str]:
+    """What costs something, and nobody knows how much of it there will be."""
+    for stage in inside:
+        if stage != "endpoint" and stage in seconds and seconds[stage] is None:
+            yield f"{stage}: nothing tells how long it takes"
+    place: Any = inside.get("endpoint")
+    if place is not None and _called(place) == "sagemaker" and place.form == "serverless":
+        yield "endpoint: serverless is paid by use"
+    if place is not None and _called(place) == "lambda":
+        yield "endpoint: requests to the API"
+        if spec.endpoint.scale and spec.endpoint.scale.min:
+            yield "endpoint: provisioned concurrency"
+    yield "storage: by what is kept"
+    yield "traffic, logs, metrics and requests: by use"
+    if spec.governance and spec.governance.audit:
+        yield "audit: CloudTrail, Config, Security Hub and Inspector, by use"
+    if spec.governance and (spec.governance.backup or spec.governance.replicate_to):
+        yield "backup: by what is kept"

@@ -1,0 +1,141 @@
+"""governance: what is recorded, kept, copied and spent, and which policy checks do not apply here."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from llmspec.section import Duration, Like, Section, wrong
+
+DAY = 86400.0
+Region = Annotated[
+    str, Field(pattern=r"^[a-z]{2}(-[a-z]+){1,2}-[1-9]$"), Like("write an AWS region: `eu-central-1`, `us-east-1`, `us-gov-west-1`")
+]
+
+Check = Literal[
+    "alarms",
+    "audit",
+    "autoscaling",
+    "backup",
+    "budget",
+    "concurrency",
+    "copies",
+    "endpoint-memory",
+    "gates",
+    "guards",
+    "idle-gpu",
+    "journal",
+    "local-address",
+    "network-isolation",
+    "no-gpu",
+    "notify",
+    "payload",
+    "purification",
+    "rate-limit",
+    "residency",
+    "retention",
+    "rollback",
+    "spot-checkpoints",
+    "timeout",
+    "training-memory",
+    "zones",
+]
+"""The policy checks of `llmspec.policy`; `llmspec validate` shows these ids."""
+
+
+def _whole_days(seconds: float) -> float:
+    """S3 and AWS Backup count days."""
+    if seconds % DAY:
+        raise wrong("it is counted in whole days", "write `30d`")
+    return seconds
+
+
+class Retention(Section):
+    """How long things stay in the bucket. Absent is for ever."""
+
+    data: Duration | None = Field(default=None, ge=DAY)
+    """Rows, token ids and the reports about them: `365d`. What is live stays, however old."""
+    journal: Duration | None = Field(default=None, ge=DAY)
+    """Questions and answers that the endpoint delivered there: `30d`."""
+
+    @field_validator("data", "journal")
+    @classmethod
+    def _days(cls, kept: float | None) -> float | None:
+        return kept if kept is None else _whole_days(kept)
+
+
+class Backup(Section):
+    """Copies of the bucket in a vault, against deletion and mistakes."""
+
+    every: Duration = Field(default=DAY, ge=3600)
+    """How often a copy is made: 1h, 2h, 3h, 4h, 6h, 8h, 12h, `1d` or `7d`."""
+    keep: Duration = Field(default=35 * DAY, ge=DAY)
+    """How long each copy is kept."""
+    copy_to: Region | None = None
+    """Another region that gets each copy as well: `eu-west-1`."""
+
+    @field_validator("every")
+    @classmethod
+    def _meets_the_clock(cls, every: float) -> float:
+        if every != 7 * DAY and (every > DAY or DAY % every):
+            raise wrong("copies are made at the same hours each day, or once a week", "write 1h, 2h, 3h, 4h, 6h, 8h, 12h, 1d or 7d")
+        return every
+
+    @field_validator("keep")
+    @classmethod
+    def _keep_is_days(cls, keep: float) -> float:
+        return _whole_days(keep)
+
+    @model_validator(mode="after")
+    def _kept_until_the_next(self) -> Self:
+        if self.keep <= self.every:
+            raise wrong("each copy is gone before the next one is made", "keep copies longer than `every`", "keep")
+        return self
+
+
+class Budget(Section):
+    """What a month may cost. It warns; it stops nothing."""
+
+    monthly: Annotated[str, Field(pattern=r"^[1-9][0-9]* USD$"), Like("write an amount in whole US dollars: `500 USD`")]
+    """The most that a month should cost: `500 USD`. A plan compares with it, and AWS Budgets watches it."""
+    warn_at: float = Field(default=0.8, gt=0, le=1)
+    """Share of it at which somebody is told, before it is spent."""
+
+    @property
+    def dollars(self) -> int:
+        return int(self.monthly.removesuffix(" USD"))
+
+
+class Waiver(Section):
+    """A policy check that does not apply here."""
+
+    check: Check
+    """Its id, as `llmspec validate` shows it: `copies`."""
+    reason: str = Field(min_length=10)
+    """Why: `An internal tool; an hour without it harms nobody.`"""
+
+
+class Governance(Section):
+    """Rules for what llmspec builds in AWS."""
+
+    audit: bool = False
+    """Who deployed, asked for and changed what: CloudTrail with data events, Config, Security Hub and Inspector."""
+    retention: Retention = Retention()
+    """How long things are kept."""
+    backup: Backup | None = None
+    """Copies in a vault; none when absent."""
+    replicate_to: Region | None = None
+    """A second region to which the bucket is copied as it changes."""
+    budget: Budget | None = None
+    """What a month may cost; nobody watches when absent."""
+    waive: list[Waiver] = []
+    """Policy checks that do not apply here, each with its reason."""
+
+    @field_validator("waive")
+    @classmethod
+    def _each_once(cls, waivers: list[Waiver]) -> list[Waiver]:
+        seen: set[Check] = set()
+        for number, waiver in enumerate(waivers):
+            if waiver.check in seen:
+                raise wrong(f"'{waiver.check}' is waived twice", "keep one of them", f"[{number}].check")
+            seen.add(waiver.check)
+        return waivers
