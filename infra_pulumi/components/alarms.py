@@ -60,7 +60,7 @@ def ring(
 def rollback_alarms(
     wanted: Serving, signals: Mapping[str, Signal], options: pulumi.ResourceOptions | None = None
 ) -> list[aws.cloudwatch.MetricAlarm]:
-    """What a rollout watches; there is always at least one. Apart from the monitors' alarms: those tell people, these stop a release."""
+    """What a rollout watches; there is always at least one. The monitors' alarms tell people, these stop a release."""
     return [
         ring(alarm_name(wanted, f"rollback-{index}", alarm.metric), alarm, signals[alarm.metric], wanted.tags(), options=options)
         for index, alarm in enumerate(wanted.rollout.alarms(), 1)

@@ -1,4 +1,4 @@
-"""Failover: a health check that follows an alarm, and, when there is a second region, the pair of records that follows the check."""
+"""Failover: a health check that follows an alarm and, with a second region, the pair of records that follows the check."""
 
 from dataclasses import dataclass
 

@@ -34,7 +34,10 @@ def said_signals(wanted: Serving) -> dict[str, Signal]:
     return {
         "p95_first_token": Signal("m1", (first,)),
         "tokens_per_second": Signal("IF(m2 > 60, m1 / 60, m1 / m2)", (tokens, busy)),
-        **{name: Signal("m1", (Metric(namespace(wanted), name, "Average", {}),), period, "ignore") for name, period in _watched(wanted)},
+        **{
+            name: Signal("m1", (Metric(namespace(wanted), name, "Average", {}),), period, "ignore")
+            for name, period in _watched(wanted)
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""Monitoring: who hears of what. Topic, alarms, metric filters, dashboard, health check, failover: for every serving place alike."""
+"""Monitoring, for every serving place alike: topic, alarms, metric filters, dashboard, health check, failover."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,14 @@ class Monitoring(pulumi.ComponentResource):
         self._subscribe(name)
         JournalMetrics(f"{name}-journal", wanted, served, self._child)
         self.alarms = [
-            ring(alarm_name(wanted, str(index), alarm.metric), alarm, served.signals[alarm.metric], wanted.tags("monitors"), [self.topic.arn], self._child)
+            ring(
+                alarm_name(wanted, str(index), alarm.metric),
+                alarm,
+                served.signals[alarm.metric],
+                wanted.tags("monitors"),
+                [self.topic.arn],
+                self._child,
+            )
             for index, alarm in enumerate(wanted.monitors.alarms, 1)
         ]
         unhealthy = health_alarm(wanted, served.health, [self.topic.arn], self._child)
@@ -53,7 +60,9 @@ class Monitoring(pulumi.ComponentResource):
         )
         account = Account(self._wanted.owner.region)
         policy = document(
-            Statement(("sns:Publish",), (topic.arn,), principals={"Service": "cloudwatch.amazonaws.com"}, conditions=account.here()),
+            Statement(
+                ("sns:Publish",), (topic.arn,), principals={"Service": "cloudwatch.amazonaws.com"}, conditions=account.here()
+            ),
             Statement(
                 ("sns:Publish",),
                 (topic.arn,),

@@ -43,7 +43,7 @@ def preflight(
 
 
 def named_origin(origins: Sequence[str]) -> str:
-    """A header names one origin: the one that asks, when it is on the list, and none otherwise. Browsers spell the header either way."""
+    """A header names one origin: the one that asks, when it is on the list, else none. Browsers spell theirs either way."""
     known = " || ".join(f'$origin == "{origin}"' for origin in origins)
     return (
         '#set($origin = $input.params("origin"))#if($origin == "")#set($origin = $input.params("Origin"))#end'
@@ -51,10 +51,8 @@ def named_origin(origins: Sequence[str]) -> str:
     )
 
 
-def refusals(
-    name: str, api: aws.apigateway.RestApi, origins: Sequence[str], opts: pulumi.ResourceOptions
-) -> list[pulumi.Resource]:
-    """What the API refuses itself (no key, too many) a page can read too, where one origin is named; a refusal can name no other."""
+def refusals(name: str, api: aws.apigateway.RestApi, origins: Sequence[str], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+    """What the API refuses itself (no key, too many) a page can read too, if one origin is named: a refusal chooses none."""
     if len(origins) != 1:
         return []
     return [

@@ -62,7 +62,9 @@ class RestApi(pulumi.ComponentResource):
         self.name = fitted(args.wanted.owner.prefix, 255)
         regional = aws.apigateway.RestApiEndpointConfigurationArgs(types="REGIONAL")
         self.api = aws.apigateway.RestApi(name, name=self.name, endpoint_configuration=regional, tags=self._tags, opts=self._child)
-        path = aws.apigateway.Resource(name, rest_api=self.api.id, parent_id=self.api.root_resource_id, path_part="{proxy+}", opts=self._child)
+        path = aws.apigateway.Resource(
+            name, rest_api=self.api.id, parent_id=self.api.root_resource_id, path_part="{proxy+}", opts=self._child
+        )
         parts = self._method(path)
         if args.cors:
             parts += preflight(name, self.api, path, args.cors, self._child) + refusals(name, self.api, args.cors, self._child)
@@ -163,7 +165,9 @@ class RestApi(pulumi.ComponentResource):
     def _plan(self, plan: str, limits: Plan) -> aws.apigateway.ApiKey:
         """The key's value is AWS's to make: it is in no program, and nobody exports it."""
         name = f"{self._title}-{plan}"
-        stages = [aws.apigateway.UsagePlanApiStageArgs(api_id=self.api.id, stage=stage.stage_name) for stage in self.stages.values()]
+        stages = [
+            aws.apigateway.UsagePlanApiStageArgs(api_id=self.api.id, stage=stage.stage_name) for stage in self.stages.values()
+        ]
         monthly = aws.apigateway.UsagePlanQuotaSettingsArgs(limit=limits.requests_per_month, period="MONTH")
         usage = aws.apigateway.UsagePlan(
             name,

@@ -1,4 +1,4 @@
-"""Webhook: alarms for a chat room. SNS asks an HTTPS subscriber to confirm itself, which no chat room does; a small Lambda stands between."""
+"""Webhook: alarms for a chat room. SNS wants HTTPS subscribers to confirm, which no room does: a small Lambda stands between."""
 
 from dataclasses import dataclass
 from pathlib import Path

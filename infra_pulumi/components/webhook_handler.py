@@ -1,4 +1,4 @@
-"""Runs in a Lambda: an alarm from SNS becomes a line in a chat room. The room's address stays in Secrets Manager until it is used."""
+"""Runs in a Lambda: an alarm from SNS becomes a line in a chat room, whose address stays in Secrets Manager until it is used."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 
 
-def handle(event: dict[str, Any], context: object) -> None:
+def handle(event: dict[str, Any], context: object) -> None:  # noqa: ARG001 - how Lambda calls it
     """Post each alarm; what the room refuses is raised, so that SNS tries again."""
     address = boto3.client("secretsmanager").get_secret_value(SecretId=os.environ["WEBHOOK_SECRET"])["SecretString"]
     for record in event["Records"]:

@@ -1,4 +1,4 @@
-"""A load balancer's numbers in the spec's words. How long answers take is the journal's: a balancer stops its clock at a stream's first byte."""
+"""A load balancer's numbers in the spec's words. Latency is the journal's: a balancer's clock stops at a stream's first byte."""
 
 import pulumi
 

@@ -12,8 +12,6 @@ def reading(wanted: Serving, account: Account) -> tuple[Statement, ...]:
     prefixes = [artifact.partition("/")[2] + "*" for artifact in artifacts]
     return (
         Statement(("s3:GetObject",), tuple(account.bucket(f"{artifact}*") for artifact in artifacts)),
-        Statement(
-            ("s3:ListBucket",), tuple(account.bucket(bucket) for bucket in buckets), {"StringLike": {"s3:prefix": prefixes}}
-        ),
+        Statement(("s3:ListBucket",), tuple(account.bucket(bucket) for bucket in buckets), {"StringLike": {"s3:prefix": prefixes}}),
         Statement(("kms:Decrypt",), (wanted.ground.key_arn,)),
     )

@@ -58,9 +58,7 @@ def ecs(wanted: Serving, place: EcsArgs) -> Served:
     found = signals(wanted, balancer.balancer.arn_suffix)
     alarms = rollback_alarms(wanted, found)
     capacity = machines(wanted, place, cluster) if place.instance else None
-    services = {
-        side: _service(wanted, place, side, cluster, balancer, alarms, capacity) for side in wanted.sides()
-    }
+    services = {side: _service(wanted, place, side, cluster, balancer, alarms, capacity) for side in wanted.sides()}
     if wanted.scale.max > wanted.scale.min:
         for side, service in services.items():
             scale_tasks(wanted, cluster, service, side)
@@ -83,9 +81,7 @@ def ecs(wanted: Serving, place: EcsArgs) -> Served:
 
 def _balancer(wanted: Serving, place: EcsArgs, certificate: pulumi.Input[str], shifted: bool) -> Balancer:
     weights = {side: variant.weight for side, variant in wanted.sides().items()}
-    args = BalancerArgs(
-        wanted, certificate, {**weights, **({GREEN: 0} if shifted else {})}, place.public, place.open_to, shifted
-    )
+    args = BalancerArgs(wanted, certificate, {**weights, **({GREEN: 0} if shifted else {})}, place.public, place.open_to, shifted)
     return Balancer("balancer", args)
 
 
@@ -140,9 +136,7 @@ def _service(
         propagate_tags="SERVICE",
         wait_for_steady_state=True,
         tags=wanted.tags(),
-        opts=pulumi.ResourceOptions(
-            depends_on=[balancer.rule, *alarms], ignore_changes=["desiredCount"] if scaled else None
-        ),
+        opts=pulumi.ResourceOptions(depends_on=[balancer.rule, *alarms], ignore_changes=["desiredCount"] if scaled else None),
         **deployment(wanted.rollout, alarms),
     )
 

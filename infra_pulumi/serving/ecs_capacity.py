@@ -78,7 +78,9 @@ def _template(wanted: Serving, place: "EcsArgs", cluster: aws.ecs.Cluster) -> aw
 
 
 def _joins(cluster: str) -> str:
-    lines = f"#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\necho ECS_ENABLE_GPU_SUPPORT=true >> /etc/ecs/ecs.config\n"
+    lines = (
+        f"#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\necho ECS_ENABLE_GPU_SUPPORT=true >> /etc/ecs/ecs.config\n"
+    )
     return base64.b64encode(lines.encode()).decode()
 
 
@@ -89,7 +91,9 @@ def _profile(wanted: Serving, cluster: aws.ecs.Cluster) -> aws.iam.InstanceProfi
     instances = pulumi.Output.concat(account.arn("ecs", "container-instance/"), cluster.name, "/*")
     tasks = pulumi.Output.concat(account.arn("ecs", "task/"), cluster.name, "/*")
     register = ("ecs:RegisterContainerInstance", "ecs:DeregisterContainerInstance")
-    report = tuple(f"ecs:{verb}" for verb in ("Poll", "StartTelemetrySession", "UpdateContainerInstancesState", "SubmitContainerStateChange"))
+    report = tuple(
+        f"ecs:{verb}" for verb in ("Poll", "StartTelemetrySession", "UpdateContainerInstancesState", "SubmitContainerStateChange")
+    )
     allows = (
         Statement(("ecs:DiscoverPollEndpoint",), ("*",), reason="Where to ask is asked before anything has a name"),
         Statement(register, (cluster.arn,)),
@@ -97,7 +101,11 @@ def _profile(wanted: Serving, cluster: aws.ecs.Cluster) -> aws.iam.InstanceProfi
         Statement(report, (cluster.arn, instances), of_cluster),
     )
     role = Role(
-        wanted.owner, account, "machines", RoleArgs("endpoint", ("ec2",), allows, boundary=wanted.ground.boundary), pulumi.ResourceOptions()
+        wanted.owner,
+        account,
+        "machines",
+        RoleArgs("endpoint", ("ec2",), allows, boundary=wanted.ground.boundary),
+        pulumi.ResourceOptions(),
     )
     name = role.arn.apply(lambda arn: arn.rsplit("/", 1)[-1])
     return aws.iam.InstanceProfile("machines", role=name, tags=wanted.tags())

@@ -28,7 +28,9 @@ def faults(wanted: Serving, place: EcsArgs) -> Iterator[Problem]:
     if scale.zones < 2:
         yield refusal(wanted, "endpoint.scale.zones", "a load balancer stands in two zones or more", "write zones: 2")
     if scale.min < 1:
-        yield refusal(wanted, "endpoint.scale.min", "nothing would start the first copy again", "write min: 1, or serve from lambda")
+        yield refusal(
+            wanted, "endpoint.scale.min", "nothing would start the first copy again", "write min: 1, or serve from lambda"
+        )
     if scale.concurrency_per_copy and scale.max <= scale.min:
         yield refusal(wanted, "endpoint.scale.concurrency_per_copy", "nothing scales between equal min and max", "raise max")
     if rollout.strategy != "all_at_once" and wanted.variants:
@@ -44,7 +46,9 @@ def _size(wanted: Serving, place: EcsArgs) -> Iterator[Problem]:
         yield refusal(wanted, f"{WHERE}.gpus", "Fargate has no GPU", "name an instance, such as g5.xlarge")
     if not place.instance and place.memory_mb not in FARGATE.get(place.cpu, ()):
         known = FARGATE.get(place.cpu)
-        cure = f"with cpu {place.cpu} write {min(known)} to {max(known)}" if known else f"cpu is one of {', '.join(map(str, FARGATE))}"
+        cure = (
+            f"with cpu {place.cpu} write {min(known)} to {max(known)}" if known else f"cpu is one of {', '.join(map(str, FARGATE))}"
+        )
         yield refusal(wanted, f"{WHERE}.memory_mb", f"Fargate has no {place.cpu} units with {place.memory_mb} MB", cure)
     if not place.instance and not 21 <= place.disk_gb <= 200:
         yield refusal(wanted, f"{WHERE}.disk_gb", f"{place.disk_gb} GB", "Fargate has 21 to 200")
@@ -57,7 +61,9 @@ def address_faults(wanted: Serving, where: str, public: bool, certificate: str, 
     if certificate and zone and not domain:
         yield refusal(wanted, f"{where}.zone_id", "a zone without a name in it", "write domain too")
     if public and len(wanted.ground.public_subnet_ids) < 2:
-        yield refusal(wanted, f"{where}.public", "the network has no two public subnets", "give the foundation some, or leave public out")
+        yield refusal(
+            wanted, f"{where}.public", "the network has no two public subnets", "give the foundation some, or leave public out"
+        )
     if wanted.monitors.second_region and wanted.monitors.second_region.domain != domain:
         cure = "write the same domain at both: the certificate has to be for it"
         yield refusal(wanted, "monitors.second_region.domain", f"is not the endpoint's domain ('{domain}')", cure)

@@ -40,9 +40,7 @@ def _steps(rollout: Rollout) -> aws.ecs.ServiceDeploymentConfigurationArgs:
     linear = aws.ecs.ServiceDeploymentConfigurationLinearConfigurationArgs(
         step_percent=rollout.steps[0], step_bake_time_in_minutes=minutes
     )
-    return aws.ecs.ServiceDeploymentConfigurationArgs(
-        strategy="LINEAR", bake_time_in_minutes=minutes, linear_configuration=linear
-    )
+    return aws.ecs.ServiceDeploymentConfigurationArgs(strategy="LINEAR", bake_time_in_minutes=minutes, linear_configuration=linear)
 
 
 def shifting_role(wanted: Serving, balancer: Balancer, account: Account) -> pulumi.Output[str]:

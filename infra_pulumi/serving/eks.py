@@ -51,7 +51,7 @@ class EksArgs(PlaceArgs):
     operators: Sequence[str] = ()
     """Address ranges from which the cluster itself may be reached; empty: from the network only."""
     requests_metric: str = ""
-    """The pods' metric of requests at work, where the cluster has an adapter for such metrics; absent: copies follow the processor."""
+    """The pods' metric of requests at work, where the cluster has an adapter for it; absent: copies follow the processor."""
 
 
 def eks(wanted: Serving, place: EksArgs) -> Served:
@@ -120,7 +120,10 @@ def _cluster(wanted: Serving, place: EksArgs, role: pulumi.Input[str], nodes: pu
 def _identity(wanted: Serving, cluster: aws.eks.Cluster, account: Account) -> None:
     """A pod takes its role by its service account: no key lies anywhere."""
     args = RoleArgs(
-        "endpoint", allows=reading(wanted, account), trusts=(trusted("pods.eks", "sts:TagSession"),), boundary=wanted.ground.boundary
+        "endpoint",
+        allows=reading(wanted, account),
+        trusts=(trusted("pods.eks", "sts:TagSession"),),
+        boundary=wanted.ground.boundary,
     )
     role = Role(wanted.owner, account, "pods", args, pulumi.ResourceOptions())
     aws.eks.PodIdentityAssociation(

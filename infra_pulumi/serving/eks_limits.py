@@ -23,7 +23,9 @@ def faults(wanted: Serving, place: EksArgs) -> Iterator[Problem]:
         cure = "leave rollout out: a copy is replaced only when its follower answers; or serve from ecs or sagemaker"
         yield refusal(wanted, "endpoint.rollout", "a Deployment knows neither traffic in steps nor alarms", cure)
     if scale.min < 1:
-        yield refusal(wanted, "endpoint.scale.min", "nothing would start the first copy again", "write min: 1, or serve from lambda")
+        yield refusal(
+            wanted, "endpoint.scale.min", "nothing would start the first copy again", "write min: 1, or serve from lambda"
+        )
     if scale.zones < 2:
         yield refusal(wanted, "endpoint.scale.zones", "a cluster stands in two zones or more", "write zones: 2")
     if scale.concurrency_per_copy and scale.max <= scale.min:

@@ -69,9 +69,9 @@ def addons(
     machines: aws.eks.NodeGroup | None,
     logs: aws.cloudwatch.LogGroup,
 ) -> list[aws.eks.Addon]:
-    """Logs and metrics to CloudWatch, processor load for scaling. The log group is there before the first line, with an end to its keeping."""
+    """Logs and metrics to CloudWatch, processor load for scaling. The log group comes first, with an end to its keeping."""
     collects = aws.eks.AddonPodIdentityAssociationArgs(role_arn=agent, service_account="cloudwatch-agent")
-    plain = {MEASURED: None, OBSERVED: [collects], **({name: None for name in OF_A_GROUP} if machines else {})}
+    plain = {MEASURED: None, OBSERVED: [collects], **(dict.fromkeys(OF_A_GROUP) if machines else {})}
     everywhere = json.dumps({"tolerations": [{"operator": "Exists"}]})
     return [
         aws.eks.Addon(

@@ -126,9 +126,12 @@ def _alias(name: str, function: aws.lambda_.Function, moved_by_rollout: bool = F
 def _role(wanted: Serving, place: LambdaArgs, account: Account) -> Role:
     group = pulumi.Output.concat(account.arn("logs", "log-group:"), wanted.ground.log_group, ":log-stream:*")
     cards = tuple(
-        f"ec2:{verb}" for verb in ("CreateNetworkInterface", "DescribeNetworkInterfaces", "DescribeSubnets", "DeleteNetworkInterface")
+        f"ec2:{verb}"
+        for verb in ("CreateNetworkInterface", "DescribeNetworkInterfaces", "DescribeSubnets", "DeleteNetworkInterface")
     )
-    network = (Statement(cards, ("*",), reason="Lambda asks for network cards before they have a name"),) if place.in_network else ()
+    network = (
+        (Statement(cards, ("*",), reason="Lambda asks for network cards before they have a name"),) if place.in_network else ()
+    )
     allows = (*reading(wanted, account), Statement(("logs:CreateLogStream", "logs:PutLogEvents"), (group,)), *network)
     args = RoleArgs("endpoint", allows=allows, trusts=(trusted("lambda"),), boundary=wanted.ground.boundary)
     return Role(wanted.owner, account, "function", args, pulumi.ResourceOptions())

@@ -29,15 +29,21 @@ def faults(wanted: Serving, place: LambdaArgs) -> Iterator[Problem]:
 def _traffic(wanted: Serving) -> Iterator[Problem]:
     scale, rollout = wanted.scale, wanted.rollout
     if wanted.release.secrets:
-        yield refusal(wanted, "endpoint", "Lambda hands no secrets to a container", "let the container read them, or serve from ecs")
+        yield refusal(
+            wanted, "endpoint", "Lambda hands no secrets to a container", "let the container read them, or serve from ecs"
+        )
     if wanted.variants:
         cure = "serve from sagemaker, ecs or eks"
         yield refusal(wanted, "endpoint.variants", "an alias of Lambda shares traffic between versions of one image only", cure)
     if scale.concurrency_per_copy not in (None, 1):
-        yield refusal(wanted, "endpoint.scale.concurrency_per_copy", "a copy on Lambda answers one request at a time", "leave it out")
+        yield refusal(
+            wanted, "endpoint.scale.concurrency_per_copy", "a copy on Lambda answers one request at a time", "leave it out"
+        )
     if rollout.strategy == "all_at_once" and rollout.rollback_on:
         cure = "choose canary or linear"
-        yield refusal(wanted, "endpoint.rollout.rollback_on", "all_at_once is over in an instant, and nothing would be watched", cure)
+        yield refusal(
+            wanted, "endpoint.rollout.rollback_on", "all_at_once is over in an instant, and nothing would be watched", cure
+        )
     if rollout.strategy != "all_at_once" and rollout.wait < 60:
         yield refusal(wanted, "endpoint.rollout.wait", f"{rollout.wait}s", "CodeDeploy counts minutes: wait 1m or more")
     if wanted.monitors.second_region:

@@ -33,7 +33,9 @@ def common(wanted: Serving) -> Iterator[Problem]:
         for alarm in alarms:
             yield from _alarm(wanted, where, alarm)
     if wanted.monitors.every % 60:
-        yield refusal(wanted, "monitors.every", f"{wanted.monitors.every}s is no whole number of minutes", "CloudWatch counts minutes")
+        yield refusal(
+            wanted, "monitors.every", f"{wanted.monitors.every}s is no whole number of minutes", "CloudWatch counts minutes"
+        )
 
 
 def _variants(wanted: Serving) -> Iterator[Problem]:
@@ -60,7 +62,9 @@ def _rollout(wanted: Serving) -> Iterator[Problem]:
     if not steps or steps[-1] != 100 or steps != sorted(set(steps)) or steps[0] < 1:
         yield refusal(wanted, where, f"{steps} does not grow to 100", "write rising per cent that end with 100")
     elif rollout.strategy == "canary" and len(steps) != 2:
-        yield refusal(wanted, where, f"a canary on AWS has two steps, not {len(steps)}", f"write [{steps[0] % 100 or 10}, 100], or use linear")
+        yield refusal(
+            wanted, where, f"a canary on AWS has two steps, not {len(steps)}", f"write [{steps[0] % 100 or 10}, 100], or use linear"
+        )
     elif rollout.strategy == "linear" and (rollout.even_step() is None or len(steps) < 2):
         yield refusal(wanted, where, f"{steps} are no even steps, and AWS has no others", "write [25, 50, 75, 100]")
     elif rollout.strategy == "all_at_once" and len(steps) != 1:

@@ -172,7 +172,7 @@ def _service(wanted: Serving, side: str) -> Manifest:
 
 
 def _scaler(wanted: Serving, sizes: Sizes, side: str) -> Manifest:
-    """By requests at work where the cluster can count them, else by the processor. Down slowly: a machine takes minutes to come back."""
+    """By requests at work where the cluster counts them, else by the processor. Down slowly: machines take minutes to come."""
     scale = wanted.scale
     metric: dict[str, Any] = {
         "type": "Resource",

@@ -34,7 +34,12 @@ def door(
     of_params = {"apiGroup": "eks.amazonaws.com", "kind": "IngressClassParams", "name": namespace}
     return [
         _named("eks.amazonaws.com/v1", "IngressClassParams", {"name": namespace}, params),
-        _named("networking.k8s.io/v1", "IngressClass", {"name": namespace}, {"controller": "eks.amazonaws.com/alb", "parameters": of_params}),
+        _named(
+            "networking.k8s.io/v1",
+            "IngressClass",
+            {"name": namespace},
+            {"controller": "eks.amazonaws.com/alb", "parameters": of_params},
+        ),
         _ingress(namespace, domain, sides),
     ]
 

@@ -75,14 +75,16 @@ class Sagemaker:
             s3_uri=release.artifact, s3_data_type="S3Prefix", compression_type="None"
         )
         data = aws.sagemaker.ModelPrimaryContainerModelDataSourceArgs(s3_data_sources=[source])
-        return aws.sagemaker.ModelPrimaryContainerArgs(image=release.image, model_data_source=data, environment=release.settings(MODEL))
+        return aws.sagemaker.ModelPrimaryContainerArgs(
+            image=release.image, model_data_source=data, environment=release.settings(MODEL)
+        )
 
     def _network(self) -> aws.sagemaker.ModelVpcConfigArgs:
         subnets = list(self.ground.subnet_ids)[: self.wanted.scale.zones]
         return aws.sagemaker.ModelVpcConfigArgs(subnets=subnets, security_group_ids=list(self.ground.security_group_ids))
 
     def _configuration(self) -> aws.sagemaker.EndpointConfiguration:
-        """Immutable too: whatever changes in it gives it another name, so that the old one is there to go back to until the new one serves."""
+        """Immutable too: any change gives it another name, so that the old one is there to go back to until the new one serves."""
         place = self.place
         variants = [self._variant(side, variant) for side, variant in self.wanted.sides().items()]
         capture, queue = self._capture(), self._queue()
@@ -112,7 +114,9 @@ class Sagemaker:
             return aws.sagemaker.EndpointConfigurationProductionVariantArgs(
                 variant_name=side, model_name=name, serverless_config=serverless, initial_variant_weight=variant.weight
             )
-        routing = aws.sagemaker.EndpointConfigurationProductionVariantRoutingConfigArgs(routing_strategy="LEAST_OUTSTANDING_REQUESTS")
+        routing = aws.sagemaker.EndpointConfigurationProductionVariantRoutingConfigArgs(
+            routing_strategy="LEAST_OUTSTANDING_REQUESTS"
+        )
         return aws.sagemaker.EndpointConfigurationProductionVariantArgs(
             variant_name=side,
             model_name=name,
@@ -127,7 +131,9 @@ class Sagemaker:
     def _capture(self) -> aws.sagemaker.EndpointConfigurationDataCaptureConfigArgs | None:
         if not self.place.capture_percent:
             return None
-        modes = [aws.sagemaker.EndpointConfigurationDataCaptureConfigCaptureOptionArgs(capture_mode=mode) for mode in ("Input", "Output")]
+        modes = [
+            aws.sagemaker.EndpointConfigurationDataCaptureConfigCaptureOptionArgs(capture_mode=mode) for mode in ("Input", "Output")
+        ]
         types = ["application/json"]
         return aws.sagemaker.EndpointConfigurationDataCaptureConfigArgs(
             enable_capture=True,
@@ -183,7 +189,9 @@ def sagemaker(wanted: Serving, place: SagemakerArgs) -> Served:
         for side in made.models:
             scale_instances(wanted, endpoint, side, waits=place.form == "async")
     return Served(
-        url=endpoint.name.apply(lambda name: f"https://runtime.sagemaker.{wanted.owner.region}.amazonaws.com/endpoints/{name}/{_path(place)}"),
+        url=endpoint.name.apply(
+            lambda name: f"https://runtime.sagemaker.{wanted.owner.region}.amazonaws.com/endpoints/{name}/{_path(place)}"
+        ),
         names={
             "endpoint": endpoint.name,
             "configuration": made.configuration.name,
@@ -208,5 +216,26 @@ def has_local_disk(instance: str) -> bool:
     return family in LOCAL_DISKS or (family.endswith("d") and family[:1] in "cmr")
 
 
-LOCAL_DISKS = frozenset({"g4dn", "g5", "g6", "g6e", "gr6", "p3dn", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "trn1", "trn1n", "trn2", "i3", "i4i", "i3en"})
+LOCAL_DISKS = frozenset(
+    {
+        "g4dn",
+        "g5",
+        "g6",
+        "g6e",
+        "gr6",
+        "p3dn",
+        "p4d",
+        "p4de",
+        "p5",
+        "p5e",
+        "p5en",
+        "p6-b200",
+        "trn1",
+        "trn1n",
+        "trn2",
+        "i3",
+        "i4i",
+        "i3en",
+    }
+)
 """No list of AWS's own exists; `c5d`, `m6id` and their like are known by their letter."""

@@ -21,7 +21,9 @@ def signals(wanted: Serving, endpoint: str) -> dict[str, Signal]:
     count = len(sides)
     failed = _sum(1, count)
     return {
-        **{f"p{share}_latency": Signal(f"{_slowest(count)} / 1000000", each("ModelLatency", f"p{share}")) for share in (50, 95, 99)},
+        **{
+            f"p{share}_latency": Signal(f"{_slowest(count)} / 1000000", each("ModelLatency", f"p{share}")) for share in (50, 95, 99)
+        },
         "error_rate": Signal(
             f"({failed}) / ({_sum(count + 1, count)})", each("Invocation5XXErrors", "Sum") + each("Invocations", "Sum")
         ),

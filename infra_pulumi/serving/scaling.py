@@ -1,6 +1,5 @@
 """Scaling of SageMaker's instances: by requests at work, or, where requests wait in a queue, by the queue."""
 
-import pulumi
 import pulumi_aws as aws
 
 from infra_pulumi.serving.wanted import Serving
@@ -50,7 +49,9 @@ def _by_concurrency(concurrency: int) -> aws.appautoscaling.PolicyTargetTracking
     )
 
 
-def _by_queue(endpoint: aws.sagemaker.Endpoint, concurrency: int) -> aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgs:
+def _by_queue(
+    endpoint: aws.sagemaker.Endpoint, concurrency: int
+) -> aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgs:
     part = "PolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecification"
     dimension = getattr(aws.appautoscaling, f"{part}DimensionArgs")(name="EndpointName", value=endpoint.name)
     metric = getattr(aws.appautoscaling, f"{part}Args")(

@@ -41,7 +41,7 @@ class Scale:
     min: int = 1
     max: int = 1
     concurrency_per_copy: int | None = None
-    """Requests at the same time that one copy should have; above it copies are added. Absent: what the place names as its default."""
+    """Requests at the same time that one copy should have; above it copies are added. Absent: the place's own default."""
     zones: int = 2
     """Availability zones that the copies are spread over."""
 
