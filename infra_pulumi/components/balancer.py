@@ -80,7 +80,7 @@ class Balancer(pulumi.ComponentResource):
             description="Requests",
             tags=self._tags,
             opts=self._child,
-            **source,  # type: ignore[arg-type]
+            **source,
         )
 
     def _balancer(self) -> aws.lb.LoadBalancer:

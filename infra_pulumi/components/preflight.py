@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -18,7 +19,7 @@ def preflight(
     method = aws.apigateway.Method(
         title, rest_api=api.id, resource_id=path.id, http_method="OPTIONS", authorization="NONE", opts=opts
     )
-    at = {"rest_api": api.id, "resource_id": path.id, "http_method": method.http_method}
+    at: dict[str, Any] = {"rest_api": api.id, "resource_id": path.id, "http_method": method.http_method}
     integration = aws.apigateway.Integration(
         title, type="MOCK", request_templates={"application/json": json.dumps({"statusCode": 204})}, opts=opts, **at
     )

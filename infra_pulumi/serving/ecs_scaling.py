@@ -6,9 +6,8 @@ import pulumi
 import pulumi_aws as aws
 
 from infra_pulumi.components.journal_metrics import journal_metric
-from infra_pulumi.serving.scaling import CONCURRENCY
 from infra_pulumi.serving.served import Metric
-from infra_pulumi.serving.wanted import Serving
+from infra_pulumi.serving.wanted import CONCURRENCY, Serving
 
 SERVICE, DIMENSION = "ecs", "ecs:service:DesiredCount"
 

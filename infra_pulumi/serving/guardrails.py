@@ -30,11 +30,16 @@ def longest_deployment(rollout: Rollout) -> int:
 
 
 def _routing(rollout: Rollout) -> aws.sagemaker.EndpointDeploymentConfigBlueGreenUpdatePolicyTrafficRoutingConfigurationArgs:
-    part = "EndpointDeploymentConfigBlueGreenUpdatePolicyTrafficRoutingConfiguration"
-    size = {"type": "CAPACITY_PERCENT", "value": rollout.steps[0]}
-    return getattr(aws.sagemaker, f"{part}Args")(
+    part, unit = rollout.steps[0], "CAPACITY_PERCENT"
+    canary = aws.sagemaker.EndpointDeploymentConfigBlueGreenUpdatePolicyTrafficRoutingConfigurationCanarySizeArgs(
+        type=unit, value=part
+    )
+    linear = aws.sagemaker.EndpointDeploymentConfigBlueGreenUpdatePolicyTrafficRoutingConfigurationLinearStepSizeArgs(
+        type=unit, value=part
+    )
+    return aws.sagemaker.EndpointDeploymentConfigBlueGreenUpdatePolicyTrafficRoutingConfigurationArgs(
         type=MODES[rollout.strategy],
         wait_interval_in_seconds=rollout.wait,
-        canary_size=getattr(aws.sagemaker, f"{part}CanarySizeArgs")(**size) if rollout.strategy == "canary" else None,
-        linear_step_size=getattr(aws.sagemaker, f"{part}LinearStepSizeArgs")(**size) if rollout.strategy == "linear" else None,
+        canary_size=canary if rollout.strategy == "canary" else None,
+        linear_step_size=linear if rollout.strategy == "linear" else None,
     )

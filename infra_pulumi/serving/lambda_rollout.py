@@ -1,4 +1,4 @@
-"""A function's rollout in steps: CodeDeploy moves the alias, and back when an alarm rings. The place starts it when the stack is up."""
+"""A function's rollout in steps: CodeDeploy moves the alias, and back when an alarm rings. The place starts it."""
 
 import math
 from collections.abc import Sequence

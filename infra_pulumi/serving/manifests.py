@@ -8,7 +8,7 @@ import yaml
 
 from infra_pulumi.names import fitted
 from infra_pulumi.serving.manifests_door import door
-from infra_pulumi.serving.wanted import PORT, Release, Serving
+from infra_pulumi.serving.wanted import CONCURRENCY, PORT, Release, Serving
 
 ACCOUNT = "server"
 LABEL, TAINT = "llmspec/serves", "nvidia.com/gpu"
@@ -179,8 +179,6 @@ def _scaler(wanted: Serving, sizes: Sizes, side: str) -> Manifest:
         "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": PROCESSOR_PERCENT}},
     }
     if sizes.requests_metric:
-        from infra_pulumi.serving.scaling import CONCURRENCY
-
         target = {"type": "AverageValue", "averageValue": str(scale.concurrency_per_copy or CONCURRENCY)}
         metric = {"type": "Pods", "pods": {"metric": {"name": sizes.requests_metric}, "target": target}}
     spec = {

@@ -2,10 +2,8 @@
 
 import pulumi_aws as aws
 
-from infra_pulumi.serving.wanted import Serving
+from infra_pulumi.serving.wanted import CONCURRENCY, Serving
 
-CONCURRENCY = 8
-"""Requests that a copy is given before another copy is started, when the spec says nothing."""
 SERVICE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
 
 

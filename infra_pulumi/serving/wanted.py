@@ -10,6 +10,8 @@ from infra_pulumi.owner import Owner
 
 PORT = 8080
 """Where the serving container listens, at every place."""
+CONCURRENCY = 8
+"""Requests that a copy is given before another copy is started, when the spec says nothing."""
 
 
 @dataclass(frozen=True)
