@@ -47,8 +47,7 @@ def is_watched(metric: str) -> bool:
 
 
 def _watched(wanted: Serving) -> Iterator[tuple[str, int]]:
-    alarms = (*wanted.monitors.alarms, *wanted.rollout.alarms())
-    for name in sorted({"drift"} | {alarm.metric for alarm in alarms if is_watched(alarm.metric)}):
+    for name in sorted({"drift"} | {alarm.metric for alarm in wanted.monitors.alarms if is_watched(alarm.metric)}):
         yield name, wanted.monitors.every
 
 

@@ -5,7 +5,7 @@ import os
 import urllib.request
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]
+import boto3
 
 
 def handle(event: dict[str, Any], context: object) -> None:  # noqa: ARG001 - how Lambda calls it

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from infra_pulumi.components.journal_metrics import is_watched
 from infra_pulumi.serving.wanted import Alarm, Rollout, Serving
 from llmspec.errors import Problem
 
@@ -12,6 +13,16 @@ OPERATORS = {
     "<=": "LessThanOrEqualToThreshold",
 }
 DAY = 86_400
+METRICS = (
+    "p50_latency",
+    "p95_latency",
+    "p99_latency",
+    "p95_first_token",
+    "error_rate",
+    "requests_per_minute",
+    "tokens_per_second",
+)
+"""What every place can say of each minute."""
 
 
 def refusal(wanted: Serving, where: str, fault: str, cure: str) -> Problem:
@@ -75,11 +86,18 @@ def _rollout(wanted: Serving) -> Iterator[Problem]:
 def _rollback(wanted: Serving, rollout: Rollout) -> Iterator[Problem]:
     if len(rollout.alarms()) > 10:
         yield refusal(wanted, "endpoint.rollout.rollback_on", f"{len(rollout.alarms())} alarms", "AWS watches at most 10")
+    for alarm in rollout.rollback_on:
+        if is_watched(alarm.metric):
+            fault = f"{alarm}: {alarm.metric} is measured every {wanted.monitors.every}s, too late to turn a rollout back"
+            yield refusal(wanted, "endpoint.rollout.rollback_on", fault, "put it under monitors.alarms")
     if not 0 <= rollout.wait <= 3600:
         yield refusal(wanted, "endpoint.rollout.wait", f"{rollout.wait}s", "AWS waits an hour at most between two steps")
 
 
 def _alarm(wanted: Serving, where: str, alarm: Alarm) -> Iterator[Problem]:
+    if alarm.metric not in METRICS and not is_watched(alarm.metric):
+        known = f"{', '.join(METRICS)}, drift, canary.…"
+        yield refusal(wanted, where, f"{alarm}: no metric named '{alarm.metric}' is measured here", f"known: {known}")
     if alarm.op not in OPERATORS:
         yield refusal(wanted, where, f"{alarm}: CloudWatch has no '{alarm.op}'", f"use one of {' '.join(OPERATORS)}")
     if alarm.lasting > DAY:
