@@ -108,7 +108,10 @@ def test_scaling_follows_requests_at_work_of_each_variant() -> None:
     variants = (Variant(release(12), 90), Variant(release(13), 10))
     made = run(serving(CPU, scale=Scale(2, 8, 6), variants=variants))
     targets = made.all("appautoscaling/target:Target").values()
-    assert {target["resourceId"] for target in targets} == {"endpoint/bot-prod/variant/primary", "endpoint/bot-prod/variant/variant-2"}
+    assert {target["resourceId"] for target in targets} == {
+        "endpoint/bot-prod/variant/primary",
+        "endpoint/bot-prod/variant/variant-2",
+    }
     assert {(target["minCapacity"], target["maxCapacity"]) for target in targets} == {(2, 8)}
     policy = made.all("appautoscaling/policy:Policy")["track-primary"]["targetTrackingScalingPolicyConfiguration"]
     metric = policy["predefinedMetricSpecification"]["predefinedMetricType"]
