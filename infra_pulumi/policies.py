@@ -48,10 +48,10 @@ def wildcards(statement: Mapping[str, Any]) -> list[str]:
 
 def _raw(statement: Statement) -> dict[str, Any]:
     raw: dict[str, Any] = {"Sid": _sid(statement.reason), "Effect": statement.effect, "Action": list(statement.actions)}
-    everyone = statement.principals.get("AWS") == "*"
     optional = {
-        "Principal": "*" if everyone else dict(statement.principals),
-        "Resource": list(statement.resources),
+        "Principal": dict(statement.principals),
+        # One is written as IAM gives it back, so that nothing seems to have changed.
+        "Resource": statement.resources[0] if len(statement.resources) == 1 else list(statement.resources),
         "Condition": {test: dict(keys) for test, keys in statement.conditions.items()},
     }
     return {name: value for name, value in {**raw, **optional}.items() if value}
@@ -78,7 +78,7 @@ def _apart(statements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _sid(reason: str) -> str:
     """`A log group has streams` -> `ALogGroupHasStreams`: a Sid takes letters and digits only."""
-    words = re.findall(r"[A-Za-z0-9]+", reason)
+    words = re.findall(r"[A-Za-z0-9]+", reason.replace("'", ""))
     return "".join(word[0].upper() + word[1:] for word in words)
 
 

@@ -62,12 +62,13 @@ class Made:
         return found
 
     def statements(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Every statement of every policy, with the resource that holds it."""
+        """Every statement of every policy, with the resource that holds it. What it names is a list, however IAM writes it."""
         for type_, name, inputs in self.resources:
             for key in ("policy", "assumeRolePolicy"):
                 if isinstance(inputs.get(key), str) and inputs[key].startswith("{"):
                     for statement in json.loads(inputs[key])["Statement"]:
-                        yield f"{type_} {name}", statement
+                        named = statement.get("Resource", [])
+                        yield f"{type_} {name}", {**statement, "Resource": [named] if isinstance(named, str) else named}
 
 
 def plain(value: Any) -> Any:

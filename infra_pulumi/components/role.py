@@ -10,6 +10,9 @@ from infra_pulumi.account import Account
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement, document
 
+SILENT = ("s3", "backup", "firehose")
+"""Services for which AWS documents no account of origin, so none can be asked for."""
+
 
 @dataclass(frozen=True)
 class RoleArgs:
@@ -33,15 +36,10 @@ class Role(pulumi.ComponentResource):
     def __init__(self, owner: Owner, account: Account, name: str, args: RoleArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("llmspec:aws:Role", name, None, opts)
         mine = pulumi.ResourceOptions(parent=self)
-        services = Statement(
-            ("sts:AssumeRole",),
-            principals={"Service": [f"{service}.amazonaws.com" for service in args.services]},
-            conditions=account.here(),
-        )
         role = aws.iam.Role(
             name,
             name=f"{owner.prefix}-{name}",
-            assume_role_policy=document(*((services,) if args.services else ()), *args.trusts),
+            assume_role_policy=document(*_trusts(args, account)),
             permissions_boundary=args.boundary,
             tags=owner.tagged(args.stage),
             opts=mine,
@@ -53,5 +51,19 @@ class Role(pulumi.ComponentResource):
         if args.allows:
             made.append(aws.iam.RolePolicy(name, name=name, role=role.name, policy=document(*args.allows), opts=mine))
         # Whoever takes the role on at once must already be allowed: the ARN comes with the policy, not before it.
+        self.name = role.name
         self.arn: pulumi.Output[str] = pulumi.Output.all(role.arn, *[each.urn for each in made]).apply(lambda found: str(found[0]))
         self.register_outputs({"arn": self.arn})
+
+
+def _trusts(args: RoleArgs, account: Account) -> tuple[Statement, ...]:
+    """One statement a service: those that say for whom they act are asked."""
+    services = (
+        Statement(
+            ("sts:AssumeRole",),
+            principals={"Service": f"{service}.amazonaws.com"},
+            conditions={} if service in SILENT else account.here(),
+        )
+        for service in args.services
+    )
+    return (*services, *args.trusts)

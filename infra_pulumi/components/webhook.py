@@ -11,6 +11,7 @@ from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.names import fitted
 from infra_pulumi.policies import Statement
 from infra_pulumi.serving.wanted import Serving
+from infra_pulumi.trust import trusted
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Webhook(pulumi.ComponentResource):
             Statement(("kms:Decrypt",), (wanted.ground.key_arn,)),
             Statement(("logs:CreateLogStream", "logs:PutLogEvents"), (group,)),
         )
-        args = RoleArgs("monitors", ("lambda",), allows, boundary=wanted.ground.boundary)
+        args = RoleArgs("monitors", allows=allows, trusts=(trusted("lambda"),), boundary=wanted.ground.boundary)
         return Role(wanted.owner, account, "webhook", args, self._child)
 
     def _function(self, secret: aws.secretsmanager.Secret, role: Role) -> aws.lambda_.Function:

@@ -10,6 +10,7 @@ from infra_pulumi.account import Account
 from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.policies import Statement
 from infra_pulumi.serving.wanted import Serving
+from infra_pulumi.trust import trusted
 
 if TYPE_CHECKING:
     from infra_pulumi.serving.ecs import EcsArgs
@@ -104,8 +105,7 @@ def _profile(wanted: Serving, cluster: aws.ecs.Cluster) -> aws.iam.InstanceProfi
         wanted.owner,
         account,
         "machines",
-        RoleArgs("endpoint", ("ec2",), allows, boundary=wanted.ground.boundary),
+        RoleArgs("endpoint", allows=allows, trusts=(trusted("ec2"),), boundary=wanted.ground.boundary),
         pulumi.ResourceOptions(),
     )
-    name = role.arn.apply(lambda arn: arn.rsplit("/", 1)[-1])
-    return aws.iam.InstanceProfile("machines", role=name, tags=wanted.tags())
+    return aws.iam.InstanceProfile("machines", role=role.name, tags=wanted.tags())

@@ -12,6 +12,7 @@ from infra_pulumi.components.balancer import Balancer
 from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.policies import Statement
 from infra_pulumi.serving.wanted import Rollout, Serving
+from infra_pulumi.trust import trusted
 
 
 def deployment(rollout: Rollout, alarms: Sequence[aws.cloudwatch.MetricAlarm]) -> dict[str, Any]:
@@ -54,5 +55,5 @@ def shifting_role(wanted: Serving, balancer: Balancer, account: Account) -> pulu
         Statement(("elasticloadbalancing:ModifyListener",), (balancer.listener.arn,)),
         Statement(("elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"), targets),
     )
-    args = RoleArgs("endpoint", ("ecs",), allows, boundary=wanted.ground.boundary)
+    args = RoleArgs("endpoint", allows=allows, trusts=(trusted("ecs"),), boundary=wanted.ground.boundary)
     return Role(wanted.owner, account, "shift", args, pulumi.ResourceOptions()).arn
