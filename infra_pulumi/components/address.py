@@ -1,0 +1,58 @@
+"""Address: a name of ours, the certificate for it, and the record that leads to a balancer."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from infra_pulumi.serving.wanted import Serving
+
+
+@dataclass(frozen=True)
+class AddressArgs:
+    """The name, the hosted zone that it is in, and the certificate when there is one already."""
+
+    wanted: Serving
+    domain: str
+    zone_id: str
+    certificate_arn: str = ""
+
+
+class Address(pulumi.ComponentResource):
+    """A certificate that the zone itself vouches for; `point` makes the record once there is something to point at."""
+
+    def __init__(self, name: str, args: AddressArgs, opts: pulumi.ResourceOptions | None = None):
+        super().__init__("llmspec:service:Address", name, None, opts)
+        self._name, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
+        self.certificate_arn: pulumi.Input[str] = args.certificate_arn or self._certificate()
+        self.register_outputs({"certificate": self.certificate_arn})
+
+    def _certificate(self) -> pulumi.Output[str]:
+        tags = self._args.wanted.tags()
+        certificate = aws.acm.Certificate(
+            self._name, domain_name=self._args.domain, validation_method="DNS", tags=tags, opts=self._child
+        )
+        proof = certificate.domain_validation_options[0]
+        record = aws.route53.Record(
+            f"{self._name}-proof",
+            zone_id=self._args.zone_id,
+            name=proof.resource_record_name,
+            type=proof.resource_record_type,
+            records=[proof.resource_record_value],
+            ttl=60,
+            allow_overwrite=True,
+            opts=self._child,
+        )
+        valid = aws.acm.CertificateValidation(
+            self._name, certificate_arn=certificate.arn, validation_record_fqdns=[record.fqdn], opts=self._child
+        )
+        return valid.certificate_arn
+
+    def point(self, balancer: aws.lb.LoadBalancer) -> None:
+        """With a second region the failover records have that name, and this one would be in their way."""
+        if not self._args.zone_id or self._args.wanted.monitors.second_region:
+            return
+        alias = aws.route53.RecordAliasArgs(name=balancer.dns_name, zone_id=balancer.zone_id, evaluate_target_health=True)
+        aws.route53.Record(
+            self._name, zone_id=self._args.zone_id, name=self._args.domain, type="A", aliases=[alias], opts=self._child
+        )

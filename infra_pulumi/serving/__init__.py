@@ -1,0 +1,1 @@
+"""Serving places: one program each, behind the interface in `wanted` and `served`."""

@@ -1,0 +1,130 @@
+"""sagemaker: model -> endpoint configuration -> endpoint, as a real-time, an asynchronous or a serverless endpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+import pulumi_aws as aws
+
+from infra_pulumi.components.alarms import rollback_alarms
+from infra_pulumi.names import fitted
+from infra_pulumi.serving.guardrails import guardrails
+from infra_pulumi.serving.sagemaker_configuration import MODEL, configuration, immutable_name
+from infra_pulumi.serving.sagemaker_signals import health, signals
+from infra_pulumi.serving.scaling import scale_instances
+from infra_pulumi.serving.served import Served
+from infra_pulumi.serving.wanted import PlaceArgs, Release, Serving
+
+LOG_DAYS = 90
+PATHS = {"realtime": "openai/v1", "async": "async-invocations", "serverless": "invocations"}
+"""Real-time endpoints speak OpenAI's API; the others take SageMaker's own calls."""
+
+
+@dataclass(frozen=True)
+class SagemakerArgs(PlaceArgs):
+    """`places: {endpoint: {sagemaker: …}}`."""
+
+    form: Literal["realtime", "async", "serverless"] = "realtime"
+    instance: str = ""
+    """`ml.g5.xlarge`; the serverless form has none."""
+    memory_mb: int = 0
+    """Of a serverless copy: 1024 to 6144, in steps of 1024."""
+    capture_percent: int = 0
+    """How much of what is asked and answered SageMaker itself writes to S3. The journal is apart from it."""
+    isolated: bool | None = None
+    """No way out of the container: the artifact is there, and nothing else is needed. Absent: wherever SageMaker can."""
+
+    @property
+    def isolates(self) -> bool:
+        return self.form != "serverless" if self.isolated is None else self.isolated
+
+
+def sagemaker(wanted: Serving, place: SagemakerArgs) -> Served:
+    """The endpoint, its alarms, its scaling."""
+    name = fitted(wanted.owner.prefix, 63)
+    models = {side: _model(wanted, place, side, variant.release) for side, variant in wanted.sides().items()}
+    configured = configuration(wanted, place, models)
+    found = signals(wanted, name)
+    logs = _logs(wanted, name)
+    alarms = rollback_alarms(wanted, found) if place.form != "serverless" else []
+    endpoint = _endpoint(wanted, place, name, configured, alarms)
+    _scale(wanted, place, endpoint, models)
+    host = f"https://runtime.sagemaker.{wanted.owner.region}.amazonaws.com/endpoints/"
+    return Served(
+        url=pulumi.Output.concat(host, endpoint.name, "/", PATHS[place.form]),
+        names={
+            "endpoint": endpoint.name,
+            "configuration": configured.name,
+            "models": {side: model.name for side, model in models.items()},
+        },
+        signals=found,
+        health=health(name, next(iter(models))),
+        host=None,
+        log_group=logs.name,
+        rollback=alarms,
+    )
+
+
+def _model(wanted: Serving, place: SagemakerArgs, side: str, release: Release) -> aws.sagemaker.Model:
+    """An immutable thing: its name says which release, and the digest what exactly."""
+    ground = wanted.ground
+    network = aws.sagemaker.ModelVpcConfigArgs(
+        subnets=list(ground.subnet_ids)[: wanted.scale.zones], security_group_ids=list(ground.security_group_ids)
+    )
+    inside = None if place.form == "serverless" else network
+    content = [release.digest, release.image, release.archive, release.settings(MODEL), place.isolates, wanted.scale.zones]
+    return aws.sagemaker.Model(
+        f"model-{side}",
+        name=immutable_name(wanted.owner, release.number, content),
+        execution_role_arn=ground.endpoint_role_arn,
+        enable_network_isolation=place.isolates,
+        primary_container=_container(place, release),
+        vpc_config=inside,
+        tags=wanted.owner.tagged("endpoint", release.number),
+    )
+
+
+def _container(place: SagemakerArgs, release: Release) -> aws.sagemaker.ModelPrimaryContainerArgs:
+    """Serverless takes an archive, the others the artifact's own folder: nothing to unpack before the first answer."""
+    settings = release.settings(MODEL)
+    if place.form == "serverless":
+        return aws.sagemaker.ModelPrimaryContainerArgs(image=release.image, model_data_url=release.archive, environment=settings)
+    source = aws.sagemaker.ModelPrimaryContainerModelDataSourceS3DataSourceArgs(
+        s3_uri=release.artifact, s3_data_type="S3Prefix", compression_type="None"
+    )
+    data = aws.sagemaker.ModelPrimaryContainerModelDataSourceArgs(s3_data_sources=[source])
+    return aws.sagemaker.ModelPrimaryContainerArgs(image=release.image, model_data_source=data, environment=settings)
+
+
+def _logs(wanted: Serving, endpoint: str) -> aws.cloudwatch.LogGroup:
+    """SageMaker would make it itself, without an end to its keeping."""
+    name = f"/aws/sagemaker/Endpoints/{endpoint}"
+    return aws.cloudwatch.LogGroup("endpoint-logs", name=name, retention_in_days=LOG_DAYS, tags=wanted.tags())
+
+
+def _endpoint(
+    wanted: Serving,
+    place: SagemakerArgs,
+    name: str,
+    configured: aws.sagemaker.EndpointConfiguration,
+    alarms: Sequence[aws.cloudwatch.MetricAlarm],
+) -> aws.sagemaker.Endpoint:
+    """The alarms come first: a rollout that watches an alarm which is not there yet is refused."""
+    return aws.sagemaker.Endpoint(
+        "endpoint",
+        name=name,
+        endpoint_config_name=configured.name,
+        deployment_config=None if place.form == "serverless" else guardrails(wanted.rollout, alarms),
+        tags=wanted.tags(),
+        opts=pulumi.ResourceOptions(depends_on=list(alarms)),
+    )
+
+
+def _scale(
+    wanted: Serving, place: SagemakerArgs, endpoint: aws.sagemaker.Endpoint, models: Mapping[str, aws.sagemaker.Model]
+) -> None:
+    if place.form == "serverless" or wanted.scale.max <= wanted.scale.min:
+        return
+    for side in models:
+        scale_instances(wanted, endpoint, side, waits=place.form == "async")

@@ -1,0 +1,132 @@
+"""SageMaker's endpoint configuration: which models on which machines, what is captured, and where answers are left."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_aws as aws
+
+from infra_pulumi.names import fitted
+from infra_pulumi.owner import Owner
+from infra_pulumi.serving.wanted import Serving, Variant
+from llmspec.job import digest_of
+
+if TYPE_CHECKING:
+    from infra_pulumi.serving.sagemaker import SagemakerArgs
+
+MODEL = "/opt/ml/model"
+"""Where SageMaker puts the artifact, read-only."""
+START_SECONDS = 600
+"""A copy loads its artifact and compiles its grammars before it answers `/ping`."""
+LOCAL_DISKS = frozenset(
+    {
+        "g4dn",
+        "g5",
+        "g6",
+        "g6e",
+        "gr6",
+        "p3dn",
+        "p4d",
+        "p4de",
+        "p5",
+        "p5e",
+        "p5en",
+        "p6-b200",
+        "trn1",
+        "trn1n",
+        "trn2",
+        "i3",
+        "i3en",
+        "i4i",
+    }
+)
+"""No list of AWS's own exists; `c5d`, `m6id` and their like are known by their letter."""
+
+
+def configuration(
+    wanted: Serving, place: "SagemakerArgs", models: Mapping[str, aws.sagemaker.Model]
+) -> aws.sagemaker.EndpointConfiguration:
+    """Immutable: any change gives it another name, so that the old one is there to go back to until the new one serves."""
+    variants = [_variant(wanted, place, side, variant, models[side]) for side, variant in wanted.sides().items()]
+    encrypted = None if place.form == "serverless" or has_local_disk(place.instance) else wanted.ground.key_arn
+    return aws.sagemaker.EndpointConfiguration(
+        "configuration",
+        name=immutable_name(wanted.owner, wanted.release.number, _content(wanted, place)),
+        production_variants=variants,
+        data_capture_config=_capture(wanted, place),
+        async_inference_config=_queue(wanted) if place.form == "async" else None,
+        kms_key_arn=encrypted,
+        tags=wanted.tags(),
+    )
+
+
+def immutable_name(owner: Owner, number: int, content: list[Any]) -> str:
+    """`support-bot-prod-r13-1a2b3c4d`: the release for people, the digest for whatever else may change."""
+    end = f"-r{number}-{digest_of(content)[:8]}"
+    return fitted(owner.prefix, 63 - len(end)) + end
+
+
+def has_local_disk(instance: str) -> bool:
+    """Types with NVMe disks of their own encrypt them in hardware, and refuse a key."""
+    family = instance.split(".")[1] if instance.count(".") == 2 else ""
+    return family in LOCAL_DISKS or (family.endswith("d") and family[:1] in "cmr")
+
+
+def _content(wanted: Serving, place: "SagemakerArgs") -> list[Any]:
+    sides, scale = wanted.sides().values(), wanted.scale
+    releases = [[each.release.digest, each.release.image, each.release.settings(MODEL), each.weight] for each in sides]
+    return [releases, vars(place), scale.min, scale.max, scale.concurrency_per_copy, scale.zones]
+
+
+def _variant(
+    wanted: Serving, place: "SagemakerArgs", side: str, variant: Variant, model: aws.sagemaker.Model
+) -> aws.sagemaker.EndpointConfigurationProductionVariantArgs:
+    scale = wanted.scale
+    if place.form == "serverless":
+        serverless = aws.sagemaker.EndpointConfigurationProductionVariantServerlessConfigArgs(
+            memory_size_in_mb=place.memory_mb, max_concurrency=scale.max, provisioned_concurrency=scale.min or None
+        )
+        return aws.sagemaker.EndpointConfigurationProductionVariantArgs(
+            variant_name=side, model_name=model.name, serverless_config=serverless, initial_variant_weight=variant.weight
+        )
+    least = aws.sagemaker.EndpointConfigurationProductionVariantRoutingConfigArgs(routing_strategy="LEAST_OUTSTANDING_REQUESTS")
+    return aws.sagemaker.EndpointConfigurationProductionVariantArgs(
+        variant_name=side,
+        model_name=model.name,
+        instance_type=place.instance,
+        initial_instance_count=max(1, scale.min),
+        initial_variant_weight=variant.weight,
+        container_startup_health_check_timeout_in_seconds=START_SECONDS,
+        model_data_download_timeout_in_seconds=START_SECONDS,
+        routing_configs=[least] if place.form == "realtime" else None,
+    )
+
+
+def _capture(wanted: Serving, place: "SagemakerArgs") -> aws.sagemaker.EndpointConfigurationDataCaptureConfigArgs | None:
+    if not place.capture_percent:
+        return None
+    option = aws.sagemaker.EndpointConfigurationDataCaptureConfigCaptureOptionArgs
+    types = aws.sagemaker.EndpointConfigurationDataCaptureConfigCaptureContentTypeHeaderArgs(
+        json_content_types=["application/json"]
+    )
+    return aws.sagemaker.EndpointConfigurationDataCaptureConfigArgs(
+        enable_capture=True,
+        initial_sampling_percentage=place.capture_percent,
+        destination_s3_uri=pulumi.Output.concat(wanted.ground.capture, "/requests"),
+        kms_key_id=wanted.ground.key_arn,
+        capture_options=[option(capture_mode=mode) for mode in ("Input", "Output")],
+        capture_content_type_header=types,
+    )
+
+
+def _queue(wanted: Serving) -> aws.sagemaker.EndpointConfigurationAsyncInferenceConfigArgs:
+    """Answers and failures of the asynchronous form lie in S3."""
+    output = aws.sagemaker.EndpointConfigurationAsyncInferenceConfigOutputConfigArgs(
+        s3_output_path=pulumi.Output.concat(wanted.ground.capture, "/answers"),
+        s3_failure_path=pulumi.Output.concat(wanted.ground.capture, "/failures"),
+        kms_key_id=wanted.ground.key_arn,
+    )
+    client = aws.sagemaker.EndpointConfigurationAsyncInferenceConfigClientConfigArgs(
+        max_concurrent_invocations_per_instance=wanted.scale.concurrency_per_copy
+    )
+    return aws.sagemaker.EndpointConfigurationAsyncInferenceConfigArgs(output_config=output, client_config=client)

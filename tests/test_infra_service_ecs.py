@@ -1,0 +1,186 @@
+"""The service stack on ECS: what each option makes of the resources."""
+
+import base64
+import dataclasses
+import json
+
+import pytest
+from pulumi_service_parts import GROUND, release, run, serving
+
+from infra_pulumi.service import faults
+from infra_pulumi.serving.ecs import EcsArgs
+from infra_pulumi.serving.wanted import Alarm, Monitors, Rollout, Scale, SecondRegion, Variant
+
+CPU = EcsArgs(certificate_arn="arn:aws:acm:eu-central-1:111122223333:certificate/1")
+GPU = dataclasses.replace(CPU, instance="g5.xlarge", gpus=1, cpu=4096, memory_mb=15_000)
+SERVICE, RULE = "ecs/service:Service", "lb/listenerRule:ListenerRule"
+
+
+def container(made, side: str = "primary"):
+    (found,) = json.loads(made.all("ecs/taskDefinition:TaskDefinition")[f"task-{side}"]["containerDefinitions"])
+    return found
+
+
+def told(wanted) -> str:
+    return "\n".join(map(str, faults(wanted)))
+
+
+def test_the_door_speaks_tls_and_asks_copies_whether_they_are_well() -> None:
+    made = run(serving(CPU))
+    listener, target = made.one("lb/listener:Listener"), made.one("lb/targetGroup:TargetGroup")
+    assert (listener["port"], listener["protocol"], listener["certificateArn"]) == (443, "HTTPS", CPU.certificate_arn)
+    assert listener["sslPolicy"].startswith("ELBSecurityPolicy-TLS13")
+    assert (target["port"], target["healthCheck"]["path"]) == (8080, "/health")
+    assert made.one("lb/loadBalancer:LoadBalancer")["internal"] is True
+
+
+def test_only_named_ranges_reach_the_door_and_only_the_door_reaches_the_copies() -> None:
+    made = run(serving(dataclasses.replace(CPU, open_to=("192.0.2.0/24", "198.51.100.0/24"))))
+    rules = made.all("vpc/securityGroupIngressRule:SecurityGroupIngressRule").values()
+    assert {rule["cidrIpv4"] for rule in rules if "cidrIpv4" in rule} == {"192.0.2.0/24", "198.51.100.0/24"}
+    (inner,) = (rule for rule in rules if "referencedSecurityGroupId" in rule)
+    assert (inner["fromPort"], inner["securityGroupId"], inner["referencedSecurityGroupId"]) == (
+        8080,
+        "balancer-copies-id",
+        "balancer-door-id",
+    )
+
+
+def test_a_public_door_stands_in_public_subnets_and_copies_stay_in_private_ones() -> None:
+    made = run(serving(dataclasses.replace(CPU, public=True)))
+    assert made.one("lb/loadBalancer:LoadBalancer")["subnets"] == list(GROUND.public_subnet_ids)
+    assert made.one(SERVICE)["networkConfiguration"]["subnets"] == ["subnet-a", "subnet-b"]
+
+
+def test_all_at_once_has_a_circuit_breaker_and_alarms_that_both_roll_back() -> None:
+    service = run(serving(CPU, rollout=Rollout(rollback_on=(Alarm("p95_latency", ">", 2.0),)))).one(SERVICE)
+    assert service["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
+    assert service["alarms"] == {"alarmNames": ["bot-prod-rollback-1-p95_latency"], "enable": True, "rollback": True}
+    assert "deploymentConfiguration" not in service
+
+
+def test_a_canary_shifts_between_two_groups_by_a_role_that_may_change_one_rule() -> None:
+    made = run(serving(CPU, rollout=Rollout("canary", (10, 100), 600)))
+    service = made.one(SERVICE)
+    assert service["deploymentConfiguration"]["strategy"] == "CANARY"
+    assert service["deploymentConfiguration"]["canaryConfiguration"] == {"canaryPercent": 10, "canaryBakeTimeInMinutes": "10"}
+    assert service["alarms"]["rollback"] is True
+    assert set(made.all("lb/targetGroup:TargetGroup")) == {"balancer-primary", "balancer-green"}
+    (modify,) = (each for _, each in made.statements() if each["Action"] == ["elasticloadbalancing:ModifyRule"])
+    assert modify["Resource"] == [f"arn:aws:lb:eu-central-1:111122223333:{next(iter(made.all(RULE)))}"]
+
+
+def test_linear_steps_become_a_linear_deployment() -> None:
+    found = run(serving(CPU, rollout=Rollout("linear", (20, 40, 60, 80, 100), 90))).one(SERVICE)["deploymentConfiguration"]
+    assert found["linearConfiguration"] == {"stepPercent": 20, "stepBakeTimeInMinutes": "2"}
+
+
+def test_variants_are_services_of_their_own_that_share_the_traffic_by_weight() -> None:
+    made = run(serving(CPU, variants=(Variant(release(12), 90), Variant(release(13), 10))))
+    assert set(made.all(SERVICE)) == {"service-primary", "service-variant-2"}
+    (action,) = made.one(RULE)["actions"]
+    assert [group["weight"] for group in action["forward"]["targetGroups"]] == [90, 10]
+    shown = [{each["name"]: each["value"] for each in container(made, side)["environment"]} for side in ("primary", "variant-2")]
+    assert [each["LLMSPEC_RELEASE"] for each in shown] == ["12", "13"]
+
+
+def test_copies_follow_requests_at_work_and_a_variant_its_share_of_them() -> None:
+    variants = (Variant(release(12), 90), Variant(release(13), 10))
+    made = run(serving(CPU, scale=Scale(2, 6, 5), variants=variants))
+    target = made.all("appautoscaling/target:Target")["scale-variant-2"]
+    assert (target["minCapacity"], target["maxCapacity"]) == (2, 6)
+    assert target["resourceId"] == "service/bot-prod/variant-2"
+    tracking = made.all("appautoscaling/policy:Policy")["track-variant-2"]["targetTrackingScalingPolicyConfiguration"]
+    work = tracking["customizedMetricSpecification"]["metrics"][2]
+    assert (tracking["targetValue"], work["expression"]) == (5, "FILL(m1, 0) * 0.1 / 60 / m2")
+    assert made.all(SERVICE)["service-primary"]["desiredCount"] == 2
+
+
+def test_without_an_instance_copies_run_on_fargate() -> None:
+    made = run(serving(CPU))
+    task = made.one("ecs/taskDefinition:TaskDefinition")
+    assert (task["requiresCompatibilities"], task["cpu"], task["memory"]) == (["FARGATE"], "2048", "8192")
+    assert made.one(SERVICE)["launchType"] == "FARGATE"
+    assert not made.all("autoscaling/group:Group")
+
+
+def test_a_gpu_brings_machines_over_the_zones_that_follow_the_tasks() -> None:
+    made = run(serving(GPU, scale=Scale(2, 4, zones=3)))
+    template, group = made.one("ec2/launchTemplate:LaunchTemplate"), made.one("autoscaling/group:Group")
+    assert template["instanceType"] == "g5.xlarge"
+    assert "/gpu/" in template["imageId"]
+    assert template["metadataOptions"]["httpTokens"] == "required"
+    assert "ECS_CLUSTER=bot-prod" in base64.b64decode(template["userData"]).decode()
+    assert group["vpcZoneIdentifiers"] == ["subnet-a", "subnet-b", "subnet-c"]
+    assert (group["minSize"], group["maxSize"]) == (2, 8)
+    assert container(made)["resourceRequirements"] == [{"type": "GPU", "value": "1"}]
+    service = made.one(SERVICE)
+    assert "launchType" not in service
+    assert service["orderedPlacementStrategies"] == [{"type": "spread", "field": "attribute:ecs.availability-zone"}]
+
+
+def test_the_container_serves_on_8080_and_logs_to_the_foundations_group() -> None:
+    found = container(run(serving(CPU)))
+    assert found["command"] == ["serve"]
+    assert found["portMappings"][0]["containerPort"] == 8080
+    assert found["logConfiguration"]["options"]["awslogs-group"] == GROUND.log_group
+    assert {"name": "LLMSPEC_ARTIFACT", "value": "s3://acme-llm/bot/onnx/key13/"} in found["environment"]
+
+
+def test_a_secret_is_named_to_ecs_and_never_read_by_the_program() -> None:
+    arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:keys-AbCdEf"
+    made = run(serving(CPU, release=release(secrets={"LLMSPEC_KEYS": arn})))
+    assert container(made)["secrets"] == [{"name": "LLMSPEC_KEYS", "valueFrom": arn}]
+    (reads,) = (each for _, each in made.statements() if each["Action"] == ["secretsmanager:GetSecretValue"])
+    assert reads["Resource"] == [arn]
+    assert not any("secretsmanager" in str(each) for _, each in run(serving(CPU)).statements())
+
+
+def test_a_domain_and_its_zone_bring_a_certificate_and_a_record() -> None:
+    made = run(serving(EcsArgs(domain="bot.acme.example", zone_id="Z9")))
+    assert made.one("acm/certificate:Certificate")["domainName"] == "bot.acme.example"
+    assert made.all("route53/record:Record")["address"]["type"] == "A"
+    assert made.outputs["url"] == "https://bot.acme.example/v1"
+
+
+def test_with_a_second_region_the_name_belongs_to_the_pair_of_failover_records() -> None:
+    second = SecondRegion("bot.acme.example", "Z9", "bot.eu-west-1.acme.example")
+    made = run(serving(EcsArgs(domain="bot.acme.example", zone_id="Z9"), monitors=Monitors(second_region=second)))
+    records = made.all("route53/record:Record")
+    assert set(records) == {"address-proof", "bot-prod-primary", "bot-prod-secondary"}
+    assert records["bot-prod-primary"]["records"] == ["bot-prod.elb.example"]
+    assert records["bot-prod-primary"]["healthCheckId"] == "monitoring-failover-id"
+    assert records["bot-prod-secondary"]["records"] == ["bot.eu-west-1.acme.example"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "where"),
+    [
+        (serving(EcsArgs()), "HTTPS without a certificate"),
+        (serving(dataclasses.replace(CPU, memory_mb=1024)), "write 4096 to 16384"),
+        (serving(dataclasses.replace(CPU, cpu=3000)), "cpu is one of"),
+        (serving(dataclasses.replace(CPU, gpus=1)), "Fargate has no GPU"),
+        (serving(dataclasses.replace(CPU, instance="ml.g5.xlarge")), "write g5.xlarge"),
+        (serving(dataclasses.replace(CPU, disk_gb=10)), "21 to 200"),
+        (serving(CPU, scale=Scale(zones=1)), "two zones"),
+        (serving(CPU, scale=Scale(0, 2)), "endpoint.scale.min"),
+        (serving(CPU, scale=Scale(2, 2, 8)), "concurrency_per_copy"),
+        (serving(CPU, rollout=Rollout("linear", tuple(range(2, 101, 2)))), "3 or more"),
+        (
+            serving(CPU, rollout=Rollout("canary", (10, 100)), variants=(Variant(release(12), 90), Variant(release(13), 10))),
+            "same weights",
+        ),
+        (
+            serving(dataclasses.replace(CPU, public=True), ground=dataclasses.replace(GROUND, public_subnet_ids=())),
+            "no two public subnets",
+        ),
+        (serving(CPU, monitors=Monitors(second_region=SecondRegion("other.example", "Z9", "x"))), "second_region.domain"),
+    ],
+)
+def test_a_limit_of_ecs_is_said_before_anything_is_made(wanted, where) -> None:
+    assert where in told(wanted)
+
+
+def test_harmless_neighbours_of_those_limits_are_silent() -> None:
+    for wanted in (serving(CPU), serving(GPU), serving(dataclasses.replace(CPU, public=True)), serving(CPU, scale=Scale(1, 2, 8))):
+        assert told(wanted) == ""
