@@ -7,7 +7,7 @@ from typing import Any
 
 from llmspec.errors import PlaceError
 from llmspec.prices import Price, own_table
-from llmspec.store import write_atomically
+from llmspec.shelf import write_atomically
 
 REGION = "us-east-1"
 """Where the API is served, whatever region is asked about."""

@@ -18,8 +18,9 @@ from training_parts import make_features, write_base, write_data
 from backends.work.checkpoint import is_whole
 from llmspec import container
 from llmspec.job import Input, Job, digest_of
+from llmspec.shelf import sha256_of
 from llmspec.stage import Product
-from llmspec.store import open_artifact, sha256_of
+from llmspec.store import open_artifact
 
 TRAINING = {"epochs": 30, "learning_rate": 1e-2, "batch_tokens": 64, "checkpoint_every": "1ms"}
 ASKED: dict[str, Any] = {"base": {"path": "base"}, "method": "lora", "adapter": {"rank": 4, "dropout": 0.2}, "training": TRAINING}

@@ -20,7 +20,8 @@ from backends.work.layout import Layout
 from llmspec import container, secrets
 from llmspec.errors import FAILED, LLMSpecError, PlaceError
 from llmspec.job import Job
-from llmspec.store import MANIFEST, Artifact, open_artifact, partial, write_atomically
+from llmspec.shelf import MANIFEST, partial, write_atomically
+from llmspec.store import Artifact, open_artifact
 
 INTERRUPTED = 128 + signal.SIGTERM
 """The exit code that says: not failed, and not done."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from llmspec import container
 from llmspec.errors import PlaceError
 from llmspec.job import Digest, Input, Job, digest_of
-from llmspec.store import open_artifact, sha256_of
+from llmspec.shelf import sha256_of
+from llmspec.store import open_artifact
 
 BASE = "/opt/ml"
 NOT_HERE = {"endpoint": "it is served, not done", "monitors": "it reads the journal, where the endpoint keeps it"}
