@@ -121,7 +121,7 @@ class Ours(Server):
 
 
 class LlamaCpp(Server):
-    """llama.cpp's own server, as many slots as clients. Its threads spin while they wait for each other, which on cores of its own is
+    """llama.cpp's own server, as many slots as clients. Its threads spin while they wait, which on cores of its own is
     up to three times as fast as sleeping."""
 
     def __init__(self, cache: Path, quantization: str, slots: int, tokens: int, flash: str = "on", **env: str):
