@@ -1,6 +1,9 @@
 """The language for AWS: what only a cloud makes real is an error where nothing makes it real, and is taken where it is."""
 # ruff: noqa: E501  (a table reads best with one line for each case)
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -194,3 +197,12 @@ def test_what_is_about_a_cloud_moves_no_key_and_no_release(tmp_path: Path) -> No
 def test_a_trained_base_takes_spot_at_sagemaker_only_for_training(tmp_path: Path) -> None:
     text = at("{sagemaker: {spot: true}}", stage="model", head=TRAINED)
     assert loaded(tmp_path, text).spec.place("model").cloud == "aws"
+
+
+def test_apply_refuses_at_once_what_no_place_can_do_yet(tmp_path: Path) -> None:
+    spec = Path(__file__).parents[1] / "specs" / "aws-sagemaker.yaml"
+    command = [sys.executable, "-P", "-m", "llmspec", "apply", str(spec), "--target", "prod", "--yes"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LLMSPEC_HOME": str(tmp_path)}, timeout=120)
+    assert done.returncode == 1
+    assert "endpoint: this version validates, plans and prices sagemaker" in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("manifest.json")), "nothing was made"
