@@ -31,7 +31,7 @@ SPINNING = {
     "session.force_spinning_stop": "1",
 }
 """A thread looks out for the next operator for a moment before it sleeps: waking it costs more than most operators take. It
-never spins between two steps, and no longer than that moment, so cores that are shared lose next to nothing."""
+never spins between two steps, and no longer than that moment, for the sake of cores that are shared."""
 LOGITS_BYTES = 64 * 2**20
 """The most that one chunk's logits may take: it bounds the chunk for models with large vocabularies."""
 

@@ -29,7 +29,7 @@ def missing(product: Product, plan: Plan) -> None:
         cards += [(step.stage, product.stage(step.stage).engine), (step.stage, product.stage(step.stage).place)]
     lacks = [f"{stage} needs {', '.join(card.missing())}: {card.install}" for stage, card in cards if card.missing()]
     lacks += [
-        f"{stage}: this version validates, plans and prices {name_of(type(card))}, but cannot run anything there yet: use a local target"
+        f"{stage}: this version validates, plans and prices {name_of(type(card))}, but cannot run there yet: use a local target"
         for stage, card in cards
         if isinstance(card, Place) and not card.acts(stage)
     ]
