@@ -25,6 +25,7 @@ GROUND = Ground(
     log_group="/llmspec/bot-prod/endpoint",
     monitors_log_group="/llmspec/bot-prod/monitors",
     capture="s3://acme-llm/bot/capture",
+    cidr="10.42.0.0/16",
     public_subnet_ids=("subnet-x", "subnet-y"),
     user_pool_arn="arn:aws:cognito-idp:eu-central-1:111122223333:userpool/eu-central-1_abc",
 )
@@ -36,6 +37,7 @@ def release(number: int = 13, **more: Any) -> Release:
         "artifact": f"s3://acme-llm/bot/onnx/key{number}/",
         "image": "111122223333.dkr.ecr.eu-central-1.amazonaws.com/bot-prod-serving:1",
         "digest": f"{number:064x}",
+        "environment": {"LLMSPEC_RELEASE": f"packed-{number}"},
         "archive": f"s3://acme-llm/bot/onnx/key{number}.tar.gz",
     }
     return Release(number, **{**given, **more})

@@ -81,7 +81,7 @@ def test_variants_are_services_of_their_own_that_share_the_traffic_by_weight() -
     (action,) = made.one(RULE)["actions"]
     assert [group["weight"] for group in action["forward"]["targetGroups"]] == [90, 10]
     shown = [{each["name"]: each["value"] for each in container(made, side)["environment"]} for side in ("primary", "variant-2")]
-    assert [each["LLMSPEC_RELEASE"] for each in shown] == ["12", "13"]
+    assert [each["LLMSPEC_RELEASE"] for each in shown] == ["packed-12", "packed-13"]
 
 
 def test_copies_follow_requests_at_work_and_a_variant_its_share_of_them() -> None:
@@ -124,7 +124,14 @@ def test_the_container_serves_on_8080_and_logs_to_the_foundations_group() -> Non
     assert found["command"] == ["serve"]
     assert found["portMappings"][0]["containerPort"] == 8080
     assert found["logConfiguration"]["options"]["awslogs-group"] == GROUND.log_group
-    assert {"name": "LLMSPEC_ARTIFACT", "value": "s3://acme-llm/bot/onnx/key13/"} in found["environment"]
+    settings = {each["name"]: each["value"] for each in found["environment"]}
+    assert settings == {
+        "LLMSPEC_ARTIFACT": "s3://acme-llm/bot/onnx/key13/",
+        "LLMSPEC_MODEL": "/tmp/model",
+        "LLMSPEC_RELEASE": "packed-13",
+        "LLMSPEC_STOP_SECONDS": str(found["stopTimeout"]),
+        "FORWARDED_ALLOW_IPS": "10.42.0.0/16",
+    }
 
 
 def test_a_secret_is_named_to_ecs_and_never_read_by_the_program() -> None:

@@ -92,6 +92,9 @@ def test_a_copy_goes_only_when_its_follower_answers_and_finishes_what_it_began()
     container = pod(found)["containers"][0]
     assert container["readinessProbe"]["httpGet"]["path"] == "/health"
     assert container["ports"] == [{"name": "http", "containerPort": 8080}]
+    settings = {each["name"]: each["value"] for each in container["env"]}
+    assert settings["FORWARDED_ALLOW_IPS"] == "10.42.0.0/16"
+    assert int(settings["LLMSPEC_STOP_SECONDS"]) <= pod(found)["terminationGracePeriodSeconds"]
     assert pod(found)["terminationGracePeriodSeconds"] > container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod(found)["topologySpreadConstraints"][0]["minDomains"] == 2
     assert ("PodDisruptionBudget", "primary") in found
@@ -128,7 +131,7 @@ def test_the_journal_is_read_where_the_clusters_collector_puts_it() -> None:
     made = run(serving(CPU))
     found = made.all("cloudwatch/logMetricFilter:LogMetricFilter")["bot-prod-seconds"]
     assert found["logGroupName"] == "/aws/containerinsights/bot-prod/application"
-    assert found["pattern"] == "{ $.log_processed.seconds >= 0 }"
+    assert found["pattern"] == '{ ($.log_processed.line = "journal") && ($.log_processed.seconds >= 0) }'
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_every_number_of_the_journal_and_of_the_monitors_has_a_filter(wanted: Se
     assert filters["bot-prod-drift"]["pattern"] == '{ $.metric = "drift" }'
     assert filters["bot-prod-drift"]["logGroupName"] == GROUND.monitors_log_group
     assert filters["bot-prod-errors"]["metricTransformation"]["value"] == "1"
-    assert filters["bot-prod-errors"]["pattern"].endswith(".status >= 500 }")
+    assert filters["bot-prod-errors"]["pattern"].endswith(".status >= 500) }")
 
 
 @PLACES

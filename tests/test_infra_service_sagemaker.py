@@ -26,7 +26,7 @@ def test_a_model_is_the_artifacts_own_folder_unpacked_isolated_and_in_as_many_zo
     assert model["vpcConfig"] == {"subnets": ["subnet-a", "subnet-b"], "securityGroupIds": ["sg-work"]}
     assert model["enableNetworkIsolation"] is True
     assert model["executionRoleArn"] == GROUND.endpoint_role_arn
-    assert model["primaryContainer"]["environment"] == {"LLMSPEC_ARTIFACT": "/opt/ml/model", "LLMSPEC_RELEASE": "13"}
+    assert model["primaryContainer"]["environment"] == {"LLMSPEC_RELEASE": "packed-13", "LLMSPEC_PLATFORM_GRANTS": "use"}
 
 
 def test_the_configuration_is_named_by_release_and_digest_and_exported_for_the_read_back() -> None:

@@ -59,7 +59,8 @@ class JournalMetrics(pulumi.ComponentResource):
         self._wanted = wanted
         for metric, (field, least) in JOURNAL.items():
             at = f"{served.journal}.{field}"
-            self._filter(metric, served.log_group, f"{{ {at} >= {least} }}", "1" if metric in COUNTED else at)
+            pattern = f'{{ ({served.journal}.line = "journal") && ({at} >= {least}) }}'
+            self._filter(metric, served.log_group, pattern, "1" if metric in COUNTED else at)
         for metric, _ in _watched(wanted):
             self._filter(metric, wanted.ground.monitors_log_group, f'{{ $.metric = "{metric}" }}', "$.value")
         self.register_outputs({"namespace": namespace(wanted)})

@@ -52,7 +52,7 @@ def _containers(wanted: Serving, place: "EcsArgs", release: Release) -> pulumi.O
         "essential": True,
         "command": ["serve"],
         "portMappings": [{"containerPort": PORT, "hostPort": PORT, "protocol": "tcp"}],
-        "environment": [{"name": name, "value": value} for name, value in sorted(release.settings().items())],
+        "environment": [{"name": name, "value": value} for name, value in sorted(_settings(wanted, release).items())],
         "secrets": [{"name": name, "valueFrom": arn} for name, arn in sorted(release.secrets.items())],
         "resourceRequirements": [{"type": "GPU", "value": str(place.gpus)}] if place.gpus else [],
         "linuxParameters": {"initProcessEnabled": True},
@@ -60,6 +60,12 @@ def _containers(wanted: Serving, place: "EcsArgs", release: Release) -> pulumi.O
         "logConfiguration": {"logDriver": "awslogs", "options": logs},
     }
     return pulumi.Output.json_dumps([server], sort_keys=True)
+
+
+def _settings(wanted: Serving, release: Release) -> dict[str, str]:
+    """Limits count real clients only when the load balancer is believed."""
+    believed = {"FORWARDED_ALLOW_IPS": wanted.ground.cidr} if wanted.ground.cidr else {}
+    return release.fetched(LLMSPEC_STOP_SECONDS=str(STOP_SECONDS), **believed)
 
 
 def _starter(wanted: Serving, release: Release, side: str, account: Account) -> Role:

@@ -16,7 +16,7 @@ from infra_pulumi.serving.duties import reading
 from infra_pulumi.serving.lambda_rollout import Shift
 from infra_pulumi.serving.lambda_signals import health, signals
 from infra_pulumi.serving.served import Served
-from infra_pulumi.serving.wanted import PORT, PlaceArgs, Serving
+from infra_pulumi.serving.wanted import PORT, USE, PlaceArgs, Serving
 from infra_pulumi.trust import trusted
 
 LIVE, CANDIDATE = "live", "candidate"
@@ -102,7 +102,7 @@ def _function(wanted: Serving, place: LambdaArgs, role: Role) -> aws.lambda_.Fun
         timeout=place.timeout_seconds,
         ephemeral_storage=aws.lambda_.FunctionEphemeralStorageArgs(size=place.disk_mb),
         reserved_concurrent_executions=wanted.scale.max,
-        environment=aws.lambda_.FunctionEnvironmentArgs(variables={**wanted.release.settings(), **ADAPTER}),
+        environment=aws.lambda_.FunctionEnvironmentArgs(variables=wanted.release.fetched(LLMSPEC_PLATFORM_GRANTS=USE, **ADAPTER)),
         kms_key_arn=wanted.ground.key_arn,
         vpc_config=network if place.in_network else None,
         logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="Text", log_group=wanted.ground.log_group),

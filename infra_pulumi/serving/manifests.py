@@ -133,15 +133,16 @@ def _pod(wanted: Serving, sizes: Sizes, side: str, release: Release) -> dict[str
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(sizes, release)],
+        "containers": [_container(sizes, release, wanted.ground.cidr)],
         "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": sizes.disk}}],
     }
 
 
-def _container(sizes: Sizes, release: Release) -> dict[str, Any]:
+def _container(sizes: Sizes, release: Release, cidr: str) -> dict[str, Any]:
     """The root is read-only; what is fetched or written lies in the scratch volume."""
     needs = {"cpu": sizes.cpu, "memory": sizes.memory, **({TAINT: sizes.gpus} if sizes.gpus else {})}
-    settings = {**release.settings(), "HOME": "/tmp", "TMPDIR": "/tmp"}
+    believed = {"FORWARDED_ALLOW_IPS": cidr} if cidr else {}
+    settings = release.fetched(LLMSPEC_STOP_SECONDS=str(STOP_SECONDS), HOME="/tmp", TMPDIR="/tmp", **believed)
     return {
         "name": ACCOUNT,
         "image": release.image,

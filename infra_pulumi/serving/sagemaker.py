@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from infra_pulumi.components.alarms import rollback_alarms
 from infra_pulumi.names import fitted
 from infra_pulumi.serving.guardrails import guardrails
-from infra_pulumi.serving.sagemaker_configuration import MODEL, configuration, immutable_name
+from infra_pulumi.serving.sagemaker_configuration import configuration, immutable_name, settings
 from infra_pulumi.serving.sagemaker_signals import health, signals
 from infra_pulumi.serving.scaling import scale_instances
 from infra_pulumi.serving.served import Served
@@ -73,7 +73,7 @@ def _model(wanted: Serving, place: SagemakerArgs, side: str, release: Release) -
         subnets=list(ground.subnet_ids)[: wanted.scale.zones], security_group_ids=list(ground.security_group_ids)
     )
     inside = None if place.form == "serverless" else network
-    content = [release.digest, release.image, release.archive, release.settings(MODEL), place.isolates, wanted.scale.zones]
+    content = [release.digest, release.image, release.archive, settings(release), place.isolates, wanted.scale.zones]
     return aws.sagemaker.Model(
         f"model-{side}",
         name=immutable_name(wanted.owner, release.number, content),
@@ -87,14 +87,14 @@ def _model(wanted: Serving, place: SagemakerArgs, side: str, release: Release) -
 
 def _container(place: SagemakerArgs, release: Release) -> aws.sagemaker.ModelPrimaryContainerArgs:
     """Serverless takes an archive, the others the artifact's own folder: nothing to unpack before the first answer."""
-    settings = release.settings(MODEL)
+    environment = settings(release)
     if place.form == "serverless":
-        return aws.sagemaker.ModelPrimaryContainerArgs(image=release.image, model_data_url=release.archive, environment=settings)
+        return aws.sagemaker.ModelPrimaryContainerArgs(image=release.image, model_data_url=release.archive, environment=environment)
     source = aws.sagemaker.ModelPrimaryContainerModelDataSourceS3DataSourceArgs(
         s3_uri=release.artifact, s3_data_type="S3Prefix", compression_type="None"
     )
     data = aws.sagemaker.ModelPrimaryContainerModelDataSourceArgs(s3_data_sources=[source])
-    return aws.sagemaker.ModelPrimaryContainerArgs(image=release.image, model_data_source=data, environment=settings)
+    return aws.sagemaker.ModelPrimaryContainerArgs(image=release.image, model_data_source=data, environment=environment)
 
 
 def _logs(wanted: Serving, endpoint: str) -> aws.cloudwatch.LogGroup:

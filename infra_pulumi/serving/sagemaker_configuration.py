@@ -8,14 +8,12 @@ import pulumi_aws as aws
 
 from infra_pulumi.names import fitted
 from infra_pulumi.owner import Owner
-from infra_pulumi.serving.wanted import Serving, Variant
+from infra_pulumi.serving.wanted import USE, Release, Serving, Variant
 from llmspec.job import digest_of
 
 if TYPE_CHECKING:
     from infra_pulumi.serving.sagemaker import SagemakerArgs
 
-MODEL = "/opt/ml/model"
-"""Where SageMaker puts the artifact, read-only."""
 START_SECONDS = 600
 """A copy loads its artifact and compiles its grammars before it answers `/ping`."""
 LOCAL_DISKS = frozenset(
@@ -60,6 +58,11 @@ def configuration(
     )
 
 
+def settings(release: Release) -> dict[str, str]:
+    """SageMaker puts the artifact where the container looks for it, and IAM has decided who asks."""
+    return release.settings(LLMSPEC_PLATFORM_GRANTS=USE)
+
+
 def immutable_name(owner: Owner, number: int, content: list[Any]) -> str:
     """`support-bot-prod-r13-1a2b3c4d`: the release for people, the digest for whatever else may change."""
     end = f"-r{number}-{digest_of(content)[:8]}"
@@ -74,7 +77,7 @@ def has_local_disk(instance: str) -> bool:
 
 def _content(wanted: Serving, place: "SagemakerArgs") -> list[Any]:
     sides, scale = wanted.sides().values(), wanted.scale
-    releases = [[each.release.digest, each.release.image, each.release.settings(MODEL), each.weight] for each in sides]
+    releases = [[each.release.digest, each.release.image, settings(each.release), each.weight] for each in sides]
     return [releases, vars(place), scale.min, scale.max, scale.concurrency_per_copy, scale.zones]
 
 

@@ -10,6 +10,10 @@ from infra_pulumi.owner import Owner
 
 PORT = 8080
 """Where the serving container listens, at every place."""
+FETCHED = "/tmp/model"
+"""Where a container puts the artifact that it fetches."""
+USE = "use"
+"""What whoever the platform let in may do: `LLMSPEC_PLATFORM_GRANTS`."""
 CONCURRENCY = 8
 """Requests that a copy is given before another copy is started, when the spec says nothing."""
 
@@ -27,13 +31,17 @@ class Release:
     archive: str = ""
     """The same artifact as one `model.tar.gz`, for SageMaker's serverless form, which takes no prefix."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Plain settings of the container; never a secret."""
+    """Plain settings of the container, the packed release among them (`LLMSPEC_RELEASE`); never a secret."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Settings whose value is in Secrets Manager: name -> ARN of the secret."""
 
-    def settings(self, artifact: str = "") -> dict[str, str]:
-        """The container's environment: where its artifact lies (in S3, or where the place puts it), and which release it is."""
-        return {**self.environment, "LLMSPEC_ARTIFACT": artifact or self.artifact, "LLMSPEC_RELEASE": str(self.number)}
+    def settings(self, **more: str) -> dict[str, str]:
+        """The container's environment where the place itself brings the artifact; what the release says comes before `more`."""
+        return {**more, **self.environment}
+
+    def fetched(self, **more: str) -> dict[str, str]:
+        """The container's environment where it fetches its artifact from S3 before it serves."""
+        return self.settings(LLMSPEC_ARTIFACT=self.artifact, LLMSPEC_MODEL=FETCHED, **more)
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,8 @@ class Ground:
     """Its name: the monitors' job writes `{"metric": "drift", "value": 0.1}` there."""
     capture: pulumi.Input[str]
     """An S3 address without a slash at its end: what the endpoint was asked and answered, as SageMaker captures it."""
+    cidr: str = ""
+    """The network's addresses: a load balancer in it is believed when it says whose request it passes on."""
     public_subnet_ids: Sequence[pulumi.Input[str]] = ()
     user_pool_arn: pulumi.Input[str] | None = None
     boundary: pulumi.Input[str] | None = None

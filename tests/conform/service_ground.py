@@ -32,6 +32,7 @@ def ground() -> Ground:
         log_key_arn=log_key.arn,
         endpoint_role_arn=role.arn,
         vpc_id=vpc.id,
+        cidr="10.42.0.0/16",
         subnet_ids=[subnet.id for subnet in subnets],
         security_group_ids=[group.id],
         repository_arn=aws.ecr.Repository("ground", name="bot-prod-serving").arn,
@@ -48,6 +49,7 @@ def release(number: int) -> Release:
         artifact=f"s3://acme-llm/bot/onnx/key{number}/",
         image="123456789012.dkr.ecr.us-east-1.amazonaws.com/bot-prod-serving:1",
         digest=f"{number:064x}",
+        environment={"LLMSPEC_RELEASE": f"packed-{number}"},
         archive=f"s3://acme-llm/bot/onnx/key{number}.tar.gz",
     )
 

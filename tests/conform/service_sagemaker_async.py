@@ -8,7 +8,7 @@ from infra_pulumi.serving.wanted import Rollout, Scale
 
 service(
     serving(
-        SagemakerArgs(form="async", instance="ml.g5.xlarge"),
+        SagemakerArgs(form="async", instance="ml.g4dn.xlarge"),
         scale=Scale(min=0, max=4, concurrency_per_copy=4),
         rollout=Rollout("linear", (25, 50, 75, 100), 300),
     )
