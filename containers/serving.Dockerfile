@@ -16,7 +16,7 @@ RUN python3 -m venv /opt/llmspec
 # What others made changes seldom, so it has a layer of its own, below ours.
 COPY pyproject.toml requirements.lock containers/wanted.py ./
 ARG EXTRA=serve
-RUN python3 wanted.py ${EXTRA} otel > wanted.txt && \
+RUN python3 wanted.py ${EXTRA} otel s3 > wanted.txt && \
     /opt/llmspec/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock -r wanted.txt
 COPY README.md LICENSE ./
 COPY specs/quickstart.yaml specs/llm.schema.json specs/

@@ -21,7 +21,7 @@ from llmspec.release import Release
 RELEASE = "LLMSPEC_RELEASE"
 """The release: packed, and then in `LLMSPEC_RELEASE_2`, `_3`, … too; as JSON; or the path of a file with it."""
 MODEL = "LLMSPEC_MODEL"
-"""The folder of the onnx artifact."""
+"""Where the onnx artifact lies: a folder, or `s3://bucket/prefix`, which is fetched first."""
 GRANTS = "LLMSPEC_PLATFORM_GRANTS"
 """What whoever comes through the platform may do without a key: `use`, `use,read_metrics`."""
 KEYS = "LLMSPEC_KEYS"

@@ -26,18 +26,19 @@ def grows_at(job: Job) -> Path:
     return copies_of(job.spec) / job.stage / job.key if job.output.startswith(S3) else Path(job.output)
 
 
-def at_hand(uri: str) -> Path:
+def at_hand(uri: str, *, mends: bool = True) -> Path:
     """The folder with these files: an input as it is, or the copy of an artifact, every byte as its manifest says."""
     if not uri.startswith(S3):
         return Path(uri)
     artifact = open_artifact(shelf_at(uri, root()))
     if artifact is None:
         raise StoreError(f"{uri}: there is no complete artifact\n  apply again to make it")
-    return copied(artifact).folder
+    return copied(artifact, mends=mends).folder
 
 
-def copied(artifact: Artifact) -> Artifact:
-    """The artifact on this machine. One that turns out damaged is set aside, so that the next apply makes it again."""
+def copied(artifact: Artifact, *, mends: bool = True) -> Artifact:
+    """The artifact on this machine. One that turns out damaged is set aside, so that the next apply makes it again; whoever
+    only serves it changes nothing in the store."""
     if isinstance(artifact.at, Folder):
         return artifact
     manifest = artifact.manifest
@@ -48,7 +49,8 @@ def copied(artifact: Artifact) -> Artifact:
         try:
             _fetch(artifact, folder)
         except DamagedError:
-            artifact.at.set_aside()
+            if mends:
+                artifact.at.set_aside()
             raise
     return Artifact(Folder(folder), manifest)
 

@@ -102,13 +102,14 @@ def model_folder(opt_ml: Path, artifact: Path) -> Path:
 
 
 @contextlib.contextmanager
-def serving(model: Path, release: Release, **more: str) -> Iterator[Container]:
+def serving(model: Path | str, release: Release, **more: str) -> Iterator[Container]:
     """`docker run IMAGE serve`; nothing is left of it afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     told = environment(**{container.MODEL: str(model), "PORT": str(port), **container.packed(release), **more})
     command = [sys.executable, "-P", "-m", SERVE, "serve"]
-    with subprocess.Popen(command, cwd=model, env=told, stdout=subprocess.PIPE, text=True) as process:
+    where = model if isinstance(model, Path) else more["TMPDIR"]
+    with subprocess.Popen(command, cwd=where, env=told, stdout=subprocess.PIPE, text=True) as process:
         started = Container(process, port, told)
         try:
             yield started

@@ -26,6 +26,7 @@ from llmspec.errors import PlaceError
 from llmspec.keys import Keys
 from llmspec.release import Release
 
+pytest_plugins = ["moto_parts"]
 HELLO = [{"role": "user", "content": "Hello there, write to anna@example.org"}]
 
 
@@ -243,7 +244,7 @@ def told(**environment: str) -> dict[str, str]:
         ({container.JOURNAL: "/nowhere"}, "LLMSPEC_JOURNAL: /nowhere is no folder here"),
         ({"PORT": "http"}, "PORT is 'http': write a whole number from 1 to 65,535"),
         ({container.STOP_SECONDS: "3"}, "LLMSPEC_STOP_SECONDS is '3': write a whole number from 10"),
-        ({container.MODEL: "s3://bucket/model"}, "is an address, and this image reads folders"),
+        ({container.MODEL: "gs://bucket/model"}, "cannot be fetched: write a folder, or s3://bucket/prefix"),
         ({container.RELEASE: ""}, "LLMSPEC_RELEASE is not set"),
         ({container.RELEASE: "H4sInonsense"}, "LLMSPEC_RELEASE holds no whole release"),
         ({container.RELEASE: "/nowhere/release.json"}, "/nowhere/release.json cannot be read (No such file"),
@@ -312,3 +313,23 @@ def test_the_container_ends_when_the_terminal_says_so_too(model: Path) -> None:
     with serving(model, release(), **GRANTED) as started:
         started.ready().process.send_signal(signal.SIGINT)
         assert started.ended(30) == 0
+
+
+@pytest.mark.aws
+def test_the_model_is_fetched_from_its_address_and_only_served_when_every_byte_is_right(aws: Any, tmp_path: Path) -> None:
+    bucket = aws.bucket()
+    for path in sealed().folder.rglob("*"):
+        if path.is_file():
+            aws.s3.upload_file(str(path), bucket, f"onnx/{path.relative_to(sealed().folder).as_posix()}")
+    address, here = f"s3://{bucket}/onnx/", {"TMPDIR": str(tmp_path), **aws.env, **GRANTED}
+    with serving(address, release(), **here) as started:
+        fetched = ask(started.ready()).json()["choices"]
+    with serving(sealed().folder, release(), **GRANTED) as started:
+        assert ask(started.ready()).json()["choices"] == fetched
+    shutil.rmtree(tmp_path / ".llmspec")
+    right = aws.body(bucket, "onnx/tokenizer.json")
+    aws.s3.put_object(Bucket=bucket, Key="onnx/tokenizer.json", Body=right[:-1] + b"!")
+    with serving(address, release(), **here) as started:
+        assert started.ended() == 1
+        assert "tokenizer.json: not as its manifest says" in started.logged()
+    assert "onnx/manifest.json" in aws.keys(bucket), "who serves changes nothing in the store"

@@ -10,6 +10,7 @@ from pulumi_service_parts import GROUND, release, run, serving
 from infra_pulumi.service import faults
 from infra_pulumi.serving.ecs import EcsArgs
 from infra_pulumi.serving.wanted import Alarm, Monitors, Rollout, Scale, SecondRegion, Variant
+from llmspec.container import SERVING, unknown
 
 CPU = EcsArgs(certificate_arn="arn:aws:acm:eu-central-1:111122223333:certificate/1")
 GPU = dataclasses.replace(CPU, instance="g5.xlarge", gpus=1, cpu=4096, memory_mb=15_000)
@@ -126,8 +127,7 @@ def test_the_container_serves_on_8080_and_logs_to_the_foundations_group() -> Non
     assert found["logConfiguration"]["options"]["awslogs-group"] == GROUND.log_group
     settings = {each["name"]: each["value"] for each in found["environment"]}
     assert settings == {
-        "LLMSPEC_ARTIFACT": "s3://acme-llm/bot/onnx/key13/",
-        "LLMSPEC_MODEL": "/tmp/model",
+        "LLMSPEC_MODEL": "s3://acme-llm/bot/onnx/key13/",
         "LLMSPEC_RELEASE": "packed-13",
         "LLMSPEC_STOP_SECONDS": str(found["stopTimeout"]),
         "FORWARDED_ALLOW_IPS": "10.42.0.0/16",
@@ -191,3 +191,10 @@ def test_a_limit_of_ecs_is_said_before_anything_is_made(wanted, where) -> None:
 def test_harmless_neighbours_of_those_limits_are_silent() -> None:
     for wanted in (serving(CPU), serving(GPU), serving(dataclasses.replace(CPU, public=True)), serving(CPU, scale=Scale(1, 2, 8))):
         assert told(wanted) == ""
+
+
+def test_the_image_knows_every_setting_that_it_is_given() -> None:
+    """A container refuses a variable that means nothing to it, so a program that sets one would never come up."""
+    settings = {each["name"]: each["value"] for each in container(run(serving(CPU)))["environment"]}
+    assert list(unknown(settings, SERVING)) == []
+    assert len([name for name in settings if name.startswith("LLMSPEC_")]) >= 3

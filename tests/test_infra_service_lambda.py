@@ -27,7 +27,7 @@ def test_the_function_is_the_serving_image_and_its_copies_end_at_max() -> None:
     assert (function["memorySize"], function["timeout"], function["ephemeralStorage"]) == (8192, 300, {"size": 4096})
     assert (function["reservedConcurrentExecutions"], function["architectures"]) == (20, ["arm64"])
     variables = function["environment"]["variables"]
-    assert variables["LLMSPEC_ARTIFACT"] == "s3://acme-llm/bot/onnx/key13/"
+    assert variables["LLMSPEC_MODEL"] == "s3://acme-llm/bot/onnx/key13/"
     assert (variables["LLMSPEC_RELEASE"], variables["LLMSPEC_PLATFORM_GRANTS"]) == ("packed-13", "use")
     assert variables["AWS_LWA_INVOKE_MODE"] == "response_stream"
     assert not made.all("lambda/provisionedConcurrencyConfig:ProvisionedConcurrencyConfig")

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 
 from backends.serving.__main__ import answering, load
 from backends.serving.access import Admission
@@ -28,6 +29,7 @@ from backends.serving.service import Service
 from backends.serving.sockets import bind
 from backends.serving.surroundings import Surroundings
 from backends.serving.tracing import Tracing, tracing
+from llmspec import copies
 from llmspec.errors import LLMSpecError
 
 log = logging.getLogger("llmspec")
@@ -94,7 +96,8 @@ def _loaded(around: Surroundings) -> "Future[Engine | Classifier]":
 
     def run() -> None:
         try:
-            engine = load(around.release, around.endpoint)
+            here = copies.at_hand(around.release.artifact, mends=False)
+            engine = load(replace(around.release, artifact=str(here)), around.endpoint)
         except BaseException as error:  # noqa: BLE001 - it is raised again where the future is awaited
             if not future.cancelled():
                 future.set_exception(error)

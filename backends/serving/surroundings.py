@@ -13,6 +13,7 @@ from llmspec import container, tls
 from llmspec.errors import LLMSpecError, PlaceError
 from llmspec.keys import Keys
 from llmspec.release import Release
+from llmspec.shelf import S3
 from llmspec.spec.endpoint import Endpoint, Permission
 
 MODEL = "/opt/ml/model"
@@ -63,7 +64,7 @@ class _Reading:
     def release(self) -> tuple[Release | None, Endpoint | None]:
         try:
             release = container.unpacked(self._environment)
-            release = replace(release, artifact=str(self._model()))
+            release = replace(release, artifact=self._model())
             endpoint = Endpoint.model_validate(release.serving)
         except LLMSpecError as error:
             self.faults.append(str(error))
@@ -78,14 +79,12 @@ class _Reading:
             self.faults.append(f"endpoint.tls: {fault}: {cure}")
         return release, endpoint
 
-    def _model(self) -> Path:
-        """Where the artifact lies. The one place that would fetch it from elsewhere."""
+    def _model(self) -> str:
+        """Where the artifact lies: a folder, or an address that it is fetched from once the hall is open."""
         said = self._said(container.MODEL) or MODEL
-        if "://" in said:
-            raise PlaceError(
-                f"{container.MODEL}: {said[:200]} is an address, and this image reads folders: mount it, and name the folder"
-            )
-        return Path(said)
+        if "://" in said and not said.startswith(S3):
+            raise PlaceError(f"{container.MODEL}: {said[:200]} cannot be fetched: write a folder, or s3://bucket/prefix")
+        return said.rstrip("/")
 
     def port(self) -> int:
         name = next((name for name in container.PORTS if self._said(name)), "")

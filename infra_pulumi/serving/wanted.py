@@ -10,8 +10,6 @@ from infra_pulumi.owner import Owner
 
 PORT = 8080
 """Where the serving container listens, at every place."""
-FETCHED = "/tmp/model"
-"""Where a container puts the artifact that it fetches."""
 USE = "use"
 """What whoever the platform let in may do: `LLMSPEC_PLATFORM_GRANTS`."""
 CONCURRENCY = 8
@@ -41,7 +39,7 @@ class Release:
 
     def fetched(self, **more: str) -> dict[str, str]:
         """The container's environment where it fetches its artifact from S3 before it serves."""
-        return self.settings(LLMSPEC_ARTIFACT=self.artifact, LLMSPEC_MODEL=FETCHED, **more)
+        return self.settings(LLMSPEC_MODEL=self.artifact, **more)
 
 
 @dataclass(frozen=True)
