@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from infra_pulumi.components.journal_metrics import is_watched
 from infra_pulumi.serving.wanted import Alarm, Rollout, Serving
 from llmspec.errors import Problem
+from llmspec.expressions import ALARM_METRICS
 
 OPERATORS = {
     ">": "GreaterThanThreshold",
@@ -13,16 +14,6 @@ OPERATORS = {
     "<=": "LessThanOrEqualToThreshold",
 }
 DAY = 86_400
-METRICS = (
-    "p50_latency",
-    "p95_latency",
-    "p99_latency",
-    "p95_first_token",
-    "error_rate",
-    "requests_per_minute",
-    "tokens_per_second",
-)
-"""What every place can say of each minute."""
 
 
 def refusal(wanted: Serving, where: str, fault: str, cure: str) -> Problem:
@@ -95,8 +86,8 @@ def _rollback(wanted: Serving, rollout: Rollout) -> Iterator[Problem]:
 
 
 def _alarm(wanted: Serving, where: str, alarm: Alarm) -> Iterator[Problem]:
-    if alarm.metric not in METRICS and not is_watched(alarm.metric):
-        known = f"{', '.join(METRICS)}, drift, canary.…"
+    if alarm.metric not in ALARM_METRICS and not is_watched(alarm.metric):
+        known = f"{', '.join(ALARM_METRICS)}, drift, canary.…"
         yield refusal(wanted, where, f"{alarm}: no metric named '{alarm.metric}' is measured here", f"known: {known}")
     if alarm.op not in OPERATORS:
         yield refusal(wanted, where, f"{alarm}: CloudWatch has no '{alarm.op}'", f"use one of {' '.join(OPERATORS)}")
