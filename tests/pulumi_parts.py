@@ -1,5 +1,6 @@
 """A Pulumi program run under mocks: what it makes, with which options, and what it exports."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ def made_by(program: Callable[[], None]) -> World:
     """Run it; what it raises is raised here."""
     world = World()
     answers = _Answers()
+    asyncio.set_event_loop(asyncio.new_event_loop())  # whatever ran in this process before may have closed its own
     set_root_resource(None)  # or it would still hold what the program before it exported
     pulumi.runtime.set_mocks(answers, project="llmspec", stack="test", preview=False, monitor=_Monitor(answers, world))
 
