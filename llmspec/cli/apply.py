@@ -58,7 +58,8 @@ def _apply(args: argparse.Namespace) -> int:
 
         policy.require(product.loaded)
     with product.lock(
-        wait=0 if args.no_wait else 86400, waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}")
+        wait=0 if args.no_wait else 86400,
+        waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}", flush=True),
     ):
         what = plan(product, select=select, force=force, **look(product))
         if saved:
