@@ -10,7 +10,7 @@ from llmspec.stage import Product
 
 def assets(product: Product) -> list[dg.AssetsDefinition]:
     """The seven assets of a product."""
-    return [importlib.import_module(f"assets.{name}").build(product.stage(name), product.spec.place(name)) for name in STAGES]
+    return [importlib.import_module(f"assets.{name}").build(product.stage(name), product.place(name)) for name in STAGES]
 
 
 def definitions(product: Product) -> dg.Definitions:

@@ -15,6 +15,8 @@ from llmspec.language import faults, fields, overlay
 from llmspec.language.mend import mend
 from llmspec.language.references import References
 from llmspec.language.scalars import resolve
+from llmspec.registry import Place
+from llmspec.site import Site
 from llmspec.source import Node, Source, read
 from llmspec.spec import Spec
 
@@ -51,6 +53,10 @@ class Loaded:
     source: Source
     elsewhere: "tuple[Loaded, ...]" = ()
     """The same file at its other targets, as far as they can be read here: one may lack its environment."""
+
+    def place(self, stage: str) -> Place:
+        """Where a stage is done, for this product and target."""
+        return self.spec.place(stage).at(Site(self.spec, self.target, self.path))
 
     @property
     def targets(self) -> tuple[str, ...]:

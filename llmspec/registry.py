@@ -4,9 +4,9 @@ import importlib.util
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PrivateAttr, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from llmspec.errors import PlaceError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from llmspec.job import Job
     from llmspec.release import Live, Release
+    from llmspec.site import Site
     from llmspec.spec import Spec
 
 
@@ -64,6 +65,20 @@ class Place(Card):
     """Options that have no effect on an endpoint."""
     for_endpoint: ClassVar[tuple[str, ...]] = ()
     """Options that have no effect on a job."""
+
+    _site: "Site | None" = PrivateAttr(default=None)
+
+    def at(self, site: "Site") -> Self:
+        """The same place, working for this product and target."""
+        settled = self.model_copy()
+        settled._site = site
+        return settled
+
+    @property
+    def site(self) -> "Site":
+        """For whom it works: known to whoever got it from a loaded spec."""
+        assert self._site, "Loaded.place gives a place its site"
+        return self._site
 
     @property
     def honours(self) -> tuple[str, ...]:

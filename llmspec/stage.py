@@ -135,6 +135,10 @@ class Product:
     def stage(self, name: str) -> "Stage":
         return self.stages[name]
 
+    def place(self, stage: str) -> Place:
+        """Where a stage is done."""
+        return self.loaded.place(stage)
+
     @cached_property
     def everything(self) -> dict[str, Any]:
         """The whole spec as JSON, with what it leaves open decided."""
@@ -285,7 +289,7 @@ class Stage:
 
     @property
     def place(self) -> Place:
-        return self.product.spec.place(self.name)
+        return self.product.place(self.name)
 
     @cached_property
     def keyed(self) -> dict[str, Any]:

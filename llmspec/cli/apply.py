@@ -41,7 +41,7 @@ def _aside(args: argparse.Namespace) -> int:
     if code := _apply(args):
         return code
     product = Product.open(args.file, args.target)
-    made = nominate(product, product.spec.place("endpoint"))
+    made = nominate(product, product.place("endpoint"))
     print(f"Release {made.release.number} is tried out: {made.live.url}")
     print(f"  Ask it:          llmspec ask {args.file} --candidate …\n  Make it live:    llmspec promote {args.file}")
     return 0
@@ -86,7 +86,7 @@ def _ready(product: Product) -> Product:
     """What is only to be copied or started again is, before anything is made: a plan made after this needs neither."""
     product.settle()
     product = product.fresh()
-    if revived := revive(product, product.spec.place("endpoint")):
+    if revived := revive(product, product.place("endpoint")):
         print(f"  ✓ endpoint     had died; release {revived.release} answers again at {revived.url}")
     return product
 
@@ -102,7 +102,7 @@ def _read_plan(path: Path) -> dict[str, Any]:
 
 
 def _nothing(product: Product, started: float) -> int:
-    live = product.spec.place("endpoint").live(product.name, product.target)
+    live = product.place("endpoint").live(product.name, product.target)
     where = f" Release {live.release} is live: {live.url}" if live else ""
     print(f"Nothing to change.{where}  ({time.monotonic() - started:.1f} s)")
     return 0
@@ -124,7 +124,7 @@ def _do(product: Product, select: str | None, force: bool, started: float) -> in
         return code
     if what.blocked:
         raise BlockedError(_why_blocked(what))
-    live = product.spec.place("endpoint").live(product.name, product.target)
+    live = product.place("endpoint").live(product.name, product.target)
     print(f"Done in {seconds(time.monotonic() - started)}." + (f" Release {live.release} is live: {live.url}" if live else ""))
     return 0
 

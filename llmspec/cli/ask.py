@@ -26,7 +26,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     loaded = load(args.file, args.target)
-    place = loaded.spec.place("endpoint")
+    place = loaded.place("endpoint")
     live = (place.tried if args.candidate else place.live)(loaded.spec.name, loaded.target)
     if live is None and args.candidate:
         raise PlaceError(f"{loaded.spec.name} has no candidate; make one with: llmspec apply {args.file} --candidate")

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 @contextmanager
 def answering(product: Product, release: Release) -> Iterator[Asker]:
     """Asks what is live; else the live release, apart."""
-    place = product.spec.place("endpoint")
+    place = product.place("endpoint")
     live = place.live(product.name, product.target)
     if live:
         yield Asker(live.url, os.environ.get(KEY, ""), live.certificate)

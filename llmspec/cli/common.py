@@ -41,4 +41,4 @@ def look(product: Product) -> dict[str, Any]:
     """What answers now, asked of the endpoint's place: the part of a plan that is not in the store."""
     if product.releases.live() is None:
         return {}
-    return {"live": product.spec.place("endpoint").live(product.name, product.target), "looked": True}
+    return {"live": product.place("endpoint").live(product.name, product.target), "looked": True}

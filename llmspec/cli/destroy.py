@@ -25,7 +25,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
-    place = product.spec.place("endpoint")
+    place = product.place("endpoint")
     live = place.live(product.name, product.target)
     shelves = [shelf for shelf in _ours(product, args.artifacts) if shelf.held()]
     if not live and not shelves:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 def _where(loaded: Loaded, stage: str) -> Path | str:
     """A path to its logs, or wherever the place says they are."""
     if stage == "endpoint":
-        said = loaded.spec.place("endpoint").logs(loaded.spec.name, loaded.target)
+        said = loaded.place("endpoint").logs(loaded.spec.name, loaded.target)
         return Path(said) / "endpoint.log" if said and Path(said).is_dir() else said
     return home() / "logs" / loaded.spec.name / f"{stage}-*.log"
 

@@ -14,6 +14,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
-    done = promote(product, product.spec.place("endpoint"))
+    done = promote(product, product.place("endpoint"))
     print(f"Release {done.release.number} is live: {done.live.url}")
     return 0

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 def gather(product: Product) -> dict[str, Any]:
     """What the pointer says, what answers, and what the journal holds of the last `monitors.every`."""
     pointed = product.releases.live()
-    live = product.spec.place("endpoint").live(product.name, product.target)
+    live = product.place("endpoint").live(product.name, product.target)
     state = "nothing deployed" if pointed is None else "down" if live is None else "live"
     facts: dict[str, Any] = {"name": product.name, "target": product.target, "state": state}
     if pointed:
@@ -41,7 +41,7 @@ def gather(product: Product) -> dict[str, Any]:
         facts |= {"url": live.url, "answers": live.release, "up_seconds": round(time.time() - live.since)}
     if pointed and live and live.release != pointed.number:
         facts["state"] = "another release answers"
-    if tried := product.spec.place("endpoint").tried(product.name, product.target):
+    if tried := product.place("endpoint").tried(product.name, product.target):
         facts |= {"candidate": {"release": tried.release, "url": tried.url}}
     now = time.time()
     seen = look(product.journal, product.spec.monitors, now)

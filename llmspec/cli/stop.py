@@ -15,7 +15,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     loaded = load(args.file, args.target)
-    place = loaded.spec.place("endpoint")
+    place = loaded.place("endpoint")
     stopped = any([place.end_trial(loaded.spec.name, loaded.target), place.stop(loaded.spec.name, loaded.target)])
     if stopped:
         Trail(access_folder(loaded.spec.name, loaded.target)).add("stopped")

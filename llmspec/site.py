@@ -1,0 +1,59 @@
+"""A site: the product and the target that a place works for, and what was built for them in a cloud before the work came."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmspec.errors import PlaceError
+from llmspec.home import root
+from llmspec.shelf import Shelf, shelf_at
+from llmspec.spec import Spec
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place's options say where and how large; this says for whom."""
+
+    spec: Spec
+    target: str
+    file: Path
+    """The llm.yaml."""
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def store(self) -> Shelf:
+        """The store of the target."""
+        return shelf_at(self.spec.store, root())
+
+    @property
+    def region(self) -> str:
+        """The AWS region; a spec with a place in AWS has one."""
+        assert self.spec.region
+        return self.spec.region
+
+    @property
+    def ground(self) -> Mapping[str, Any]:
+        """What the foundation's stack gave: names of buckets, keys, roles, subnets. PlaceError before it stands."""
+        text = self.store.read(self._paper)
+        if text is None:
+            raise PlaceError(
+                f"{self.name} has no foundation at {self.target}\n  build it: llmspec apply {self.file} --target {self.target}"
+            )
+        return dict(json.loads(text))
+
+    def found(self, outputs: Mapping[str, Any]) -> None:
+        """The foundation stands: whoever shares the store knows it from now on."""
+        self.store.write(self._paper, json.dumps(outputs, indent=1, sort_keys=True))
+
+    def leave(self) -> None:
+        """There is no foundation any more."""
+        self.store.remove(self._paper)
+
+    @property
+    def _paper(self) -> str:
+        return f"{self.name}/foundation/{self.target}.json"
