@@ -1,7 +1,7 @@
 """onnx: the checkpoint becomes the artifact that is evaluated and served.   model -> ONNX -> evaluation
 
-onnxruntime-genai's model builder writes the graph; `logit_rows` is ours. int8 is our own rewrite of its fp32 graph (w8a8): its
-answers do not depend on who else is in the batch.
+onnxruntime-genai's model builder writes the graph; `logit_rows` is ours. int8 and int4 are our own rewrites of its fp32 graph: the
+answers of int8 (w8a8) do not depend on who else is in the batch, and int4 loses less than the builder's for the same bytes.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import onnxruntime as ort
 from onnxruntime_genai.models import builder
 
 from backends.serving.contract import Contract
-from backends.work import logit_rows, w8a8, wide_products
+from backends.work import int4, logit_rows, w8a8, wide_products
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
 from llmspec.errors import BlockedError, PlaceError
@@ -31,7 +31,7 @@ from llmspec.shelf import sha256_of
 from llmspec.spec.onnx import Onnx
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-BUILT_AS = {"fp32": ("fp32", "cpu"), "int4": ("int4", "cpu"), "int8": ("fp32", "cpu"), "fp16": ("fp16", "cuda")}
+BUILT_AS = {"fp32": ("fp32", "cpu"), "int4": ("fp32", "cpu"), "int8": ("fp32", "cpu"), "fp16": ("fp16", "cuda")}
 """Our precision: the builder's, and the provider that it builds for."""
 
 
@@ -99,6 +99,8 @@ def build(model: Path, output: Path, precision: str, report: Report) -> None:
     if precision == "int8":
         products = w8a8.rewrite(graph)
         report.log(f"{products} products in int8, a scale for each row of activations and each column of weights")
+    if precision == "int4":
+        report.log(f"{int4.rewrite(graph)} products in int4, a scale and a zero for each {int4.BLOCK} weights")
     drop_unused(graph.graph)
     save(graph, output / "model.onnx")
     (scratch / "genai_config.json").rename(output / "genai_config.json")

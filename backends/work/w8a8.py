@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-FP32 = npt.NDArray[np.float32]
+from backends.work.rewriting import FP32, Rewriting, weights
+
 _LARGEST = 127
 
 
@@ -20,11 +21,11 @@ def quantize_columns(weight: FP32) -> tuple[npt.NDArray[np.int8], FP32]:
     return np.clip(np.rint(weight / scales), -_LARGEST, _LARGEST).astype(np.int8), scales
 
 
-class _Rewrite:
-    """One graph on its way from fp32 to w8a8."""
+class _W8A8(Rewriting):
+    """Activations by row, weights by column."""
 
     def __init__(self, graph: ir.Graph):
-        self.graph = graph
+        super().__init__(graph)
         self.rows: dict[str, tuple[ir.Value, ir.Value]] = {}
         """Activation -> its int8 form and the largest of each row, shared by the products that read it."""
         self.one = self.constant("w8a8.one", np.array(1, np.float32))
@@ -33,33 +34,11 @@ class _Rewrite:
         self.last_axis = self.constant("w8a8.last_axis", np.array([-1], np.int64))
         self.middle = self.constant("w8a8.middle", np.array(128, np.uint8))
 
-    def constant(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
-        if name not in self.graph.initializers:
-            value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-            self.graph.register_initializer(value)
-        return self.graph.initializers[name]
-
-    def before(self, node: ir.Node, op: str, inputs: list[ir.Value], name: str, domain: str = "", **attributes: int) -> ir.Value:
-        made = ir.node(op, inputs, attributes, domain=domain, name=name)
-        made.outputs[0].name = f"{name}/output_0"
-        self.graph.insert_before(node, made)
-        return made.outputs[0]
-
-    def replace(self, node: ir.Node, value: ir.Value) -> None:
-        """Whatever read the node reads the value, and the graph's own output keeps its name."""
-        (old,) = node.outputs
-        if old.is_graph_output():
-            value.name, old.name = old.name, f"{old.name}/fp32"
-            value.type, value.shape = old.type, old.shape
-        ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
-        self.graph.remove(node, safe=True)
-
     def weight(self, value: ir.Value) -> tuple[ir.Value, ir.Value]:
         """The int8 form and the scales of an initializer, made once."""
         name = str(value.name)
         if f"{name}.int8" not in self.graph.initializers:
-            assert value.const_value is not None
-            quantized, scales = quantize_columns(value.const_value.numpy().astype(np.float32, copy=False))
+            quantized, scales = quantize_columns(weights(value))
             self.constant(f"{name}.int8", quantized)
             self.constant(f"{name}.scales", scales / _LARGEST)  # the rows' step too: what is left to multiply by is their largest
         return self.graph.initializers[f"{name}.int8"], self.graph.initializers[f"{name}.scales"]
@@ -90,9 +69,8 @@ class _Rewrite:
         """A table [V, H] is looked up in int8, a scale per word; tied to the output head, it has that one's scales."""
         ids = node.inputs[1]
         assert ids is not None
-        assert table.const_value is not None
         name = str(table.name)
-        quantized, scales = quantize_columns(table.const_value.numpy().astype(np.float32, copy=False).T)
+        quantized, scales = quantize_columns(weights(table).T)
         words = self.constant(f"{name}.words", np.ascontiguousarray(quantized.T))
         word_scales = self.constant(f"{name}.word_scales", scales[:, None])
         found = self.before(node, "Gather", [words, ids], f"{node.name}/int8", axis=0)
@@ -100,33 +78,7 @@ class _Rewrite:
         scale = self.before(node, "Gather", [word_scales, ids], f"{node.name}/scale", axis=0)
         self.replace(node, self.before(node, "Mul", [found, scale], f"{node.name}/rescale"))
 
-    def tied_embedding(self, node: ir.Node) -> ir.Value | None:
-        """The builder spells a tied table as the transposed output head: the same numbers, laid out for look-up."""
-        source = node.inputs[0].producer() if node.inputs[0] is not None else None
-        if source is None or source.op_type != "Transpose" or not _is_weight(source.inputs[0]):
-            return None
-        head = source.inputs[0]
-        assert head is not None
-        assert head.const_value is not None
-        table = np.ascontiguousarray(head.const_value.numpy().T)
-        return ir.Value(name="model.embed_tokens.weight", const_value=ir.tensor(table))
-
-
-def _is_weight(value: ir.Value | None) -> bool:
-    """A matrix that training made, not a shape or an index."""
-    tensor = value.const_value if value is not None else None
-    return tensor is not None and len(tensor.shape) == 2 and tensor.dtype == ir.DataType.FLOAT
-
 
 def rewrite(model: ir.Model) -> int:
     """An fp32 decoder becomes a w8a8 one. Returns how many products changed."""
-    work, products = _Rewrite(model.graph), 0
-    for node in list(model.graph):
-        if node.op_type == "MatMul" and _is_weight(node.inputs[1]):
-            work.product(node)
-            products += 1
-        elif node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0:
-            table = node.inputs[0] if _is_weight(node.inputs[0]) else work.tied_embedding(node)
-            if table is not None:
-                work.embedding(node, table)
-    return products
+    return _W8A8(model.graph).all()
