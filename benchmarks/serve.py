@@ -27,9 +27,7 @@ def contestants(cache: Path, clients: int, prompt: int) -> dict[str, Callable[[]
         "llmspec int8": lambda: Ours(cache, "int8", clients),
         "llmspec int4": lambda: Ours(cache, "int4", clients),
         "llama.cpp Q4_0": lambda: LlamaCpp(cache, "Q4_0", clients, room),
-        "llama.cpp Q4_0, no flash attention": lambda: LlamaCpp(cache, "Q4_0", clients, room, "off"),
         "llama.cpp Q8_0": lambda: LlamaCpp(cache, "Q8_0", clients, room),
-        "llama.cpp Q8_0, no flash attention": lambda: LlamaCpp(cache, "Q8_0", clients, room, "off"),
         "onnxruntime-genai int4": lambda: Genai(cache, clients),
         "FastAPI + generate bf16": lambda: Tutorial(cache),
     }

@@ -10,7 +10,7 @@ class ExportOnnx(Engine):
 
     stage: ClassVar[str] = "onnx"
     work: ClassVar[str] = "backends.work.export_onnx:export"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     tool: ClassVar[str] = "onnx"
     requires: ClassVar[tuple[str, ...]] = (
         "onnxruntime",

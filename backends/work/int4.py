@@ -1,7 +1,8 @@
 """int4: weights in blocks along the rows that a product reads, each block with a scale and a zero of its own.
 
-Where one user waits, a step takes as long as its weights take to be read: 4.25 bits each in blocks of 128. Scale and zero are
-those with the least squared error that a search finds, which rounding to the nearest of the largest number's sixteenths is not.
+Scale and zero are those with the least squared error that a search finds: a fifth less than with the block's range in sixteen
+equal steps. Blocks of 32 and no larger ones: ONNX Runtime reads blocks of 64 and 128 faster, but rounds a lone row otherwise
+than two at once, so a request's answer would depend on who else is there.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ import onnx_ir as ir
 from backends.work.rewriting import FP32, Rewriting, weights
 
 UINT8 = npt.NDArray[np.uint8]
-BLOCK = 128
+BLOCK = 32
 _TOP = 15
 _SHRINKS = np.linspace(0.6, 1.05, 16, dtype=np.float32)
 """Of a block's range: a little less of it costs the outermost numbers and serves all others."""
@@ -50,14 +51,15 @@ def _searched(blocks: FP32) -> tuple[UINT8, FP32, UINT8]:
 
 
 def _rounded(blocks: FP32, scales: FP32, zeros: FP32) -> FP32:
-    return np.clip(np.rint(blocks / scales), -zeros, _TOP - zeros)
+    rounded: FP32 = np.clip(np.rint(blocks / scales), -zeros, _TOP - zeros)
+    return rounded
 
 
 def packed(numbers: UINT8) -> UINT8:
     """Two in a byte along the last axis, the first in its lower half; an odd last one has a neighbour of zero."""
     if numbers.shape[-1] % 2:
         numbers = np.pad(numbers, [(0, 0)] * (numbers.ndim - 1) + [(0, 1)])
-    return numbers[..., 0::2] | numbers[..., 1::2] << 4
+    return np.bitwise_or(numbers[..., 0::2], np.left_shift(numbers[..., 1::2], 4), dtype=np.uint8)
 
 
 class _Int4(Rewriting):

@@ -6,7 +6,7 @@ Of a prompt that is nobody's but its last token's; of an answer it is each row's
 import numpy as np
 import onnx_ir as ir
 
-PRODUCTS = ("MatMul", "MatMulNBits", "Gemm")
+PRODUCTS = ("MatMul", "Gemm")
 INPUT, OUTPUT = "logit_rows", "logits"
 
 
@@ -41,8 +41,6 @@ def head_of(logits: ir.Value) -> ir.Node:
 
 def _width(head: ir.Node) -> int:
     """K of [.., K] @ [K, vocab]."""
-    if head.op_type == "MatMulNBits":
-        return int(head.attributes["K"].as_int())
     weight = head.inputs[1]
     assert weight is not None
     assert weight.shape is not None

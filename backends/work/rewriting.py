@@ -60,7 +60,8 @@ def weights(value: ir.Value | None) -> FP32:
     """The numbers of an initializer."""
     assert value is not None
     assert value.const_value is not None
-    return value.const_value.numpy().astype(np.float32, copy=False)
+    numbers: FP32 = value.const_value.numpy().astype(np.float32, copy=False)
+    return numbers
 
 
 def is_weight(value: ir.Value | None) -> bool:
