@@ -32,6 +32,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def seconds(stat: Path) -> float:
+    """Of CPU, as the kernel's file of a process or a thread counts them."""
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Server:
     """A process that answers on a port."""
 
@@ -83,8 +89,11 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return seconds(Path(f"/proc/{self.process.pid}/stat"))
+
+    def threads(self) -> dict[str, float]:
+        """The same, of each thread."""
+        return {task.name: seconds(task / "stat") for task in Path(f"/proc/{self.process.pid}/task").iterdir()}
 
     def memory(self) -> int:
         """Bytes resident."""
