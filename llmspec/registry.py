@@ -1,7 +1,7 @@
 """Engines and places, ours and other people's: one entry-point line each, loaded when a spec names them."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import dagster
 
+    from llmspec.client import Call
     from llmspec.job import Job
     from llmspec.release import Live, Release
     from llmspec.site import Site
@@ -125,6 +126,14 @@ class Place(Card):
     def end_trial(self, name: str, target: str) -> bool:
         """End the candidate's endpoint. False when there was none."""
         return False
+
+    def call(self, live: "Live") -> "Call | None":
+        """How its endpoint is asked, where the platform lets nobody in by HTTP alone."""
+        return None
+
+    def headers(self, live: "Live") -> Mapping[str, str]:
+        """What its platform wants of every request over HTTP, by the credentials that are here."""
+        return {}
 
     def logs(self, name: str, target: str) -> str:
         """The folder or address of its logs."""

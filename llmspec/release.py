@@ -52,6 +52,7 @@ class Live:
     url: str
     release: int
     pid: int
+    """0 where a platform keeps the process to itself."""
     since: float
     """Unix time at which this release began to answer."""
     certificate: str = ""
