@@ -10,6 +10,7 @@ from llmspec.audit import Trail
 from llmspec.errors import BlockedError, CallError, DamagedError, PlaceError
 from llmspec.git import commit
 from llmspec.home import access_folder
+from llmspec.journal_stats import horizon
 from llmspec.lock import user
 from llmspec.progress import publish
 from llmspec.registry import Place
@@ -77,6 +78,7 @@ def watch(product: Product, place: Place, context: Any) -> Made:
     publish("monitors", "started")
     started = time.monotonic()
     job = stage.watch_job(live)
+    product.place("endpoint").bring_journal(product.journal, horizon(product.spec.monitors, time.time()))
     with product.lock(wait=3600):
         place.run(context, job)
         product.store.move_head(product.name, product.target, "monitors", job.key)

@@ -14,6 +14,7 @@ from llmspec.section import Section, did_you_mean, one_named, wrong
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     import dagster
 
@@ -134,6 +135,9 @@ class Place(Card):
     def headers(self, live: "Live") -> Mapping[str, str]:
         """What its platform wants of every request over HTTP, by the credentials that are here."""
         return {}
+
+    def bring_journal(self, folder: "Path", since: float) -> None:
+        """What its endpoint was asked since that Unix time, into this folder. One that writes there itself has nothing to bring."""
 
     def logs(self, name: str, target: str) -> str:
         """The folder or address of its logs."""
