@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,6 +40,10 @@ Answer = tuple[str, list[tuple[str, str]], bytes]
 """Status, headers, body."""
 
 
+_ANY = Release(0, "", "", "", "", "", "", {})
+"""To take a stack away its program is not run."""
+
+
 class Front:
     """A WSGI application before moto's: what moto lacks is answered here, the rest goes on to it."""
 
@@ -61,7 +66,7 @@ class Front:
                 "400 Bad Request", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(refused)))]
             )
             return [refused]
-        if not environ["PATH_INFO"].startswith("/endpoints/") and target not in self.handled:
+        if target not in self.handled and not environ["PATH_INFO"].endswith(self.paths):
             return self.app(environ, start_response)
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         for way in self.ways:
@@ -69,9 +74,13 @@ class Front:
                 status, headers, said = answer
                 start_response(status, [*headers, ("Content-Length", str(len(said)))])
                 return [said]
-        raise AssertionError(f"{target or environ['PATH_INFO']}: nobody answers")
+        environ["wsgi.input"] = BytesIO(body)
+        return self.app(environ, start_response)
 
     handled: frozenset[str] = frozenset()
+    """By what the header says."""
+    paths: tuple[str, ...] = ()
+    """By how the path ends."""
 
 
 def frame(payload: bytes, **headers: str) -> bytes:
@@ -101,18 +110,17 @@ class Copies:
     aws: Aws
     folder: Path
     stack: ExitStack
-    running: dict[str, Container] = field(default_factory=dict)
-    started: int = 0
+    running: dict[tuple[int, str], Container] = field(default_factory=dict)
 
     def of(self, environment: dict[str, str]) -> Container:
         release = container.unpacked(environment)
-        if release.content not in self.running:
+        known = (release.number, release.content)
+        if known not in self.running:
             where = {"TMPDIR": str(self.folder), **self.aws.env}
             told = {name: value for name, value in environment.items() if not name.startswith(container.RELEASE)}
             address = told.pop(container.MODEL)
-            self.running[release.content] = self.stack.enter_context(serving(address, release, **told, **where)).ready()
-            self.started += 1
-        return self.running[release.content]
+            self.running[known] = self.stack.enter_context(serving(address, release, **{**told, **where})).ready()
+        return self.running[known]
 
 
 @dataclass
@@ -151,22 +159,23 @@ class Shop:
         return boto3.client(service, region_name=REGION, endpoint_url=self.aws.url)
 
 
-def shop(applied: Project, aws: Aws, patch: pytest.MonkeyPatch, place: str) -> Shop:
-    """The applied product, with a target in AWS whose store is a bucket."""
-    for name, value in {**aws.env, "LLMSPEC_HOME": str(applied.folder / ".llmspec")}.items():
+def shop(made: Project, aws: Aws, patch: pytest.MonkeyPatch, place: str) -> Shop:
+    """A product that was applied on a laptop, with a target in AWS whose store is a bucket."""
+    for name, value in {**aws.env, "LLMSPEC_HOME": str(made.folder / ".llmspec")}.items():
         patch.setenv(name, value)
-    patch.chdir(applied.folder)
+    patch.chdir(made.folder)
     patch.setattr(cloud, "EVERY_SECONDS", 0.05)
-    remember_store("tiny", Folder(applied.store))
-    text = applied.spec.read_text(encoding="utf-8")
-    applied.write(text + TARGETS.replace("BUCKET", aws.bucket()).replace("PLACE", place))
-    return Shop(applied, aws)
+    remember_store("tiny", Folder(made.store))
+    text = made.spec.read_text(encoding="utf-8")
+    made.write(text + TARGETS.replace("BUCKET", aws.bucket()).replace("PLACE", place))
+    return Shop(made, aws)
 
 
 def stacks(patch: pytest.MonkeyPatch, made: Callable[[Any, Release], Any]) -> None:
     """In place of `llmspec.infra.stacks`."""
     module = ModuleType("llmspec.infra.stacks")
     module.service_stack = made  # type: ignore[attr-defined]
+    module.standing = lambda site, part: made(site, _ANY)  # type: ignore[attr-defined]
     patch.setitem(sys.modules, "llmspec.infra.stacks", module)
 
 

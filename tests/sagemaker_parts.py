@@ -25,6 +25,7 @@ class Hosting(Front):
     """UpdateEndpoint, what DescribeEndpoint says of images, and InvokeEndpoint."""
 
     handled = frozenset({"SageMaker.UpdateEndpoint", "SageMaker.DescribeEndpoint"})
+    paths = ("/invocations", "/invocations-response-stream")
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +163,7 @@ class SageMakerStack:
         self.aws.delete_endpoint_config(EndpointConfigName=configuration)
 
     def _model(self, release: Release) -> str:
-        name = immutable_name(self.owner, release.number, [release.content])
+        name = immutable_name(self.owner, release.number, [container.packed(release)])
         source = {"S3Uri": release.artifact.rstrip("/") + "/", "S3DataType": "S3Prefix", "CompressionType": "None"}
         environment = {**container.packed(release), container.GRANTS: "use"}
         told = {"Image": IMAGE, "ModelDataSource": {"S3DataSource": source}, "Environment": environment}

@@ -1,6 +1,7 @@
 """A release becomes live at SageMaker, through `make.deploy`: moto's API, the real serving door behind InvokeEndpoint."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 from cloud_parts import Copies, Shop, cloud_with, shop, stacks
 from conftest import Project
+from moto_parts import REGION
 from sagemaker_parts import ALARM, Hosting, SageMakerStack
 
+from backends.places.asking_aws import Aws
+from backends.places.journal_lines import _journal
 from llmspec import make
 from llmspec.cli import main
 from llmspec.errors import PlaceError
@@ -42,10 +46,10 @@ def hosting(front: Hosting) -> Hosting:
 
 
 @pytest.fixture
-def tiny(applied: Project, hosting: Hosting, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def tiny(applied_once: Project, tmp_path: Path, hosting: Hosting, monkeypatch: pytest.MonkeyPatch) -> Shop:
     stacks(monkeypatch, SageMakerStack)
     monkeypatch.setattr(SageMakerStack, "ups", 0)
-    return shop(applied, hosting.aws, monkeypatch, PLACE)  # type: ignore[attr-defined]
+    return shop(applied_once.copy(tmp_path / "shop"), hosting.aws, monkeypatch, PLACE)  # type: ignore[attr-defined]
 
 
 def test_a_release_is_live_when_its_own_container_answered_whole_and_streamed(tiny: Shop, hosting: Hosting) -> None:
@@ -105,12 +109,8 @@ def test_another_image_than_the_models_is_a_failure(tiny: Shop, hosting: Hosting
 def test_an_endpoint_whose_container_answers_as_another_release_is_not_live(tiny: Shop, hosting: Hosting) -> None:
     release = tiny.product().candidate()
     hosting.swapped = replace(release, number=7)
-    hosting.copies.running.clear()
-    try:
-        with pytest.raises(PlaceError, match="primary was given release 1, and release 7"):
-            tiny.deploy()
-    finally:
-        hosting.copies.running.clear()
+    with pytest.raises(PlaceError, match="primary was given release 1, and release 7"):
+        tiny.deploy()
     assert tiny.pointed() is None
 
 
@@ -137,7 +137,7 @@ def test_whoever_may_not_look_is_told_so_and_not_that_nothing_is_there(
 def test_killed_between_the_stack_and_the_pointer_the_next_apply_finds_it_and_makes_nothing_twice(
     tiny: Shop, hosting: Hosting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: Any) -> None:
+    def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -190,6 +190,27 @@ def test_an_asynchronous_endpoint_is_read_back_and_it_is_said_that_nobody_asked_
     assert "it was read back, and not asked: an asynchronous endpoint answers through S3" in tiny.notes()
 
 
+def test_a_serverless_endpoint_is_asked_whole_and_so_is_it_by_ask(
+    tiny: Shop, hosting: Hosting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stacks(monkeypatch, lambda site, release: SageMakerStack(site, release, url="invocations"))
+    assert tiny.deploy().live.release == 1
+    assert main(["ask", str(tiny.project.spec), "Where is the lamp?", "--target", "prod"]) == 0
+    assert capsys.readouterr().out.strip()
+    assert {asked["verb"] for asked in hosting.asked} == {"invocations"}
+
+
+def test_without_credentials_it_says_how_to_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(PlaceError, match=r"no credentials \(.*\)\n  sign in"):
+        Aws(REGION).ask("sagemaker", "describe_endpoint", EndpointName="tiny-prod")
+
+
 def test_ask_and_batch_reach_it_by_sagemakers_own_call(tiny: Shop, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     tiny.deploy()
     file = str(tiny.project.spec)
@@ -203,6 +224,46 @@ def test_ask_and_batch_reach_it_by_sagemakers_own_call(tiny: Shop, capsys: pytes
     said = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [each["response"]["status_code"] for each in said] == [200, 200, 200, 400]
     assert said[0]["response"]["body"]["choices"][0]["message"]["content"]
+
+
+def said(at: float, **more: Any) -> str:
+    line = {"line": "journal", "time": at, "id": "one", "release": 1, "path": "/invocations", "status": 200, "seconds": 0.5}
+    return json.dumps(line | {"first_token_seconds": 0.1, "prompt_tokens": 3, "answer_tokens": 4, "question": "Where?"} | more)
+
+
+def test_status_and_monitors_read_the_journal_from_the_log_group(tiny: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.deploy()
+    logs, group, now = tiny.client("logs"), "/aws/sagemaker/Endpoints/tiny-prod", time.time()
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="one")
+    lines = [
+        said(now - 7200),
+        said(now - 60),
+        said(now - 30, status=503),
+        json.dumps({"line": "log", "message": "hello"}),
+        "no json",
+    ]
+    times = [now - 7200, now - 60, now - 30, now - 20, now - 10]
+    events = [{"timestamp": int(at * 1000), "message": line} for at, line in zip(times, lines, strict=True)]
+    logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+    for _ in range(2):  # what was brought once is not counted twice
+        assert main(["status", str(tiny.project.spec), "--target", "prod", "-o", "json"]) == 0
+        recent = json.loads(capsys.readouterr().out)["recent"]
+        assert (recent["requests"], recent["errors"], recent["answer_tokens"]) == (2, 1, 8)
+    logs.delete_log_group(logGroupName=group)
+    assert main(["status", str(tiny.project.spec), "--target", "prod", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recent"]["requests"] == 0
+
+
+def test_a_line_that_an_agent_wrapped_is_a_line_of_the_journal() -> None:
+    wrapped = json.dumps({"kubernetes": {}, "log_processed": json.loads(said(5.0))})
+    assert _journal(wrapped) == _journal(said(5.0)) == {k: v for k, v in json.loads(said(5.0)).items() if k != "line"}
+
+
+def test_a_candidate_is_refused_before_anything_is_made_for_it(tiny: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["apply", str(tiny.project.spec), "--target", "prod", "--yes", "--candidate"]) == 2
+    assert "sagemaker cannot serve a candidate beside what is live" in capsys.readouterr().err
+    assert SageMakerStack.ups == 0
 
 
 def test_stop_takes_the_stack_away_and_logs_says_where_they_are(

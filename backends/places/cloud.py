@@ -5,14 +5,16 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 from backends.places.asking_aws import Aws
+from backends.places.journal_lines import bring
 from llmspec.client import Call
 from llmspec.errors import PlaceError
 from llmspec.progress import publish
 from llmspec.registry import Place
-from llmspec.release import Live, Release, Releases
+from llmspec.release import Live, Release
 from llmspec.site import Site
 
 Outputs = Mapping[str, Any]
@@ -75,6 +77,10 @@ class InAws(Place):
         outputs = stood(self.site)
         return Aws(self.site.region).logs(outputs["names"]["log_group"]) if outputs else ""
 
+    def bring_journal(self, folder: Path, since: float) -> None:
+        if outputs := stood(self.site):
+            bring(Aws(self.site.region), outputs["names"]["log_group"], folder, since)
+
     def call(self, live: Live) -> Call | None:
         return self.endpoint().call(stood(self.site))
 
@@ -87,7 +93,7 @@ def serve(endpoint: Endpoint, release: Release) -> Live:
     site, paper = endpoint.site, Paper(endpoint.site)
     paper.begin()
     try:
-        outputs = _stack(site, release).up(_say)
+        outputs = _stacks().service_stack(site, release).up(_say)
         paper.write(outputs)
         endpoint.settle(release, outputs)
         found = endpoint.look(outputs)
@@ -106,8 +112,7 @@ def stop(endpoint: Endpoint) -> bool:
         return False
     if outputs := paper.read():
         endpoint.leave(outputs)
-    if release := _any_release(site):
-        _stack(site, release).destroy(_say)
+    _stacks().standing(site, "service").destroy(_say)
     paper.remove()
     return True
 
@@ -186,17 +191,11 @@ def _with_what_is_live(endpoint: Endpoint, release: Release, outputs: Outputs, e
     return PlaceError(f"release {release.number} is not live: {cause}\n  {still}", where)
 
 
-def _stack(site: Site, release: Release) -> Any:
+def _stacks() -> Any:
     """Pulumi is behind llmspec.infra, and loaded only for this."""
     import importlib
 
-    return importlib.import_module("llmspec.infra.stacks").service_stack(site, release)
-
-
-def _any_release(site: Site) -> Release | None:
-    """To destroy a stack its program is not run, but it is asked for by a release."""
-    releases = Releases(site.store.below(f"{site.name}/endpoint/{site.target}"))
-    return releases.live() or next(reversed(releases.all()), None)
+    return importlib.import_module("llmspec.infra.stacks")
 
 
 def _say(text: str) -> None:

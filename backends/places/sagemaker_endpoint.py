@@ -166,7 +166,7 @@ class SageMakerEndpoint(Endpoint):
             said = dict(part.partition("=")[::2] for part in reply.headers["release"].split(";"))
             if (said.get("llmspec-release"), said.get("content")) != (str(served.number), served.content):
                 found = f"release {said['llmspec-release']}" if "llmspec-release" in said else "one that says no release"
-                raise PlaceError(f"{side} was given release {served.number}, and {found} with other content answers")
+                raise PlaceError(f"{side} was given release {served.number}, and {found} answers (content {said.get('content')})")
 
     def _with_patience(self, outputs: Outputs, body: bytes, target: str) -> Reply:
         until = time.monotonic() + BUSY_SECONDS
