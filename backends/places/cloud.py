@@ -6,16 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from backends.places.asking_aws import Aws
 from backends.places.journal_lines import bring
-from llmspec.client import Call
 from llmspec.errors import PlaceError
 from llmspec.progress import publish
 from llmspec.registry import Place
 from llmspec.release import Live, Release
 from llmspec.site import Site
+
+if TYPE_CHECKING:
+    from llmspec.client import Call
 
 Outputs = Mapping[str, Any]
 """What the service stack gave: `url` and `names`."""
@@ -47,7 +49,7 @@ class Endpoint(ABC):
     def leave(self, outputs: Outputs) -> None:  # noqa: B027 - most have nothing of the kind
         """Before the stack goes: what was made for it and is in no stack."""
 
-    def call(self, outputs: Outputs) -> Call | None:
+    def call(self, outputs: Outputs) -> "Call | None":
         """How it is asked where HTTP alone does not get in."""
         return None
 
@@ -81,7 +83,7 @@ class InAws(Place):
         if outputs := stood(self.site):
             bring(Aws(self.site.region), outputs["names"]["log_group"], folder, since)
 
-    def call(self, live: Live) -> Call | None:
+    def call(self, live: Live) -> "Call | None":
         return self.endpoint().call(stood(self.site))
 
     def headers(self, live: Live) -> Mapping[str, str]:
