@@ -7,12 +7,13 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmspec.client import connection_to
+from llmspec.client import Call, Reply, connection_to
 from llmspec.errors import CallError, PlaceError
 
 PATIENCE = 300.0
@@ -37,8 +38,12 @@ class Line:
 class Asker:
     """One endpoint, asked by several threads, each over a connection of its own."""
 
-    def __init__(self, url: str, key: str = "", certificate: str = ""):
-        self._url, self._key, self._certificate = url, key, certificate
+    def __init__(
+        self, url: str, key: str = "", certificate: str = "", headers: Mapping[str, str] | None = None, call: Call | None = None
+    ):
+        self._url, self._certificate, self._call = url, certificate, call
+        self._headers = {"content-type": "application/json", **(headers or {})}
+        self._headers |= {"authorization": f"Bearer {key}"} if key else {}
         self._address = urlsplit(url)
         self._thread = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
@@ -58,7 +63,8 @@ class Asker:
                 response = self._until_taken(line)
                 return said | {"response": response, "error": None}
             except (OSError, http.client.HTTPException) as error:
-                _break(self._connection)
+                if not self._call:
+                    _break(self._connection)
                 fault = str(error) or type(error).__name__
                 self._pause(random.uniform(0.5, 1.5))
         message = f"the connection broke {BREAKS} times while this was asked: {fault}"
@@ -68,18 +74,22 @@ class Asker:
         """Its response, once the endpoint has room for it."""
         while True:
             self._pause(0)
-            self._reach()
-            headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {self._key}"} if self._key else {})
-            self._connection.request("POST", self._address.path + line.url, line.body, headers)
-            response = self._connection.getresponse()
-            body = _json(response.read())
-            if response.status in (401, 403):
+            reply = self._call(line.url, line.body) if self._call else self._asked(line)
+            said, body = {name.lower(): value for name, value in reply.headers.items()}, _json(b"".join(reply.lines))
+            if reply.status in (401, 403):
                 raise CallError(
-                    f"the endpoint refused ({response.status}): {_said(body)}\n  set LLMSPEC_API_KEY to a key that may ask"
+                    f"the endpoint refused ({reply.status}): {_said(body)}\n  set LLMSPEC_API_KEY to a key that may ask"
                 )
-            if response.status not in (429, 503):
-                return {"status_code": response.status, "request_id": response.headers["x-request-id"] or "", "body": body}
-            self._pause(_wait(response.headers["retry-after"]) + random.uniform(0, 0.5))
+            if reply.status not in (429, 503):
+                return {"status_code": reply.status, "request_id": said.get("x-request-id", ""), "body": body}
+            self._pause(_wait(said.get("retry-after")) + random.uniform(0, 0.5))
+
+    def _asked(self, line: Line) -> Reply:
+        """Over this thread's connection."""
+        self._reach()
+        self._connection.request("POST", self._address.path + line.url, line.body, self._headers)
+        response = self._connection.getresponse()
+        return Reply(response.status, dict(response.headers), [response.read()])
 
     def _reach(self) -> None:
         """Have a connection. An endpoint that does not listen is waited for; it says nothing about the line."""

@@ -2,15 +2,30 @@
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from llmspec import tls
 from llmspec.errors import CallError, PlaceError
 
+PATH = "/v1/chat/completions"
 PATIENCE = 120.0
 """Seconds without a sign of life after which the endpoint is given up."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an endpoint answers."""
+
+    status: int
+    headers: Mapping[str, str]
+    lines: Iterable[bytes]
+
+
+Call = Callable[[str, bytes], Reply]
+"""A path and a body -> the reply: how an endpoint is asked where a platform lets nobody in by HTTP alone."""
 
 
 def ask(
@@ -21,23 +36,37 @@ def ask(
     max_tokens: int | None = None,
     key: str | None = None,
     certificate: str = "",
+    headers: Mapping[str, str] | None = None,
+    call: Call | None = None,
 ) -> Iterator[str]:
     """The answer's text, piece by piece as it is made. `certificate`: the endpoint's own; any authority's when empty."""
     body: dict[str, Any] = {"messages": [{"role": "user", "content": question}], "stream": True}
     body |= {"context": context} if context is not None else {}
     body |= {"max_tokens": max_tokens} if max_tokens is not None else {}
-    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+    content = json.dumps(body).encode()
+    if call is not None:
+        yield from _told(call(PATH, content))
+        return
+    told = {"content-type": "application/json", **(headers or {})} | ({"authorization": f"Bearer {key}"} if key else {})
     address, connection = urlsplit(url), connection_to(url, certificate)
     try:
-        connection.request("POST", f"{address.path}/v1/chat/completions", json.dumps(body), headers)
+        connection.request("POST", address.path + PATH, content, told)
         response = connection.getresponse()
-        if response.status != 200:
-            raise _refused(response)
-        yield from _pieces(response)
+        yield from _told(Reply(response.status, dict(response.headers), response))
     except (OSError, http.client.HTTPException) as error:
         raise PlaceError(f"the endpoint at {url} broke off: {error or type(error).__name__}") from error
     finally:
         connection.close()
+
+
+def _told(reply: Reply) -> Iterator[str]:
+    said = {name.lower(): value for name, value in reply.headers.items()}
+    if reply.status != 200:
+        raise _refused(reply.status, said, b"".join(reply.lines))
+    if said.get("content-type", "").startswith("application/json"):  # what does not stream says it all at once
+        yield json.loads(b"".join(reply.lines))["choices"][0]["message"]["content"]
+        return
+    yield from _pieces(reply.lines)
 
 
 def connection_to(url: str, certificate: str = "", patience: float = PATIENCE) -> http.client.HTTPConnection:
@@ -49,8 +78,8 @@ def connection_to(url: str, certificate: str = "", patience: float = PATIENCE) -
     return http.client.HTTPSConnection(address.netloc, timeout=patience, context=context)
 
 
-def _pieces(response: http.client.HTTPResponse) -> Iterator[str]:
-    for line in response:
+def _pieces(lines: Iterable[bytes]) -> Iterator[str]:
+    for line in lines:
         data = line.decode().removeprefix("data: ").strip()
         if data == "[DONE]":
             return
@@ -60,14 +89,14 @@ def _pieces(response: http.client.HTTPResponse) -> Iterator[str]:
     raise PlaceError("the answer broke off: the endpoint ended while it spoke")
 
 
-def _refused(response: http.client.HTTPResponse) -> CallError | PlaceError:
+def _refused(status: int, headers: Mapping[str, str], content: bytes) -> CallError | PlaceError:
     try:
-        said = json.loads(response.read())["error"]["message"]
+        said = json.loads(content)["error"]["message"]
     except (ValueError, KeyError, TypeError):
-        said = response.reason
-    wait = response.headers["retry-after"]
-    if response.status == 401:
+        said = http.client.responses.get(status, "it does not say why")
+    wait = headers.get("retry-after")
+    if status == 401:
         said += "\n  put your key into LLMSPEC_API_KEY; `llmspec keys create` makes one"
-    if 400 <= response.status < 500 and response.status != 429:
-        return CallError(f"the endpoint refused ({response.status}): {said}")
-    return PlaceError(f"the endpoint cannot answer now ({response.status}): {said}" + (f"; try again in {wait} s" if wait else ""))
+    if 400 <= status < 500 and status != 429:
+        return CallError(f"the endpoint refused ({status}): {said}")
+    return PlaceError(f"the endpoint cannot answer now ({status}): {said}" + (f"; try again in {wait} s" if wait else ""))

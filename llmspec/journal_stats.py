@@ -242,9 +242,14 @@ class Look:
     """False when the journal was too busy to be read as far back as was wanted: the newest requests are counted."""
 
 
-def look(folder: Path, monitors: Monitors, now: float) -> Look:
+def horizon(monitors: Monitors, now: float) -> float:
     """As far back as `monitors.every` and the longest alarm want."""
-    since = now - max([monitors.every, *(alarm.lasting + MINUTE for alarm in monitors.alarms)])
+    return now - max([monitors.every, *(alarm.lasting + MINUTE for alarm in monitors.alarms)])
+
+
+def look(folder: Path, monitors: Monitors, now: float) -> Look:
+    """The journal's last lines, as far back as is wanted."""
+    since = horizon(monitors, now)
     requests, whole = requests_since(folder, since)
     minutes = by_minute(requests, since, now) if folder.is_dir() else []
     found = numbers([request for request in requests if request.time >= now - monitors.every], monitors.every)

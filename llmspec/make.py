@@ -10,6 +10,7 @@ from llmspec.audit import Trail
 from llmspec.errors import BlockedError, CallError, DamagedError, PlaceError
 from llmspec.git import commit
 from llmspec.home import access_folder
+from llmspec.journal_stats import horizon
 from llmspec.lock import user
 from llmspec.progress import publish
 from llmspec.registry import Place
@@ -77,6 +78,7 @@ def watch(product: Product, place: Place, context: Any) -> Made:
     publish("monitors", "started")
     started = time.monotonic()
     job = stage.watch_job(live)
+    product.place("endpoint").bring_journal(product.journal, horizon(product.spec.monitors, time.time()))
     with product.lock(wait=3600):
         place.run(context, job)
         product.store.move_head(product.name, product.target, "monitors", job.key)
@@ -133,12 +135,11 @@ def deploy(product: Product, place: Place) -> Deployed:
                 "endpoint", "done", reused=True, seconds=time.monotonic() - started, summary=f"release {now.number} at {live.url}"
             )
             return Deployed(now, live, False)
-        release = _passed(product, candidate)
-        product.releases.add(release)
-        live = place.serve(release)
+        release = product.releases.add(_passed(product, candidate))
+        live = place.serve(product.located(release))
         if live.release != release.number:
             raise PlaceError(f"release {release.number} was deployed, but release {live.release} answers at {live.url}")
-        product.releases.point(release, release.made_at, seen)
+        product.releases.point(release, _now(), seen)
         trail(product).add("deployed", release=release.number, before=now.number if now else None, git=release.git)
         if (tried := product.releases.candidate()) and tried.number == release.number:
             drop(product, place)
@@ -156,10 +157,9 @@ def nominate(product: Product, place: Place) -> Deployed:
         candidate, now = product.candidate(), product.releases.live()
         if now and now.content == candidate.content:
             raise CallError(f"release {now.number} is live, and nothing else is asked for: there is nothing to try out")
-        release = _passed(product, candidate)
-        product.releases.add(release)
-        live = place.try_out(release)
-        product.releases.nominate(release, release.made_at)
+        release = product.releases.add(_passed(product, candidate))
+        live = place.try_out(product.located(release))
+        product.releases.nominate(release, _now())
         trail(product).add("nominated", release=release.number, git=release.git)
     return Deployed(release, live, True)
 
@@ -198,7 +198,7 @@ def _move(product: Product, place: Place, release: Release, event: str) -> Deplo
     live = place.serve(product.located(release))
     if live.release != release.number:
         raise PlaceError(f"release {release.number} was to be live, but release {live.release} answers at {live.url}")
-    product.releases.point(release, datetime.now(UTC).isoformat(timespec="seconds"), seen)
+    product.releases.point(release, _now(), seen)
     trail(product).add(event, release=release.number, before=before.number if before else None, git=commit())
     return Deployed(release, live, before is None or before.number != release.number)
 
@@ -216,5 +216,8 @@ def _passed(product: Product, candidate: Release) -> Release:
         live = product.releases.live()
         still = f"The endpoint still serves release {live.number}." if live else "Nothing is live."
         raise BlockedError(f"Stopped at the gate: {'; '.join(failed)}. {still}")
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return replace(candidate, verdict=[vars(verdict) for verdict in judged], made_at=now, made_by=user(), git=commit())
+    return replace(candidate, verdict=[vars(verdict) for verdict in judged], made_at=_now(), made_by=user(), git=commit())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
 """Engines and places, ours and other people's: one entry-point line each, loaded when a spec names them."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
@@ -14,9 +14,11 @@ from llmspec.section import Section, did_you_mean, one_named, wrong
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     import dagster
 
+    from llmspec.client import Call
     from llmspec.job import Job
     from llmspec.release import Live, Release
     from llmspec.site import Site
@@ -125,6 +127,17 @@ class Place(Card):
     def end_trial(self, name: str, target: str) -> bool:
         """End the candidate's endpoint. False when there was none."""
         return False
+
+    def call(self, live: "Live") -> "Call | None":
+        """How its endpoint is asked, where the platform lets nobody in by HTTP alone."""
+        return None
+
+    def headers(self, live: "Live") -> Mapping[str, str]:
+        """What its platform wants of every request over HTTP, by the credentials that are here."""
+        return {}
+
+    def bring_journal(self, folder: "Path", since: float) -> None:
+        """What its endpoint was asked since that Unix time, into this folder. One that writes there itself has nothing to bring."""
 
     def logs(self, name: str, target: str) -> str:
         """The folder or address of its logs."""

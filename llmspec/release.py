@@ -52,6 +52,7 @@ class Live:
     url: str
     release: int
     pid: int
+    """0 where a platform keeps the process to itself."""
     since: float
     """Unix time at which this release began to answer."""
     certificate: str = ""
@@ -86,12 +87,14 @@ class Releases:
         number = self._pointer("live").get("before")
         return self.get(number) if number else None
 
-    def add(self, release: Release) -> None:
-        """Immutable: the same number again must be the same content (a crash came between writing it and making it live)."""
+    def add(self, release: Release) -> Release:
+        """Immutable: the same number again must be the same content (a crash came between writing it and making it live), and
+        then it is the one that was written: a platform that got it already finds that nothing changed."""
         known = self.get(release.number)
         assert known is None or known.content == release.content
         if known is None:
             self.at.write(_name(release.number), release.to_json(), over=ABSENT)
+        return known or release
 
     def seen(self) -> str:
         """The version of the pointer to what is live: `point` moves only that one."""

@@ -92,9 +92,10 @@ class Aws:
 
 
 @contextmanager
-def listening() -> Iterator[Aws]:
+def listening(before: Callable[[Any], Any] = lambda app: app) -> Iterator[Aws]:
+    """`before` puts an application in front of it, for what it lacks."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would tell of every request
-    gate = Gate(DomainDispatcherApplication(create_backend_app))
+    gate = Gate(before(DomainDispatcherApplication(create_backend_app)))
     server = make_server("127.0.0.1", 0, gate, threaded=True, request_handler=MotoRequestHandler)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()

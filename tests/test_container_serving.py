@@ -78,7 +78,9 @@ def test_invocations_and_the_openai_path_give_the_same_answer(running: Container
     assert invoked.status_code == chatted.status_code == 200
     assert invoked.json()["choices"] == chatted.json()["choices"]
     assert invoked.headers["x-llmspec-release"] == "1"
-    assert not any(name.startswith("x-amzn-sagemaker") for name in invoked.headers)
+    said = {name: value for name, value in invoked.headers.items() if name.startswith("x-amzn-sagemaker")}
+    assert said == {"x-amzn-sagemaker-custom-attributes": f"llmspec-release=1;content={release().content}"}
+    assert not any(name.startswith("x-amzn-sagemaker") for name in chatted.headers)
 
 
 def test_the_openai_client_streams_from_it_with_the_platforms_own_token(running: Container) -> None:

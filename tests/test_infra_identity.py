@@ -137,7 +137,18 @@ def test_github_may_work_only_where_the_spec_works() -> None:
     world = small(identity=IdentityArgs(deploy=DeployArgs("acme/bot", "prod", places=("lambda",))))
     assert set(world.of("iam/policy:Policy")) == {"boundary", "deploy-lambda"}
     (document,) = world.one("iam/policy:Policy", "deploy-lambda").documents()
-    assert {action.split(":")[0] for each in document["Statement"] for action in each["Action"]} == {"lambda", "apigateway"}
+    assert {action.split(":")[0] for each in document["Statement"] for action in each["Action"]} == {
+        "lambda",
+        "apigateway",
+        "codedeploy",
+    }
+
+
+def test_github_may_ask_the_endpoint_itself_by_its_own_name() -> None:
+    """It is `bot-prod` from release to release, which `bot-prod-*` is not."""
+    world = small(identity=IdentityArgs(deploy=DeployArgs("acme/bot", "prod", places=("sagemaker",))))
+    (document,) = world.one("iam/policy:Policy", "deploy-sagemaker").documents()
+    assert any(each.endswith(":endpoint/bot-prod") for each in reach(document["Statement"], "sagemaker:InvokeEndpoint"))
 
 
 @pytest.mark.parametrize(

@@ -204,5 +204,5 @@ def test_apply_refuses_at_once_what_no_place_can_do_yet(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "llmspec", "apply", str(spec), "--target", "prod", "--yes"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LLMSPEC_HOME": str(tmp_path)}, timeout=120)
     assert done.returncode == 1
-    assert "endpoint: this version validates, plans and prices sagemaker" in done.stdout + done.stderr
+    assert "model: this version validates, plans and prices sagemaker" in done.stdout + done.stderr
     assert not list(tmp_path.rglob("manifest.json")), "nothing was made"

@@ -6,14 +6,14 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from backends.places.aws import GB, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless, size_fault
-from llmspec.registry import Place
+from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Duration, Size, wrong
 
 if TYPE_CHECKING:
     from llmspec.spec import Spec
 
 
-class Ecs(Place):
+class Ecs(InAws):
     """Amazon ECS: tasks for jobs, a service behind a load balancer for the endpoint."""
 
     runs: ClassVar[tuple[str, ...]] = ("data", "features", "onnx", "evaluation", "monitors")
@@ -75,3 +75,8 @@ class Ecs(Place):
         if rollout and rollout.strategy == "linear" and rollout.steps[0] < 3:
             return wrong("ECS's linear steps have 3 percent or more", "write [25, 50, 75, 100]", "endpoint.rollout.steps")
         return None
+
+    def endpoint(self) -> Endpoint:
+        from backends.places.ecs_endpoint import EcsEndpoint
+
+        return EcsEndpoint(self.site)

@@ -6,14 +6,14 @@ from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from backends.places.aws import GB, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless
-from llmspec.registry import Place
+from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Size, wrong
 
 if TYPE_CHECKING:
     from llmspec.spec import Spec
 
 
-class Eks(Place):
+class Eks(InAws):
     """Amazon EKS: the endpoint in a Kubernetes cluster."""
 
     serves: ClassVar[bool] = True
@@ -58,3 +58,8 @@ class Eks(Place):
         if scale and scale.zones < 2:
             return wrong("a cluster stands in two zones or more", "write zones: 2", "endpoint.scale.zones")
         return None
+
+    def endpoint(self) -> Endpoint:
+        from backends.places.eks_endpoint import EksEndpoint
+
+        return EksEndpoint(self.site)

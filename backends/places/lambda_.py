@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from backends.places.aws import INSTALL, REQUIRES
-from llmspec.registry import Place
+from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Duration, Size, wrong
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MB = 10**6
 
 
-class Lambda(Place):
+class Lambda(InAws):
     """AWS Lambda: small models behind an API gateway, paid by use."""
 
     serves: ClassVar[bool] = True
@@ -43,3 +43,8 @@ class Lambda(Place):
         if rollout and rollout.strategy != "all_at_once" and (rollout.wait < 60 or rollout.wait % 60):
             return wrong("CodeDeploy waits whole minutes", "write `wait: 5m`", "endpoint.rollout.wait")
         return None
+
+    def endpoint(self) -> Endpoint:
+        from backends.places.lambda_endpoint import LambdaEndpoint
+
+        return LambdaEndpoint(self.site)

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from backends.places.aws import GB, INSTALL, REQUIRES, MlMachine
-from llmspec.registry import Place
+from backends.places.cloud import Endpoint, InAws
 from llmspec.section import STAGES, Duration, Size, wrong
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ MOST_SERVERLESS = 200
 """Requests at once that a serverless endpoint takes."""
 
 
-class SageMaker(Place):
+class SageMaker(InAws):
     """Amazon SageMaker AI: a training job for model, processing jobs for the other stages, an endpoint."""
 
     runs: ClassVar[tuple[str, ...]] = tuple(stage for stage in STAGES if stage != "endpoint")
@@ -88,3 +88,8 @@ class SageMaker(Place):
         if rollout and rollout.strategy == "linear" and not 10 <= rollout.steps[0] <= 50:
             return wrong("SageMaker's linear steps have 10 to 50 percent", "write [25, 50, 75, 100]", "endpoint.rollout.steps")
         return None
+
+    def endpoint(self) -> Endpoint:
+        from backends.places.sagemaker_endpoint import SageMakerEndpoint
+
+        return SageMakerEndpoint(self.site)

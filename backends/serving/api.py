@@ -38,7 +38,7 @@ def application(service: Service | Classification, journal: Journal, endpoint: E
     feedback.routes(app, journal)
     trail.routes(app, admission.folder)
     describe(app)
-    return Door(entrance(app, endpoint, admission), journal, metrics, service.release.number)
+    return Door(entrance(app, endpoint, admission), journal, metrics, service.release)
 
 
 def _asking(app: FastAPI, service: Service) -> None:

@@ -13,6 +13,7 @@ from backends.serving.metrics import Metrics
 
 if TYPE_CHECKING:
     from backends.serving.tracing import Tracing
+    from llmspec.release import Release
 
 ASKING = {"/v1/chat/completions", "/v1/completions", "/v1/classify", "/invocations"}
 """Paths whose requests are journaled."""
@@ -67,8 +68,10 @@ class Record:
 class Door:
     """The outermost ASGI application."""
 
-    def __init__(self, app: ASGIApp, journal: Journal, metrics: Metrics, release: int):
-        self._app, self._journal, self._metrics, self._release = app, journal, metrics, release
+    def __init__(self, app: ASGIApp, journal: Journal, metrics: Metrics, release: "Release"):
+        self._app, self._journal, self._metrics, self._release = app, journal, metrics, release.number
+        self._attributes = f"llmspec-release={release.number};content={release.content}".encode()
+        """The one header of a container's that SageMaker passes on: whoever deploys sees by it which release answers."""
         self.closing = False
         """Every answer from now on ends its connection, so that the client's next request reaches the new worker."""
         self.tracing: Tracing | None = None
@@ -86,6 +89,8 @@ class Door:
                 record.status = message["status"]
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", record.id.encode())]
                 message["headers"].append((b"x-llmspec-release", b"%d" % self._release))
+                if record.path == "/invocations":
+                    message["headers"].append((b"x-amzn-sagemaker-custom-attributes", self._attributes))
                 if self.closing:
                     message["headers"].append((b"connection", b"close"))
             await send(message)

@@ -131,7 +131,8 @@ def _of_the_product(ground: Ground, account: Account) -> tuple[Statement, ...]:
 def _of_roles(owner: Owner, account: Account, ground: Ground) -> tuple[Statement, ...]:
     """It hands the jobs' roles to services, and makes the service stack's own below the boundary."""
     own = tuple(account.arn("iam", f"role/{owner.prefix}-{name}", region="") for name in SERVICE_ROLES)
-    services = [f"{name}.amazonaws.com" for name in ("sagemaker", "ecs-tasks", "lambda", "emr-serverless", "scheduler")]
+    takers = ("sagemaker", "ecs-tasks", "lambda", "emr-serverless", "scheduler", "codedeploy")
+    services = [f"{name}.amazonaws.com" for name in takers]
     below = {"StringEquals": {"iam:PermissionsBoundary": ground.boundary}}
     make = ("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy")
     keep = (

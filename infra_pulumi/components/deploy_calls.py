@@ -61,9 +61,13 @@ def sagemaker(owner: Owner, account: Account) -> tuple[Statement, ...]:
     )
     stops = ("StopTrainingJob", "StopProcessingJob", "StopTransformJob", "DeleteModel", "DeleteEndpointConfig", "DeleteEndpoint")
     looks = tuple(f"Describe{verb.removeprefix('Create')}" for verb in makes)
-    moves = ("UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "InvokeEndpoint", "CallWithBearerToken", "AddTags", "ListTags")
-    mine = tuple(account.arn("sagemaker", f"{kind}/{owner.prefix}-*") for kind in kinds)
-    return (Statement(_calls("sagemaker", *makes, *stops, *looks, *moves), mine), _scaling(account), _scaling_looks())
+    moves = ("UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "AddTags", "ListTags")
+    asks = ("InvokeEndpoint", "InvokeEndpointWithResponseStream", "CallWithBearerToken")
+    mine = (
+        *(account.arn("sagemaker", f"{kind}/{owner.prefix}-*") for kind in kinds),
+        account.arn("sagemaker", f"endpoint/{owner.prefix}"),  # it has one name from release to release
+    )
+    return (Statement(_calls("sagemaker", *makes, *stops, *looks, *moves, *asks), mine), _scaling(account), _scaling_looks())
 
 
 def emr(owner: Owner, account: Account) -> tuple[Statement, ...]:
@@ -143,13 +147,29 @@ def lambda_(owner: Owner, account: Account) -> tuple[Statement, ...]:
         "AddPermission",
         "RemovePermission",
         "TagResource",
+        "GetProvisionedConcurrencyConfig",
+        "PutProvisionedConcurrencyConfig",
+        "DeleteProvisionedConcurrencyConfig",
+        "PutFunctionConcurrency",
     )
     apis = f"arn:{account.partition}:apigateway:{account.region}::/*"
     rest = _calls("apigateway", "GET", "POST", "PUT", "PATCH", "DELETE")
     return (
         Statement(_calls("lambda", *verbs, *aliases), account.functions(owner.prefix)),
         Statement(rest, (apis,), reason="API Gateway names what it makes itself"),
+        _shifting(owner, account),
     )
+
+
+def _shifting(owner: Owner, account: Account) -> Statement:
+    """A rollout in steps is CodeDeploy's: made by the stack, begun and waited for by whoever deploys."""
+    kinds = ("Application", "DeploymentGroup", "DeploymentConfig")
+    makes = tuple(f"{verb}{kind}" for verb in ("Create", "Get", "Delete") for kind in kinds)
+    deployments = ("CreateDeployment", "GetDeployment", "ListDeployments", "StopDeployment")
+    keeps = ("UpdateDeploymentGroup", "RegisterApplicationRevision", "GetApplicationRevision", "TagResource", "ListTagsForResource")
+    mine = (f"application:{owner.prefix}", f"deploymentgroup:{owner.prefix}/*", f"deploymentconfig:{owner.prefix}-*")
+    calls = _calls("codedeploy", *makes, *deployments, *keeps)
+    return Statement(calls, tuple(account.arn("codedeploy", each) for each in mine))
 
 
 CALLS: dict[str, Callable[[Owner, Account], tuple[Statement, ...]]] = {

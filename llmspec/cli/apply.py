@@ -13,6 +13,7 @@ from llmspec.errors import BlockedError, CallError
 from llmspec.make import nominate, revive
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
+from llmspec.registry import Place, name_of
 from llmspec.stage import Product
 
 
@@ -37,6 +38,7 @@ def _aside(args: argparse.Namespace) -> int:
     """Everything but what touches the live endpoint; then a release beside it."""
     if args.select or args.plan:
         raise CallError("--candidate makes all that a release needs: leave --select and --plan out")
+    _tries_out(Product.open(args.file, args.target))
     args.select = "+evaluation"
     if code := _apply(args):
         return code
@@ -45,6 +47,14 @@ def _aside(args: argparse.Namespace) -> int:
     print(f"Release {made.release.number} is tried out: {made.live.url}")
     print(f"  Ask it:          llmspec ask {args.file} --candidate …\n  Make it live:    llmspec promote {args.file}")
     return 0
+
+
+def _tries_out(product: Product) -> None:
+    """Said before anything is made for it."""
+    place = product.place("endpoint")
+    if type(place).try_out is Place.try_out:
+        cure = "leave --candidate out: the gates judge it before it is live, and `endpoint.rollout` moves users in steps"
+        raise CallError(f"{name_of(type(place))} cannot serve a candidate beside what is live\n  {cure}")
 
 
 def _apply(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ Where keys were made (`llmspec keys`), LLMSPEC_API_KEY holds yours.
 
 import argparse
 import os
+from typing import Any
 
 from llmspec.cli.common import target_option
 from llmspec.client import ask
@@ -33,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     if live is None:
         raise PlaceError(f"{loaded.spec.name} is not live; bring it up with: llmspec apply {args.file}")
     key = os.environ.get(KEY)
-    for piece in ask(live.url, args.question, args.context, max_tokens=args.max_tokens, key=key, certificate=live.certificate):
+    way: dict[str, Any] = {"certificate": live.certificate, "headers": place.headers(live), "call": place.call(live)}
+    for piece in ask(live.url, args.question, args.context, max_tokens=args.max_tokens, key=key, **way):
         print(piece, end="", flush=True)
     print()
     return 0

@@ -55,7 +55,7 @@ def answering(product: Product, release: Release) -> Iterator[Asker]:
     place = product.place("endpoint")
     live = place.live(product.name, product.target)
     if live:
-        yield Asker(live.url, os.environ.get(KEY, ""), live.certificate)
+        yield Asker(live.url, os.environ.get(KEY, ""), live.certificate, place.headers(live), place.call(live))
         return
     print(f"No endpoint is up: release {release.number} answers for this batch only.", file=sys.stderr)
     with place.apart(release) as url:

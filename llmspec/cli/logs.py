@@ -26,6 +26,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     loaded = load(args.file, args.target)
     where = _where(loaded, args.stage)
+    if isinstance(where, str) and "://" in where:
+        print(where)
+        return 0
     log = newest(where) if isinstance(where, Path) else None
     if log is None:
         raise CallError(f"{args.stage} has no log here" + (f": see {where}" if isinstance(where, str) and where else " yet"))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from llmspec.cli.common import target_option
-from llmspec.journal_stats import Feedback, feedback_since, look, summary
+from llmspec.journal_stats import Feedback, feedback_since, horizon, look, summary
 from llmspec.present import seconds
 from llmspec.section import format_duration
 from llmspec.stage import Product
@@ -44,6 +44,8 @@ def gather(product: Product) -> dict[str, Any]:
     if tried := product.place("endpoint").tried(product.name, product.target):
         facts |= {"candidate": {"release": tried.release, "url": tried.url}}
     now = time.time()
+    if pointed:
+        product.place("endpoint").bring_journal(product.journal, horizon(product.spec.monitors, now))
     seen = look(product.journal, product.spec.monitors, now)
     alarms = [asdict(alarm) for alarm in seen.alarms]
     said = feedback_since(product.journal, now - product.spec.monitors.every)
