@@ -87,7 +87,8 @@ def _at(file: str, target: str | None) -> Loaded:
     first = load(file, target)
     if target:
         return first
-    inside = [each for each in (first, *first.elsewhere) if each.spec.place("endpoint").cloud]
+    named = [each for each in (first, *first.elsewhere) if not first.targets or each.target in first.targets]
+    inside = [each for each in named if each.spec.place("endpoint").cloud]
     if len(inside) > 1:
         raise CallError(
             f"{file} serves in AWS at {', '.join(each.target for each in inside)}\n  choose one: --target {inside[0].target}"
