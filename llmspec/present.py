@@ -63,7 +63,8 @@ def _cost(step: Step) -> str:
     return f"{about(step.seconds)}{memory} ({step.basis})"
 
 
-def _reasons(step: Step) -> list[str]:
+def reasons(step: Step) -> list[str]:
+    """What changed, each with its line, and why else."""
     return [*(f"{change}{'   ' + change.at if change.at else ''}" for change in step.changes), *step.why]
 
 
@@ -73,9 +74,9 @@ def plan_lines(plan: Plan) -> Iterable[str]:
     yield ""
     for step in plan.steps:
         mark = MARKS[step.action]
-        reasons = _reasons(step) or [""]
-        yield coloured(f"  {mark} {step.stage:<12} {step.action:<12}", mark) + f" {reasons[0]}".rstrip()
-        for more in [*reasons[1:], step.hint, _cost(step)]:
+        said = reasons(step) or [""]
+        yield coloured(f"  {mark} {step.stage:<12} {step.action:<12}", mark) + f" {said[0]}".rstrip()
+        for more in [*said[1:], step.hint, _cost(step)]:
             if more:
                 yield " " * 30 + more
     yield ""
@@ -127,31 +128,7 @@ def summary(plan: Plan) -> str:
     return f"{', '.join(parts)}. {said}" + (f", and {', '.join(unknown)}, of which nothing is known yet." if unknown else ".")
 
 
-def _cell(step: Step) -> str:
-    return "<br>".join(line.replace("|", "\\|") for line in [*_reasons(step), step.hint] if line) or "–"
-
-
 def _dollars(value: float) -> str:
     if 0 < value < 0.01:
         return "less than $0.01"
     return f"${value:,.2f}" if value < 100 else f"${value:,.0f}"
-
-
-def plan_markdown(plan: Plan) -> str:
-    """The plan as a comment on a pull request."""
-    rows = [
-        f"| {MARKS[step.action]} | {step.stage} | {step.action} | {_cell(step)} | {_cost(step) or '–'} |" for step in plan.steps
-    ]
-    head = f"### llmspec plan: {plan.name}, target {plan.target}\n\n| | stage | action | why | cost |\n|---|---|---|---|---|\n"
-    bill = "\n" + "\n".join(_cost_rows(plan.costs)) + "\n" if plan.costs else ""
-    return head + "\n".join(rows) + f"\n\n{summary(plan)}\n" + bill
-
-
-def _cost_rows(costs: Costs) -> Iterable[str]:
-    yield f"#### Costs in {costs.region}" + (f", prices of {costs.dates}" if costs.dates else "")
-    yield "\n| for | what | a month | once |\n|---|---|---|---|"
-    for line in costs.lines:
-        said = dollars(line.least, line.most)
-        yield f"| {line.need.stage} | {line.need.what} | {'' if line.need.once else said} | {said if line.need.once else ''} |"
-    yield f"| **in all** | {costs.verdict} | **{dollars(*costs.total(once=False))}** | **{dollars(*costs.total(once=True))}** |"
-    yield f"\nUnpriced: {'; '.join(costs.unpriced)}."

@@ -1,5 +1,6 @@
 """What tests share: a project in a folder of its own, and the command line as its user runs it."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -131,6 +132,11 @@ class Project:
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("run", "stores.json"))
         return Project(folder, dict(self.env))
 
+    def stop(self) -> None:
+        """End its endpoint. Where none was ever started there is nothing to ask a process for."""
+        if (self.folder / ".llmspec" / "run").exists():
+            self.run("stop", "tiny.yaml", check=False)
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
@@ -139,18 +145,32 @@ def project(tmp_path: Path) -> Iterator[Project]:
     made.folder.mkdir()
     made.write()
     yield made
-    made.run("stop", "tiny.yaml", check=False)
+    made.stop()
 
 
 @pytest.fixture(scope="session")
 def applied_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A product that was applied once, for tests that look and for `applied` to copy."""
-    made = Project(tmp_path_factory.mktemp("applied") / "shop")
-    made.folder.mkdir()
-    made.write()
-    made.run("apply", "tiny.yaml", "--yes")
+    made = trained(tmp_path_factory).copy(tmp_path_factory.mktemp("applied") / "shop")
+    made.run("apply", "tiny.yaml", "--yes")  # all is there but the endpoint, which is a process of this worker's
     yield made
-    made.run("stop", "tiny.yaml", check=False)
+    made.stop()
+
+
+def trained(factory: pytest.TempPathFactory) -> Project:
+    """A whole applied product, its endpoint stopped: made by the first of pytest's workers that asks, while others wait."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made = Project(shared / "trained" / "shop")
+    with (shared / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.folder.exists():
+            making = Project(shared / "trained" / "making")
+            making.folder.mkdir(parents=True)
+            making.write().run("apply", "tiny.yaml", "--yes")
+            making.stop()
+            making.folder.rename(made.folder)
+    return made
 
 
 @pytest.fixture
@@ -158,7 +178,7 @@ def applied(applied_once: Project, tmp_path: Path) -> Iterator[Project]:
     """A copy of an applied product, to do with as the test likes. Its endpoint is not running."""
     made = applied_once.copy(tmp_path / "shop")
     yield made
-    made.run("stop", "tiny.yaml", check=False)
+    made.stop()
 
 
 @pytest.fixture(scope="session")

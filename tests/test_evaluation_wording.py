@@ -1,6 +1,13 @@
 """evaluation: the metrics, against values worked out by hand."""
 
+import re
+import subprocess
+import sys
+
 import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.work.wording import exact_match, normalized, rouge_l, token_f1
 
@@ -39,3 +46,30 @@ def test_rouge_l_is_the_longest_common_subsequence() -> None:
 
 def test_rouge_l_reads_every_alphabet() -> None:
     assert rouge_l("η επιστροφή είναι δωρεάν", "η επιστροφή είναι δωρεάν") == 1.0
+
+
+@given(st.text("aAbβ .1-_", max_size=24), st.text("aAbβ .1-_", max_size=24))
+def test_rouge_l_is_rouge_score_s_to_the_last_bit(expected: str, answer: str) -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import Tokenizer
+
+    class Words(Tokenizer):  # type: ignore[misc]
+        def tokenize(self, text: str) -> list[str]:
+            return re.findall(r"\w+", text.lower())
+
+    theirs = RougeScorer(["rougeL"], tokenizer=Words()).score(expected, answer)["rougeL"].fmeasure
+    assert rouge_l(expected, answer) == theirs
+
+
+@pytest.mark.parametrize(
+    ("work", "spared"),
+    [
+        ("score_onnx", {"torch", "transformers", "nltk", "scipy"}),
+        ("tokenize_hf", {"torch"}),
+        ("clean_spark", {"torch", "transformers"}),
+    ],
+)
+def test_a_stage_loads_nothing_heavy_that_it_does_not_need(work: str, spared: set[str]) -> None:
+    look = f"import sys, backends.work.{work}; print(sorted({spared!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -12,7 +12,7 @@ from training_parts import ITEMS, feature_options, job, make_features, question,
 from transformers import AutoTokenizer
 
 from backends.serving.contract import Contract
-from backends.work.packing import best_fit
+from backends.work.best_fit import best_fit
 from backends.work.token_rows import Row, TokenRows
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from training_parts import write_base
 from transformers import AutoModelForCausalLM
 
-from backends.work.packing import best_fit, by_length, packed, steps_of
+from backends.work.best_fit import best_fit
+from backends.work.packing import by_length, packed, steps_of
 from backends.work.token_rows import Row
 from backends.work.train_hf import Machine, summed_loss, targets_in
 

@@ -11,5 +11,5 @@ class ScoreOnnx(Engine):
     stage: ClassVar[str] = "evaluation"
     work: ClassVar[str] = "backends.work.score_onnx:score"
     tool: ClassVar[str] = "onnx"
-    requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers", "jinja2", "numpy", "pyarrow", "rouge_score")
+    requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers", "jinja2", "numpy", "pyarrow")
     install: ClassVar[str] = "pip install 'llmspec[train]'"

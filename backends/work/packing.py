@@ -1,7 +1,6 @@
-"""Packing: which rows share a sequence, which sequences an optimizer step, and how a step lies in memory."""
+"""Packing: which sequences share an optimizer step, and how a step lies in memory."""
 
 import random
-from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -15,22 +14,6 @@ IGNORED = -100
 
 WASTE, SMALLEST = 1.1, 256
 """A batch is closed when padding would cost a tenth of it, but not below so many tokens: each pass has a cost of its own."""
-
-
-def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Row numbers by sequence: the longest row first, each into the fullest sequence that still has room for it."""
-    sequences: list[list[int]] = []
-    room: list[tuple[int, int]] = []  # (tokens left, sequence), sorted
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        place = bisect_left(room, (lengths[row], -1))
-        if place == len(room):
-            left, sequence = capacity, len(sequences)
-            sequences.append([])
-        else:
-            left, sequence = room.pop(place)
-        sequences[sequence].append(row)
-        insort(room, (left - lengths[row], sequence))
-    return sequences
 
 
 def steps_of(lengths: Sequence[int], epochs: float, batch_tokens: int, seed: int) -> list[list[int]]:

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from backends.serving.contract import CHAT, CONTEXT_QA, Contract
 from backends.work.base_model import base_folder, settings_of
+from backends.work.best_fit import best_fit
 from backends.work.bpe import train_bpe
 from backends.work.chat_form import contract_of, ending_of
-from backends.work.packing import best_fit
 from backends.work.report import Report
 from backends.work.token_rows import Row, TokenRows
 from llmspec.spec.features import Features, TrainedTokenizer
@@ -84,6 +84,8 @@ def tokenizer_for(
 ) -> PreTrainedTokenizerBase:
     """The base's own, or one learned from the training rows in the form that they will have."""
     if base is not None:
+        from transformers import AutoTokenizer  # it brings torch along, which is half of what a small spec's stage takes
+
         return AutoTokenizer.from_pretrained(base)
     wanted = features.tokenizer if isinstance(features.tokenizer, TrainedTokenizer) else TrainedTokenizer(train="bpe")
     form = Contract(CONTEXT_QA if template == "context_qa" else CHAT, "<s>", "</s>", 0, [], [], 0, "", 0, system_prompt)

@@ -31,6 +31,7 @@ COMMANDS = {
     "logs": "what the endpoint and the stages said",
     "stop": "stop the endpoint; everything else is kept",
     "destroy": "remove the endpoint and, when asked, the artifacts",
+    "ci": "write the workflow that plans, applies and watches on GitHub",
     "dev": "Dagster's UI over every spec here",
     "backends": "the engines and places that are installed",
     "doctor": "what this machine can run, and what is missing",

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from llmspec.present import plan_lines, seconds
 from llmspec.registry import Place, name_of
 from llmspec.stage import Product
 
+FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="an llm.yaml")
@@ -23,7 +26,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("--select", metavar="STAGE", help="model, model+ (and below) or +model (and above)")
     parser.add_argument("--force", action="store_true", help="make the selection again although it is there")
-    parser.add_argument("--plan", metavar="PLAN", help="a plan saved by `llmspec plan --out`; refused when stale")
+    parser.add_argument(
+        "--plan", metavar="PLAN", help="a plan saved by `llmspec plan --out`, or its fingerprint; refused when stale"
+    )
     parser.add_argument("--candidate", action="store_true", help="try it out beside what is live; `llmspec promote` makes it live")
     parser.add_argument("--no-wait", action="store_true", help="fail at once when somebody else is applying")
 
@@ -102,6 +107,9 @@ def _ready(product: Product) -> Product:
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
+    """What was saved; of a fingerprint alone, that."""
+    if FINGERPRINT.fullmatch(str(path)) and not path.exists():
+        return {"fingerprint": str(path)}
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
