@@ -159,7 +159,7 @@ def _view(source: Source, target: str, env: Mapping[str, str], chosen: bool) -> 
     references = References(source, known, env, needs_env=chosen)
     root = references.fill(root)
     spec, root, found = _validate(root, source, look_behind=chosen)
-    told = references.problems + found
+    told = references.problems + found + (_unnamable(spec, target, root, source) if spec else [])
     return (
         spec,
         root,
@@ -174,6 +174,19 @@ def _misnamed(root: Node, source: Source) -> list[Problem]:
         return []
     fault = f"{faults.shown(node)} is not the file's name"
     return [source.problem(node.spot(), "name", fault, f"write `name: {stem}`, or rename the file to {node.value[:63]}.yaml")]
+
+
+LONGEST = 44
+"""Letters of name and target in AWS: a role's name takes 64, and up to 20 say which role it is."""
+
+
+def _unnamable(spec: Spec, target: str, root: Node, source: Source) -> list[Problem]:
+    """What is made in AWS is called by name and target."""
+    called = f"{spec.name}-{target}"
+    if len(called) <= LONGEST or not any(place.cloud == "aws" for place in spec.places.values()):
+        return []
+    fault = f"{called} is {len(called)} letters long, and in AWS there is room for {LONGEST}"
+    return [source.problem(root.value["name"].spot(), "name", fault, "shorten the name, or the target's")]
 
 
 def _validate(root: Node, source: Source, look_behind: bool) -> tuple[Spec | None, Node, list[Problem]]:

@@ -1,7 +1,7 @@
 """The boundary: what no job and no endpoint ever does, whatever its own role says."""
 
 from infra_pulumi.account import Account
-from infra_pulumi.components.duties import CARDS, LOGS, LOOKS, METRICS, PUSH, TABLES, WRITE, from_sources
+from infra_pulumi.components.duties import CARDS, LOGS, LOOKS, METRICS, PUSH, TABLES, UPLOADS, WRITE, from_sources
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
 
@@ -14,7 +14,7 @@ def boundary(
     """The ceiling for whatever runs a user's code, here and in the service stack: no identity, no trail, no other's rows."""
     return (
         Statement(("s3:GetObject", *WRITE), (account.bucket(f"{bucket}/{product}*"),)),
-        Statement(("s3:ListBucket", "s3:GetBucketLocation"), (account.bucket(bucket),)),
+        Statement(("s3:ListBucket", "s3:GetBucketLocation", *UPLOADS), (account.bucket(bucket),)),
         *from_sources(sources, account),
         Statement(("secretsmanager:GetSecretValue",), (account.arn("secretsmanager", f"secret:{owner.prefix}*"),)),
         Statement(

@@ -35,6 +35,8 @@ from infra_pulumi.policies import Statement, document
 class IdentityArgs:
     """Who may do what."""
 
+    kinds: tuple[str, ...] = tuple(DUTIES)
+    """Which kinds of job are done in AWS: what nobody does has no role."""
     sources: tuple[str, ...] = ()
     """`s3://bucket/folder` of each data source outside the store."""
     source_keys: tuple[str, ...] = ()
@@ -43,6 +45,8 @@ class IdentityArgs:
     """GitHub deploys. None: people do."""
 
     def __post_init__(self) -> None:
+        if unknown := [kind for kind in self.kinds if kind not in DUTIES]:
+            raise ValueError(f"kinds: no duty named {', '.join(unknown)} (known: {', '.join(DUTIES)})")
         if wrong := [source for source in self.sources if not source.startswith("s3://")]:
             raise ValueError(f"sources: {', '.join(wrong)} does not begin with s3://")
 
@@ -64,7 +68,7 @@ class Identity(pulumi.ComponentResource):
         self._owner, self._account, self._args, self._keys, self._network = owner, account, args, keys, network
         self._bucket, self._product = storage.bucket, storage.product(owner)
         self.boundary = self._ceiling()
-        self.roles = {kind: self._role(kind) for kind in DUTIES}
+        self.roles = {kind: self._role(kind) for kind in args.kinds}
         self.deployer = self._deployer(args.deploy) if args.deploy else None
         self.register_outputs({kind: role.arn for kind, role in self.roles.items()})
 
