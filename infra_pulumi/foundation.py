@@ -1,6 +1,6 @@
 """foundation: what a product stands on in AWS, long-lived. This is the map; each line's room is `components/<name>.py`."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -57,13 +57,6 @@ class FoundationArgs:
         named = (self.storage.replicate_to, self.backup.copy_to if self.backup else None)
         return tuple(sorted({region for region in named if region}))
 
-    @property
-    def inside(self) -> NetworkArgs | None:
-        """The network, with a door for events where there are some."""
-        if self.network is None or self.events is None:
-            return self.network
-        return replace(self.network, services=tuple(dict.fromkeys((*self.network.services, "kinesis-firehose"))))
-
 
 class Foundation(pulumi.ComponentResource):
     """Keys first, since everything is encrypted; then where things lie, who may do what, and who watches."""
@@ -79,7 +72,7 @@ class Foundation(pulumi.ComponentResource):
         self.keys = Keys(owner, account, args.keys, mine)
         self.storage = Storage(owner, account, args.storage, self.keys, mine)
         self.logs = Logs(owner, self.keys, args.logs, mine)
-        self.network = Network(owner, account, args.inside, self.logs, mine) if args.inside else None
+        self.network = Network(owner, account, args.network, self.logs, mine) if args.network else None
         self.identity = Identity(owner, account, args.identity, args.storage, self.keys, self.network, mine)
         self.registry = self._registry(account, args.registry, mine) if args.registry else None
         self.data = Data(owner, args.data, self.storage, self.network, mine) if args.data else None
@@ -136,7 +129,8 @@ class Foundation(pulumi.ComponentResource):
         return {
             "spark_application": self.data and self.data.application.id,
             "database": self.data and self.data.database.name,
-            "streams": self.events and {stream: made.name for stream, made in self.events.streams.items()},
+            "streams": self.events and {stream: made.arn for stream, made in self.events.streams.items()},
+            "carrier_role": self.events and self.events.carrier.arn,
             "user_pool": self.access and self.access.pool.id,
             "user_pool_arn": self.access and self.access.pool.arn,
             "user_pool_client": self.access and self.access.client.id,

@@ -7,7 +7,7 @@ from llmspec.spec import Spec
 
 
 def stands(spec: Spec) -> bool:
-    """Whether something of the target stands in a network of its own. A job that can do without makes none: doors cost by the hour."""
+    """Whether something of the target stands in a network of its own. A job that can do without makes none: doors cost money."""
     return any(place.doors(stage) is not None for stage, place in spec.places.items())
 
 

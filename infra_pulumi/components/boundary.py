@@ -17,9 +17,6 @@ def boundary(
         Statement(("s3:ListBucket", "s3:GetBucketLocation", *UPLOADS), (account.bucket(bucket),)),
         *from_sources(sources, account),
         Statement(("secretsmanager:GetSecretValue",), (account.arn("secretsmanager", f"secret:{owner.prefix}*"),)),
-        Statement(
-            ("firehose:PutRecord", "firehose:PutRecordBatch"), (account.arn("firehose", f"deliverystream/{owner.prefix}-*"),)
-        ),
         Statement(PUSH, (account.arn("ecr", f"repository/{owner.prefix}-*"),)),
         *((Statement(("kms:Decrypt",), source_keys),) if source_keys else ()),
         *_of_serving(owner, account),
@@ -60,10 +57,12 @@ def _shared(account: Account) -> tuple[Statement, ...]:
     )
     addresses = ("ec2:CreateNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses")
     models = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
+    # What CloudWatch's agent asks, so that lines and metrics of a cluster carry the names of their machines.
+    agent = ("ec2:DescribeTags", "ec2:DescribeVolumes")
     return (
         grants,
         Statement(LOGS, (account.arn("logs", "log-group:*"),), reason=EACH_ROLE),
         Statement(keys, (account.arn("kms", "key/*"),), reason=EACH_ROLE),
         Statement(TABLES, (account.arn("glue", "*"),), reason=EACH_ROLE),
-        Statement((*LOOKS, *CARDS, *addresses, *METRICS, *models, "ecr:GetAuthorizationToken"), ("*",), reason=EACH_ROLE),
+        Statement((*LOOKS, *CARDS, *addresses, *METRICS, *models, *agent, "ecr:GetAuthorizationToken"), ("*",), reason=EACH_ROLE),
     )

@@ -21,7 +21,6 @@ from infra_pulumi.components.duties import (
     with_keys,
     with_tables,
 )
-from infra_pulumi.components.events import stream_names
 from infra_pulumi.components.keys import Keys
 from infra_pulumi.components.network import Network
 from infra_pulumi.components.registry import repository_names
@@ -35,14 +34,14 @@ from infra_pulumi.policies import Statement, document
 class IdentityArgs:
     """Who may do what."""
 
-    kinds: tuple[str, ...] = tuple(DUTIES)
-    """Which kinds of job are done in AWS: what nobody does has no role."""
     sources: tuple[str, ...] = ()
     """`s3://bucket/folder` of each data source outside the store."""
     source_keys: tuple[str, ...] = ()
     """ARNs of the KMS keys that encrypt those sources, where they are not ours."""
     deploy: DeployArgs | None = None
     """GitHub deploys. None: people do."""
+    kinds: tuple[str, ...] = tuple(DUTIES)
+    """Which kinds of job are done in AWS: what nobody does has no role."""
 
     def __post_init__(self) -> None:
         if unknown := [kind for kind in self.kinds if kind not in DUTIES]:
@@ -102,9 +101,6 @@ class Identity(pulumi.ComponentResource):
             unlocked = (Statement(("kms:Decrypt",), keys),) if keys else ()
             rows = from_sources(self._args.sources, self._account)
             return (*rows, *unlocked, with_tables(database_name(self._owner), self._account))
-        if kind == "endpoint":
-            streams = tuple(self._account.arn("firehose", f"deliverystream/{name}") for name in stream_names(self._owner).values())
-            return (Statement(("firehose:PutRecord", "firehose:PutRecordBatch"), streams),)
         return ()
 
     def _inside(self, network: Network) -> tuple[Statement, ...]:

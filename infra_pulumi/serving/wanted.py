@@ -124,6 +124,10 @@ class Ground:
     """The network's addresses: a load balancer in it is believed when it says whose request it passes on."""
     public_subnet_ids: Sequence[pulumi.Input[str]] = ()
     user_pool_arn: pulumi.Input[str] | None = None
+    streams: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """`journal` and `engagement` -> ARN of the stream that writes such lines into the store. None: they stay in the log."""
+    carrier_role_arn: pulumi.Input[str] | None = None
+    """For CloudWatch, which hands lines to those streams."""
     boundary: pulumi.Input[str] | None = None
     """The permissions boundary of each role that is made here."""
 

@@ -1,12 +1,13 @@
 """asked: a spec's words become the arguments of the two Pulumi programs. Nothing is asked of AWS here.
 
-foundation_args   what a product stands on: store, keys, roles, images; network, Spark, audit, backup, budget where the spec wants them
+foundation_args   what a product stands on: store, keys, roles, images; network, Spark, audit, backup, budget where wanted
 serving           what its endpoint is made of, for one release
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from infra_pulumi.components.events import EventsArgs
 from infra_pulumi.components.identity import IdentityArgs
 from infra_pulumi.components.logs import LogsArgs
 from infra_pulumi.foundation import FoundationArgs
@@ -42,18 +43,17 @@ def foundation_args(spec: Spec, target: str) -> FoundationArgs:
         owner=owner(spec, target),
         storage=governed.storage(spec),
         logs=LogsArgs(journal_days=governed.journal_days(spec)),
-        identity=IdentityArgs(governed.kinds(spec), governed.sources(spec), deploy=governed.deploy(spec, target)),
+        identity=IdentityArgs(governed.sources(spec), deploy=governed.deploy(spec, target), kinds=governed.kinds(spec)),
         network=governed.inside(spec),
         data=governed.spark(spec),
         audit=governed.audit(spec),
         backup=governed.backup(spec),
         cost=governed.cost(spec),
+        events=EventsArgs() if "endpoint" in in_aws(spec) else None,
     )
 
 
-def serving(
-    site: Site, release: Release, ground: Mapping[str, Any], *, resolve: Callable[[str], str] = secrets.resolve
-) -> Serving:
+def serving(site: Site, release: Release, ground: Mapping[str, Any], *, resolve: Callable[[str], str] = secrets.resolve) -> Serving:
     """What the service stack is made from. `resolve` gives the value of `${secret.…}`, here, where it is used."""
     spec, endpoint = site.spec, site.spec.endpoint
     sides = [(chosen.weight, _number(site, release, chosen.release)) for chosen in endpoint.variants or ()]
@@ -73,7 +73,9 @@ def serving(
 def _served(spec: Spec, release: Release, ground: Mapping[str, Any]) -> Served:
     """The artifact where it lies, the image that answers with it, and the rest of the release packed into its environment."""
     if not release.artifact.startswith(S3):
-        raise PlaceError(f"release {release.number} lies at {release.artifact}, which AWS cannot reach\n  apply: it is sent to the store")
+        raise PlaceError(
+            f"release {release.number} lies at {release.artifact}, which AWS cannot reach\n  apply: it is sent to the store"
+        )
     artifact = release.artifact.rstrip("/")
     return Served(
         release.number,
@@ -91,7 +93,9 @@ def _number(site: Site, release: Release, number: int) -> Release:
         return release
     found = Releases(site.store.below(f"{site.name}/endpoint/{site.target}")).get(number)
     if found is None:
-        raise PlaceError(f"there is no release {number} of {site.name} at {site.target}\n  see `llmspec history`, and endpoint.variants")
+        raise PlaceError(
+            f"there is no release {number} of {site.name} at {site.target}\n  see `llmspec history`, and endpoint.variants"
+        )
     return found
 
 
@@ -114,8 +118,3 @@ def _alarm(written: Written) -> Alarm:
     bound = written.bound.evaluate(None)
     assert bound is not None, "an alarm is compared with a number"
     return Alarm(written.metric, written.op, bound, written.lasting)
-
-
-def anything(spec: Spec) -> bool:
-    """Whether there is something to build."""
-    return bool(in_aws(spec))

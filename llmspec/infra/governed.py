@@ -40,7 +40,7 @@ def storage(spec: Spec) -> StorageArgs:
 
 
 def journal_days(spec: Spec) -> int:
-    """Containers print their journal into a log group. Of the lengths that CloudWatch knows, the longest that keeps the spec's word."""
+    """Containers print their journal into a log group. Of the days that CloudWatch knows, the most that keep the spec's word."""
     kept = [spec.endpoint.journal.keep, rules(spec).retention.journal or spec.endpoint.journal.keep]
     return max(step for step in STEPS if step <= min(kept) / DAY)
 
@@ -68,11 +68,12 @@ def inside(spec: Spec) -> NetworkArgs | None:
 
 def spark(spec: Spec) -> DataArgs | None:
     """As many workers as `max_vcpu` has room for, each of the size that the job asks for."""
-    place: Any = in_aws(spec).get("data")
-    if place is None or name_of(type(place)) != "emr":
+    place = spec.place("data")
+    if name_of(type(place)) != "emr":
         return None
-    most = place.max_vcpu / place.cpu
-    return DataArgs(place.release, place.max_vcpu, ceil(most * place.memory / GB), ceil(most * WORKER_DISK_GB))
+    asked: Any = place  # the card of a place is the place's own affair: its options are known by name
+    most = asked.max_vcpu / asked.cpu
+    return DataArgs(asked.release, asked.max_vcpu, ceil(most * asked.memory / GB), ceil(most * WORKER_DISK_GB))
 
 
 def audit(spec: Spec) -> AuditArgs | None:
@@ -81,12 +82,12 @@ def audit(spec: Spec) -> AuditArgs | None:
 
 def backup(spec: Spec) -> BackupArgs | None:
     asked = rules(spec).backup
-    return asked and BackupArgs(round(asked.every / HOUR), round(asked.keep / DAY), asked.copy_to)
+    return BackupArgs(round(asked.every / HOUR), round(asked.keep / DAY), asked.copy_to) if asked else None
 
 
 def cost(spec: Spec) -> CostArgs | None:
     asked = rules(spec).budget
-    return asked and CostArgs(asked.dollars, asked.warn_at, addresses(spec))
+    return CostArgs(asked.dollars, asked.warn_at, addresses(spec)) if asked else None
 
 
 def addresses(spec: Spec) -> tuple[str, ...]:
@@ -102,5 +103,4 @@ def deploy(spec: Spec, target: str) -> DeployArgs | None:
     if asked is None:
         return None
     places = tuple(dict.fromkeys(name_of(type(place)) for place in in_aws(spec).values()))
-    numbers = {"owner_id": asked.owner_id, "repository_id": asked.repository_id}
-    return DeployArgs(asked.github, asked.environment or target, **numbers, places=places)
+    return DeployArgs(asked.github, asked.environment or target, asked.owner_id, asked.repository_id, places=places)

@@ -23,5 +23,7 @@ def standing(outputs: Mapping[str, Any]) -> Ground:
         cidr=outputs.get("cidr", ""),
         public_subnet_ids=tuple(outputs.get("public_subnets", ())),
         user_pool_arn=outputs.get("user_pool_arn"),
+        streams=outputs.get("streams", {}),
+        carrier_role_arn=outputs.get("carrier_role"),
         boundary=outputs["boundary"],
     )

@@ -1,7 +1,7 @@
 """images: what a container is made of, and by which tag it is found again. The same source has the same tag, wherever it is built.
 
-A tag is version, digest of the source, and what the image computes on: `0.1.0-1a2b3c4d5e6f-gpu`. It is never `latest`: a release that is
-brought up again next year runs what it ran.
+A tag is version, digest of the source, and what the image computes on: `0.1.0-1a2b3c4d5e6f-gpu`. It is never `latest`: what
+is brought up again next year runs what it ran.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""placed: a place's card becomes the arguments of its serving program. Names and units are the card's on one side, AWS's on the other."""
+"""placed: a place's card becomes the arguments of its serving program: the card's names and units here, AWS's there."""
 
 from collections.abc import Callable
 from math import ceil
@@ -13,7 +13,7 @@ from infra_pulumi.serving.wanted import USE, PlaceArgs
 from llmspec import container
 from llmspec.registry import name_of
 from llmspec.spec import Spec
-from llmspec.spec.endpoint import Limits
+from llmspec.spec.endpoint import Endpoint, Limits
 
 GB = 10**9
 UNIT = 1024
@@ -28,7 +28,7 @@ FREELY = Plan(requests_per_second=10_000, burst=5_000)
 def placed(spec: Spec) -> PlaceArgs:
     """The arguments of the place that the endpoint is at."""
     place = spec.place("endpoint")
-    return PLACED[name_of(type(place))](spec, place)
+    return PLACED[name_of(type(place))](place, spec.endpoint)
 
 
 def grants(spec: Spec) -> dict[str, str]:
@@ -37,13 +37,13 @@ def grants(spec: Spec) -> dict[str, str]:
     return {container.GRANTS: USE} if name_of(type(spec.place("endpoint"))) in ("ecs", "eks") else {}
 
 
-def _sagemaker(spec: Spec, place: Any) -> PlaceArgs:
+def _sagemaker(place: Any, _: Endpoint) -> PlaceArgs:
     if place.form == "serverless":
         return SagemakerArgs("serverless", memory_mb=megabytes(place.memory or SERVERLESS_GB * GB))
     return SagemakerArgs(place.form, place.instance, capture_percent=place.capture_percent, isolated=place.network_isolation)
 
 
-def _ecs(spec: Spec, place: Any) -> PlaceArgs:
+def _ecs(place: Any, _: Endpoint) -> PlaceArgs:
     return EcsArgs(
         cpu=round(place.cpu * UNIT),
         memory_mb=megabytes(place.memory),
@@ -54,17 +54,17 @@ def _ecs(spec: Spec, place: Any) -> PlaceArgs:
     )
 
 
-def _lambda(spec: Spec, place: Any) -> PlaceArgs:
+def _lambda(place: Any, endpoint: Endpoint) -> PlaceArgs:
     return LambdaArgs(
         memory_mb=min(megabytes(place.memory), MOST_OF_A_FUNCTION),
         timeout_seconds=round(place.timeout),
         disk_mb=min(megabytes(place.disk), MOST_OF_A_FUNCTION),
-        plans={"user": plan(spec.endpoint.limits)},
-        cors=tuple(spec.endpoint.cors),
+        plans={"user": plan(endpoint.limits)},
+        cors=tuple(endpoint.cors),
     )
 
 
-def _eks(spec: Spec, place: Any) -> PlaceArgs:
+def _eks(place: Any, _: Endpoint) -> PlaceArgs:
     return EksArgs(
         instance=place.instance,
         gpus=place.gpus,
@@ -75,7 +75,7 @@ def _eks(spec: Spec, place: Any) -> PlaceArgs:
     )
 
 
-PLACED: dict[str, Callable[[Spec, Any], PlaceArgs]] = {"sagemaker": _sagemaker, "ecs": _ecs, "lambda": _lambda, "eks": _eks}
+PLACED: dict[str, Callable[[Any, Endpoint], PlaceArgs]] = {"sagemaker": _sagemaker, "ecs": _ecs, "lambda": _lambda, "eks": _eks}
 
 
 def megabytes(size: int) -> int:

@@ -33,6 +33,10 @@ def outputs(loaded: Loaded) -> dict[str, Any]:
         "repositories": {name: f"{ACCOUNT}.dkr.ecr.{region}.amazonaws.com/{path}" for name, path in repositories.items()},
         "repository_arns": {name: f"arn:aws:ecr:{region}:{ACCOUNT}:repository/{path}" for name, path in repositories.items()},
     }
+    if args.events:
+        streams = {name: f"{owner.prefix}-{name}" for name in ("journal", "engagement")}
+        found["streams"] = {name: f"arn:aws:firehose:{region}:{ACCOUNT}:deliverystream/{path}" for name, path in streams.items()}
+        found["carrier_role"] = f"arn:aws:iam::{ACCOUNT}:role/{owner.prefix}-carrier"
     if args.network:
         zones = range(args.network.zones)
         found |= {"vpc": "vpc-0a1b2c3d", "cidr": args.network.cidr, "work_security_group": "sg-0a1b2c3d"}
