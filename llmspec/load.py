@@ -56,7 +56,12 @@ class Loaded:
 
     def place(self, stage: str) -> Place:
         """Where a stage is done, for this product and target."""
-        return self.spec.place(stage).at(Site(self.spec, self.target, self.path))
+        return self.spec.place(stage).at(self.site)
+
+    @property
+    def site(self) -> Site:
+        """For whom its places work."""
+        return Site(self.spec, self.target, self.path)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -230,10 +235,10 @@ _PLACED = (
 
 
 def _follows(path: fields.Path, mended: fields.Path) -> bool:
-    """Whether a rule may be broken only because something was taken out: itself, a place, or the region of a place."""
+    """Whether a rule may be broken only because something was taken out: itself, a place, or its region or store."""
     if mended[0] == "places":
         return path == mended[: len(path)] or fields.format_path(path).startswith(_PLACED)
-    return path == mended[: len(path)] or (mended[0] == "region" and path[:1] == ("places",))
+    return path == mended[: len(path)] or (mended[0] in ("region", "store") and path[:1] == ("places",))
 
 
 def _typed(node: Node, misfits: set[int]) -> Node:
