@@ -19,6 +19,7 @@ ARG EXTRA=serve
 RUN python3 wanted.py ${EXTRA} otel s3 > wanted.txt && \
     /opt/llmspec/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock -r wanted.txt
 COPY README.md LICENSE ./
+COPY containers containers
 COPY specs/quickstart.yaml specs/llm.schema.json specs/
 COPY specs/data/shop_faq.jsonl specs/data/
 COPY llmspec llmspec

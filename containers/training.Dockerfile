@@ -13,6 +13,7 @@ RUN /opt/llmspec/bin/pip install --no-cache-dir --disable-pip-version-check \
 RUN python3 wanted.py spark train serve > wanted.txt && \
     /opt/llmspec/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock -r wanted.txt
 COPY README.md LICENSE ./
+COPY containers containers
 COPY specs/quickstart.yaml specs/llm.schema.json specs/
 COPY specs/data/shop_faq.jsonl specs/data/
 COPY llmspec llmspec

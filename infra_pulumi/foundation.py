@@ -1,6 +1,6 @@
 """foundation: what a product stands on in AWS, long-lived. This is the map; each line's room is `components/<name>.py`."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -46,6 +46,8 @@ class FoundationArgs:
     def __post_init__(self) -> None:
         if len(self.owner.prefix) > LONGEST_PREFIX:
             raise ValueError(f"{self.owner.prefix}: name and target together take {LONGEST_PREFIX} letters at most, for IAM's sake")
+        if self.registry and "build" not in self.identity.kinds:
+            raise ValueError("registry: images are built with a role of their own; add 'build' to identity.kinds")
         if self.owner.region in self.regions:
             raise ValueError(f"{self.owner.region}: a copy in the same region is lost with it; name another one")
 
@@ -55,19 +57,12 @@ class FoundationArgs:
         named = (self.storage.replicate_to, self.backup.copy_to if self.backup else None)
         return tuple(sorted({region for region in named if region}))
 
-    @property
-    def inside(self) -> NetworkArgs | None:
-        """The network, with a door for events where there are some."""
-        if self.network is None or self.events is None:
-            return self.network
-        return replace(self.network, services=tuple(dict.fromkeys((*self.network.services, "kinesis-firehose"))))
-
 
 class Foundation(pulumi.ComponentResource):
     """Keys first, since everything is encrypted; then where things lie, who may do what, and who watches."""
 
     def __init__(self, args: FoundationArgs) -> None:
-        owner = args.owner
+        owner = self.owner = args.owner
         provider = aws.Provider("aws", region=owner.region)
         super().__init__("llmspec:aws:Foundation", owner.prefix, None, pulumi.ResourceOptions(providers=[provider]))
         mine = pulumi.ResourceOptions(parent=self)
@@ -77,12 +72,9 @@ class Foundation(pulumi.ComponentResource):
         self.keys = Keys(owner, account, args.keys, mine)
         self.storage = Storage(owner, account, args.storage, self.keys, mine)
         self.logs = Logs(owner, self.keys, args.logs, mine)
-        self.network = Network(owner, account, args.inside, self.logs, mine) if args.inside else None
+        self.network = Network(owner, account, args.network, self.logs, mine) if args.network else None
         self.identity = Identity(owner, account, args.identity, args.storage, self.keys, self.network, mine)
-        builder = self.identity.roles["build"].arn
-        self.registry = (
-            Registry(owner, account, args.registry, self.keys, self.logs, self.storage, builder, mine) if args.registry else None
-        )
+        self.registry = self._registry(account, args.registry, mine) if args.registry else None
         self.data = Data(owner, args.data, self.storage, self.network, mine) if args.data else None
         self.events = Events(owner, account, args.events, self.keys, self.logs, self.storage, mine) if args.events else None
         self.access = Access(owner, args.access, mine) if args.access else None
@@ -91,6 +83,10 @@ class Foundation(pulumi.ComponentResource):
         self.cost = Cost(owner, account, args.cost, self.keys, mine) if args.cost else None
         self.outputs = self._outputs()
         self.register_outputs(self.outputs)
+
+    def _registry(self, account: Account, args: RegistryArgs, mine: pulumi.ResourceOptions) -> Registry:
+        builder = self.identity.roles["build"].arn
+        return Registry(self.owner, account, args, self.keys, self.logs, self.storage, builder, mine)
 
     def _outputs(self) -> dict[str, Any]:
         """What the service stack and the places ask for. A part that was not made is not there."""
@@ -114,6 +110,7 @@ class Foundation(pulumi.ComponentResource):
             return {}
         return {
             "vpc": self.network.vpc.id,
+            "cidr": self.network.cidr,
             "private_subnets": [subnet.id for subnet in self.network.private],
             "public_subnets": [subnet.id for subnet in self.network.public],
             "work_security_group": self.network.work.id,
@@ -124,6 +121,7 @@ class Foundation(pulumi.ComponentResource):
             return {}
         return {
             "repositories": {image: repository.repository_url for image, repository in self.registry.repositories.items()},
+            "repository_arns": {image: repository.arn for image, repository in self.registry.repositories.items()},
             "build_projects": {image: project.name for image, project in self.registry.projects.items()},
         }
 
@@ -131,7 +129,8 @@ class Foundation(pulumi.ComponentResource):
         return {
             "spark_application": self.data and self.data.application.id,
             "database": self.data and self.data.database.name,
-            "streams": self.events and {stream: made.name for stream, made in self.events.streams.items()},
+            "streams": self.events and {stream: made.arn for stream, made in self.events.streams.items()},
+            "carrier_role": self.events and self.events.carrier.arn,
             "user_pool": self.access and self.access.pool.id,
             "user_pool_arn": self.access and self.access.pool.arn,
             "user_pool_client": self.access and self.access.client.id,

@@ -56,7 +56,12 @@ class Loaded:
 
     def place(self, stage: str) -> Place:
         """Where a stage is done, for this product and target."""
-        return self.spec.place(stage).at(Site(self.spec, self.target, self.path))
+        return self.spec.place(stage).at(self.site)
+
+    @property
+    def site(self) -> Site:
+        """For whom its places work."""
+        return Site(self.spec, self.target, self.path)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -159,7 +164,7 @@ def _view(source: Source, target: str, env: Mapping[str, str], chosen: bool) -> 
     references = References(source, known, env, needs_env=chosen)
     root = references.fill(root)
     spec, root, found = _validate(root, source, look_behind=chosen)
-    told = references.problems + found
+    told = references.problems + found + (_unnamable(spec, target, root, source) if spec else [])
     return (
         spec,
         root,
@@ -174,6 +179,19 @@ def _misnamed(root: Node, source: Source) -> list[Problem]:
         return []
     fault = f"{faults.shown(node)} is not the file's name"
     return [source.problem(node.spot(), "name", fault, f"write `name: {stem}`, or rename the file to {node.value[:63]}.yaml")]
+
+
+LONGEST = 44
+"""Letters of name and target in AWS: a role's name takes 64, and up to 20 say which role it is."""
+
+
+def _unnamable(spec: Spec, target: str, root: Node, source: Source) -> list[Problem]:
+    """What is made in AWS is called by name and target."""
+    called = f"{spec.name}-{target}"
+    if len(called) <= LONGEST or not any(place.cloud == "aws" for place in spec.places.values()):
+        return []
+    fault = f"{called} is {len(called)} letters long, and in AWS there is room for {LONGEST}"
+    return [source.problem(root.value["name"].spot(), "name", fault, "shorten the name, or the target's")]
 
 
 def _validate(root: Node, source: Source, look_behind: bool) -> tuple[Spec | None, Node, list[Problem]]:
@@ -217,10 +235,10 @@ _PLACED = (
 
 
 def _follows(path: fields.Path, mended: fields.Path) -> bool:
-    """Whether a rule may be broken only because something was taken out: itself, a place, or the region of a place."""
+    """Whether a rule may be broken only because something was taken out: itself, a place, or its region or store."""
     if mended[0] == "places":
         return path == mended[: len(path)] or fields.format_path(path).startswith(_PLACED)
-    return path == mended[: len(path)] or (mended[0] == "region" and path[:1] == ("places",))
+    return path == mended[: len(path)] or (mended[0] in ("region", "store") and path[:1] == ("places",))
 
 
 def _typed(node: Node, misfits: set[int]) -> Node:

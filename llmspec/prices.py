@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from llmspec import network
 from llmspec.errors import StoreError
 from llmspec.home import home
 from llmspec.registry import Place, name_of
@@ -18,8 +19,6 @@ from llmspec.spec import Spec
 MONTH = 730.0
 """Hours."""
 GB = 1e9
-DOORS = {"": 6, "ecs": 4, "eks": 6}
-"""Interface endpoints of the private network in each zone: two for images, logs, keys, two for SageMaker; and what a place adds."""
 KEYS = 2
 """Keys that encrypt the bucket and the logs; a region that gets copies has one more."""
 
@@ -165,9 +164,9 @@ def needs(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float |
         elif (took := seconds.get(stage)) is not None:
             hours = took / 3600
             yield from (Need(stage, what, amount * hours, amount * hours, True, note) for what, amount, note in _job(place))
-    zones = spec.endpoint.scale.zones if spec.endpoint.scale else 2
-    doors = DOORS[""] + sum(DOORS.get(name, 0) for name in {_called(place) for place in inside.values()})
-    yield Need("network", "vpc endpoint", doors * zones * MONTH, doors * zones * MONTH, note=f"{doors} in each of {zones} zones")
+    if doors := len(network.doors(spec)):
+        hours, zones = doors * network.zones(spec) * MONTH, network.zones(spec)
+        yield Need("network", "vpc endpoint", hours, hours, note=f"{doors} in each of {zones} zones")
     rules = spec.governance
     copies = {rules.replicate_to, rules.backup.copy_to if rules.backup else None} - {None} if rules else set()
     yield Need("keys", "kms key", KEYS + len(copies), KEYS + len(copies))

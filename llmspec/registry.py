@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmspec.release import Live, Release
     from llmspec.site import Site
     from llmspec.spec import Spec
+    from llmspec.spec.traffic import Rollout
 
 
 class Card(Section):
@@ -86,6 +87,14 @@ class Place(Card):
     def honours(self) -> tuple[str, ...]:
         """What it makes real of `endpoint.scale`, `rollout` and `variants`: `scale.min`, `rollout`. The rest is refused there."""
         return ()
+
+    def turns_back(self, rollout: "Rollout | None") -> bool:
+        """Whether alarms can bring the old release back while the next one takes over."""
+        return "rollout" in self.honours
+
+    def doors(self, stage: str) -> tuple[str, ...] | None:
+        """Services of AWS that it asks from inside a private network; None where it needs no network of its own."""
+        return None
 
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         """What of the spec this place cannot do, or would leave without effect; None when all is well."""

@@ -201,13 +201,13 @@ class Folder(Shelf):
         """A folder is near."""
 
 
-def shelf_at(address: str, root: Path) -> Shelf:
-    """The shelf that a spec's `store:` names; a folder is relative to `root`."""
+def shelf_at(address: str, root: Path, coming: bool = False) -> Shelf:
+    """The shelf that a spec's `store:` names; a folder is relative to `root`. One that is `coming` is empty until it is there."""
     if not address.startswith(S3):
         return Folder(root / address)
     from llmspec.shelf_s3 import S3Shelf  # only now: a store in a folder needs none of it
 
-    return S3Shelf.at(address)
+    return S3Shelf.at(address, coming)
 
 
 def _same(path: Path, file: File) -> bool:

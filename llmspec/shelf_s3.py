@@ -23,10 +23,10 @@ class S3Shelf(Shelf):
     """With its last '/', or empty for the whole bucket."""
 
     @classmethod
-    def at(cls, address: str) -> "S3Shelf":
+    def at(cls, address: str, coming: bool = False) -> "S3Shelf":
         bucket, _, prefix = address.removeprefix(S3).partition("/")
         prefix = prefix.strip("/")
-        return cls(Bucket(bucket), f"{prefix}/" if prefix else "")
+        return cls(Bucket(bucket, coming), f"{prefix}/" if prefix else "")
 
     @property
     def uri(self) -> str:

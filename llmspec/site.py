@@ -27,8 +27,8 @@ class Site:
 
     @property
     def store(self) -> Shelf:
-        """The store of the target."""
-        return shelf_at(self.spec.store, root())
+        """The store of the target. Where something is in AWS the foundation makes its bucket."""
+        return shelf_at(self.spec.store, root(), coming=any(place.cloud for place in self.spec.places.values()))
 
     @property
     def region(self) -> str:

@@ -11,7 +11,7 @@ from llmspec import checks, copies, files, tls
 from llmspec.digests import Digests
 from llmspec.errors import CallError, DamagedError, LLMSpecError
 from llmspec.expressions import Verdict
-from llmspec.home import journal_folder, root
+from llmspec.home import journal_folder
 from llmspec.job import Input, Job, digest_of
 from llmspec.language import fields
 from llmspec.load import Loaded, load
@@ -19,7 +19,6 @@ from llmspec.registry import Card, Engine, Place, name_of
 from llmspec.release import Release, Releases
 from llmspec.secrets import names_in
 from llmspec.section import STAGES, MayHoldSecret, OutsideKey, Section
-from llmspec.shelf import shelf_at
 from llmspec.spec import Spec
 from llmspec.spec.model import HubBase, PathBase, ScratchBase, SpecBase
 from llmspec.store import Artifact, Store, elders, remember_store
@@ -109,7 +108,7 @@ class Product:
         cls, path: Path | str, target: str | None = None, *, above: tuple[Path, ...] = (), digests: Digests | None = None
     ) -> "Product":
         loaded = load(Path(path), target)
-        store = shelf_at(loaded.spec.store, root())
+        store = loaded.site.store
         return cls(loaded, Store(store, elders(loaded.spec.name, store)), digests or Digests(), above)
 
     def fresh(self) -> "Product":

@@ -27,6 +27,10 @@ GROUND = Ground(
     capture="s3://acme-llm/bot/capture",
     cidr="10.42.0.0/16",
     public_subnet_ids=("subnet-x", "subnet-y"),
+    streams={
+        name: f"arn:aws:firehose:eu-central-1:111122223333:deliverystream/bot-prod-{name}" for name in ("journal", "engagement")
+    },
+    carrier_role_arn="arn:aws:iam::111122223333:role/bot-prod-carrier",
     user_pool_arn="arn:aws:cognito-idp:eu-central-1:111122223333:userpool/eu-central-1_abc",
 )
 

@@ -30,7 +30,7 @@ def test_each_job_writes_its_own_folders_and_nobody_elses(bare_ground: World) ->
 
 def test_the_endpoint_reads_what_it_serves_and_no_rows(bare_ground: World) -> None:
     read = reach(allowed(bare_ground, "endpoint"), "s3:GetObject")
-    assert read == {f"arn:aws:s3:::acme-llm/models/bot/{folder}/*" for folder in ("onnx", "releases", "capture")}
+    assert read == {f"arn:aws:s3:::acme-llm/models/bot/{folder}/*" for folder in ("onnx", "capture")}
 
 
 def test_only_the_data_job_reads_sources_outside_the_store(full_ground: World) -> None:

@@ -3,7 +3,6 @@
 from foundation_parts import small
 from pulumi_parts import REGION
 
-from infra_pulumi.components.events import EventsArgs
 from infra_pulumi.components.network import NetworkArgs
 
 
@@ -33,11 +32,6 @@ def test_services_have_doors_and_s3_the_free_one() -> None:
     assert len(doors["door-kms"].inputs["subnetIds"]) == 2
     assert doors["door-kms"].inputs["privateDnsEnabled"] is True
     assert set(small(network=NetworkArgs(services=("logs",))).of("ec2/vpcEndpoint:VpcEndpoint")) == {"door-s3", "door-logs"}
-
-
-def test_events_have_a_door_of_their_own_where_there_is_a_network() -> None:
-    doors = small(network=NetworkArgs(), events=EventsArgs()).of("ec2/vpcEndpoint:VpcEndpoint")
-    assert "door-kinesis-firehose" in doors
 
 
 def test_gateways_are_as_many_as_asked_for_and_every_zone_goes_out() -> None:

@@ -136,8 +136,8 @@ def test_the_container_serves_on_8080_and_logs_to_the_foundations_group() -> Non
 
 def test_a_secret_is_named_to_ecs_and_never_read_by_the_program() -> None:
     arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:keys-AbCdEf"
-    made = run(serving(CPU, release=release(secrets={"LLMSPEC_KEYS": arn})))
-    assert container(made)["secrets"] == [{"name": "LLMSPEC_KEYS", "valueFrom": arn}]
+    made = run(serving(CPU, release=release(secrets={"HF_TOKEN": arn})))
+    assert container(made)["secrets"] == [{"name": "HF_TOKEN", "valueFrom": arn}]
     (reads,) = (each for _, each in made.statements() if each["Action"] == ["secretsmanager:GetSecretValue"])
     assert reads["Resource"] == [arn]
     assert not any("secretsmanager" in str(each) for _, each in run(serving(CPU)).statements())

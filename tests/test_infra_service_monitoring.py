@@ -229,9 +229,20 @@ def test_every_serving_place_has_a_program_and_names_the_doors_it_needs() -> Non
 
 def test_roles_stay_within_the_foundations_boundary() -> None:
     fence = "arn:aws:iam::111122223333:policy/fence"
-    for wanted in (EVERYTHING["ecs on machines"], EVERYTHING["lambda"], EVERYTHING["eks"]):
+    for wanted in EVERYTHING.values():
         made = run(dataclasses.replace(wanted, ground=dataclasses.replace(GROUND, boundary=fence)))
-        assert {role.get("permissionsBoundary") for role in made.all("iam/role:Role").values()} == {fence}
+        outside = {name for name, role in made.all("iam/role:Role").items() if role.get("permissionsBoundary") != fence}
+        assert outside == ({"eks-cluster", "eks-nodes", "eks-group"} if isinstance(wanted.place, EksArgs) else set())
+
+
+def test_what_reaches_beyond_the_boundary_is_taken_on_by_aws_alone_and_has_no_policy_of_ours() -> None:
+    made = run(EVERYTHING["eks"])
+    for name in ("eks-cluster", "eks-nodes", "eks-group"):
+        (door,) = json.loads(made.all("iam/role:Role")[name]["assumeRolePolicy"])["Statement"]
+        assert door["Principal"]["Service"] in ("eks.amazonaws.com", "ec2.amazonaws.com")
+        assert name not in made.all("iam/rolePolicy:RolePolicy")
+    attached = {each["policyArn"] for each in made.all("iam/rolePolicyAttachment:RolePolicyAttachment").values()}
+    assert all(arn.startswith("arn:aws:iam::aws:policy/") for arn in attached)
 
 
 def test_an_alarm_becomes_a_line_for_people_and_anything_else_stays_what_it_is() -> None:

@@ -7,18 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from moto_parts import Aws
 from test_language_faults import GOOD, HUB, problems
 
 from llmspec.load import Loaded, load
 from llmspec.stage import Product
 
+pytest_plugins = ["moto_parts"]
 HERE = GOOD
 NAMED = "domain: bot.acme.example, zone: Z0123456789ABCDEFGHIJ"
-AWS = GOOD + "region: eu-central-1\nplaces: {endpoint: sagemaker}\n"
+AWS = GOOD + "store: s3://acme-llm/bots\nregion: eu-central-1\nplaces: {endpoint: sagemaker}\n"
 
 
 def at(place: str, more: str = "", stage: str = "endpoint", head: str = GOOD) -> str:
-    return f"{head}region: eu-central-1\nplaces: {{{stage}: {place}}}\n{more}"
+    return f"{head}store: s3://acme-llm/bots\nregion: eu-central-1\nplaces: {{{stage}: {place}}}\n{more}"
 
 
 TRAINED = GOOD.replace("{scratch: tiny}", HUB)
@@ -32,7 +34,24 @@ FAULTS = {
     "dashboards here": (HERE + "monitors: {dashboards: [cloudwatch]}\n", "[cloudwatch]", "a local endpoint has no dashboard", "in AWS"),
     "region here": (HERE + "region: eu-central-1\n", "eu-central-1", "region would have no effect", "take it out"),
     "governance here": (HERE + "governance: {audit: true}\n", "{audit: true}", "governance would have no effect", "the target that is in AWS"),
-    "no region": (HERE + "places: {endpoint: sagemaker}\n", "sagemaker", "sagemaker needs a region", "add `region: …`"),
+    "no region": (HERE + "store: s3://acme-llm/bots\nplaces: {endpoint: sagemaker}\n", "sagemaker", "sagemaker needs a region", "add `region: …`"),
+    "no region and no store": (HERE + "places: {endpoint: sagemaker}\n", "sagemaker", "sagemaker needs a region and a store in S3", "`store: s3://bucket/prefix`"),
+    "no store": (HERE + "region: eu-central-1\nplaces: {endpoint: sagemaker}\n", "sagemaker", "sagemaker cannot reach a store in a folder", "`store: s3://bucket/prefix`"),
+    "store in a folder": (at("sagemaker").replace("s3://acme-llm/bots", "./store"), "./store", "cannot reach a store in a folder", "`store: s3://bucket/prefix`"),
+    "bucket with a dot": (at("sagemaker").replace("acme-llm", "acme.llm"), "s3://acme.llm/bots", "'acme.llm' leaves no room", "3 to 48 small letters"),
+    "bucket with a long name": (at("sagemaker").replace("acme-llm", "a" * 49), f"s3://{'a' * 49}/bots", "leaves no room", "3 to 48 small letters"),
+    "prefix that is everything": (at("sagemaker").replace("/bots", "/b*"), "s3://acme-llm/b*", "'*' in a prefix is everything to a policy", "letters, digits"),
+    "name with no room": (at("sagemaker", "targets: {a-target-with-a-name-of-forty-one-letters: {default: true}}\n"), "shop", "is 46 letters long", "shorten the name"),
+    "too many tags": (at("sagemaker", "tags: {" + ", ".join(f"t{n}: x" for n in range(41)) + "}\n"), "{" + ", ".join(f"t{n}: x" for n in range(41)) + "}", "41 tags are more", "keep 40"),
+    "HTTPS of its own": (at("sagemaker", "endpoint: {tls: {certificate: a.pem, key: b.pem}}\n"), "{certificate: a.pem, key: b.pem}", "sagemaker makes HTTPS itself", "the target that is local"),
+    "roles of keys": (at("sagemaker", "endpoint: {access: {roles: {user: [use, read_metrics]}}}\n"), "{roles: {user: [use, read_metrics]}}", "keys and their roles have no effect at sagemaker", "take it out"),
+    "open to everybody": (at(f"{{ecs: {{public: true, open_to: ['10.0.0.0/8', '0.0.0.0/0'], {NAMED}}}}}"), "'0.0.0.0/0'", "nobody is asked for a key", "name the networks"),
+    "alarms that turn back": (at("sagemaker", "monitors: {alarms: [" + ", ".join(f"error_rate > {n}%" for n in range(1, 12)) + "]}\n"), "[" + ", ".join(f"error_rate > {n}%" for n in range(1, 12)) + "]", "11 alarms, which turn a rollout back too", "rollback_on"),
+    "a rollout of days": (at("sagemaker", "endpoint: {rollout: {strategy: linear, steps: [10, 20, 30, 40, 50, 60, 70, 80, 90, 100], wait: 20m}}\n"), "20m", "four hours", "wait less"),
+    "odd memory of a small task": (at("{ecs: {cpu: 0.25, memory: 1.5GB}}"), "1.5GB", "0.25 vCPU have 0.5, 1 or 2 GB", "change cpu or memory"),
+    "half a proof": (at("sagemaker", "governance: {deploy: {github: acme/bot, owner_id: 7}}\n"), "7", "one number without the other proves nothing", "or neither"),
+    "no repository": (at("sagemaker", "governance: {deploy: {github: bot}}\n"), "bot", "'bot' is not allowed here", "OWNER/NAME"),
+    "a pipeline for a cluster": (at(f"{{eks: {{{NAMED}}}}}", "governance: {deploy: {github: acme/bot}}\n"), "{github: acme/bot}", "reach beyond it", "people deploy to eks"),
     "no such region": (at("sagemaker").replace("eu-central-1", "frankfurt"), "frankfurt", "'frankfurt' is not allowed here", "eu-central-1"),
     "spot for an endpoint": (at("{sagemaker: {spot: true}}"), "true", "spot has no effect on the endpoint", "take it out"),
     "runtime of an endpoint": (at(f"{{ecs: {{max_runtime: 1h, {NAMED}}}}}"), "1h", "max_runtime has no effect on the endpoint", "take it out"),
@@ -142,6 +161,8 @@ TAKEN = {
     "emr": at("{emr: {workers: 3}}", stage="data").replace("data:\n", "data:\n  engine: spark\n"),
     "spot": at("{sagemaker: {spot: true}}", stage="model"),
     "governance": AWS + "governance: {audit: true, retention: {data: 365d, journal: 30d}, backup: {copy_to: eu-west-1}, replicate_to: eu-west-1, budget: {monthly: 99 USD}}\n",
+    "deploy": AWS + "governance: {deploy: {github: acme/bot, environment: live, owner_id: 7, repository_id: 8}}\n",
+    "alarms of a function": at("lambda", "monitors: {alarms: [" + ", ".join(f"error_rate > {n}%" for n in range(1, 12)) + "]}\n"),
     "monitors": AWS + 'monitors: {notify: {email: a@b.example, webhook: "${secret.HOOK}"}, dashboards: [cloudwatch]}\n',
 }  # fmt: skip
 
@@ -163,12 +184,12 @@ def test_a_place_that_does_not_fit_is_not_blamed_on_what_belongs_to_it(tmp_path:
 
 
 def test_the_same_file_is_a_laptop_s_and_the_cloud_s(tmp_path: Path) -> None:
-    prod = "targets:\n  prod:\n    region: eu-central-1\n    places: {endpoint: sagemaker}\n    endpoint: {scale: {min: 2, max: 4}}\n    governance: {audit: true}\n"
+    prod = "targets:\n  prod:\n    store: s3://acme-llm/bots\n    region: eu-central-1\n    places: {endpoint: sagemaker}\n    endpoint: {scale: {min: 2, max: 4}}\n    governance: {audit: true}\n"
     here, there = loaded(tmp_path, GOOD + prod), loaded(tmp_path, GOOD + prod, "prod")
     assert (here.spec.region, here.spec.endpoint.scale, here.spec.governance) == (None, None, None)
     assert there.spec.endpoint.scale is not None
     assert there.spec.endpoint.scale.max == 4
-    assert there.at("governance.audit").endswith(":14")
+    assert there.at("governance.audit").endswith(":15")
 
 
 def test_a_step_s_default_follows_its_strategy(tmp_path: Path) -> None:
@@ -199,10 +220,13 @@ def test_a_trained_base_takes_spot_at_sagemaker_only_for_training(tmp_path: Path
     assert loaded(tmp_path, text).spec.place("model").cloud == "aws"
 
 
-def test_apply_refuses_at_once_what_no_place_can_do_yet(tmp_path: Path) -> None:
+@pytest.mark.aws
+def test_apply_refuses_at_once_what_no_place_can_do_yet(tmp_path: Path, aws: Aws) -> None:
     spec = Path(__file__).parents[1] / "specs" / "aws-sagemaker.yaml"
     command = [sys.executable, "-P", "-m", "llmspec", "apply", str(spec), "--target", "prod", "--yes"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LLMSPEC_HOME": str(tmp_path)}, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **aws.env, "LLMSPEC_HOME": str(tmp_path)}, timeout=120
+    )
     assert done.returncode == 1
     assert "model: this version validates, plans and prices sagemaker" in done.stdout + done.stderr
     assert not list(tmp_path.rglob("manifest.json")), "nothing was made"

@@ -223,7 +223,7 @@ def test_examples_of_keys_are_values_that_the_language_takes(tmp_path: Path) -> 
                 else GOOD + nested
             )
             if key in ("endpoint.scale", "endpoint.rollout", "endpoint.variants", "monitors.notify", "monitors.dashboards"):
-                good += "\nregion: eu-central-1\nplaces: {endpoint: sagemaker}\n"
+                good += "\nstore: s3://acme-llm/bots\nregion: eu-central-1\nplaces: {endpoint: sagemaker}\n"
             path.write_text(good.replace("{scratch: tiny}", "{path: x}") if "base" in example else good)
             load(path)
             tried += 1

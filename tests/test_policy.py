@@ -42,6 +42,7 @@ governance:
   retention: {journal: 30d}
   backup: {copy_to: eu-west-1}
   budget: {monthly: 500 USD}
+store: s3://acme-llm/bots
 targets:
   prod: {}
 """
@@ -203,7 +204,7 @@ def test_validate_prints_warnings_and_is_content(tmp_path: Path, capsys: pytest.
 
 
 def test_validate_ends_with_2_on_an_error_of_any_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    prod = "\ntargets:\n  prod:\n    region: eu-central-1\n    places: {endpoint: sagemaker}\n"
+    prod = "\ntargets:\n  prod:\n    store: s3://acme-llm/bots\n    region: eu-central-1\n    places: {endpoint: sagemaker}\n"
     (tmp_path / "shop.yaml").write_text(
         "llmspec: 1\nname: shop\ndata: {sources: [{path: a.jsonl}]}\nmodel: {base: {scratch: tiny}}" + prod
     )

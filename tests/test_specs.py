@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Project
+from moto_parts import Aws
 from openai import OpenAI
 
+pytest_plugins = ["moto_parts"]
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 
 
@@ -38,8 +40,11 @@ def test_every_spec_of_ours_is_valid_and_can_be_planned(shop: Project, name: str
     assert first == "# yaml-language-server: $schema=llm.schema.json"
 
 
+@pytest.mark.aws
 @pytest.mark.parametrize("name", [spec.name for spec in SPECS if spec.name.startswith("aws-")])
-def test_every_spec_for_aws_passes_its_policy_and_knows_what_it_costs(shop: Project, name: str) -> None:
+def test_every_spec_for_aws_passes_its_policy_and_knows_what_it_costs(shop: Project, aws: Aws, name: str) -> None:
+    """In an account where nothing is yet: the bucket of its store comes with the foundation."""
+    shop.env = aws.env
     checked = shop.run("validate", f"specs/{name}", "--target", "prod", "-o", "json")
     (told,) = json.loads(checked.stdout)
     assert [finding for finding in told.get("policy", {}).get("prod", []) if not finding["waived"]] == []

@@ -39,12 +39,18 @@ SERVERLESS_SIZES: dict[float, tuple[float, float, float]] = {
 """vCPU -> least and most GB of memory, and the step between: of Fargate and, from 1 vCPU on, of EMR Serverless."""
 
 
+INSIDE = ("ecr.api", "ecr.dkr", "logs", "kms")
+"""Services that a container of ours asks from inside a private network: for its image, its log, its keys."""
+
+
 def size_fault(cpu: float, memory: int, least_cpu: float) -> PydanticCustomError | None:
     """What is wrong with a pair of vCPU and memory."""
     sizes = [size for size in SERVERLESS_SIZES if size >= least_cpu]
     if cpu not in sizes:
         return wrong(f"there is no size with {cpu:g} vCPU", f"use {', '.join(f'{size:g}' for size in sizes)}", "cpu")
     least, most, step = SERVERLESS_SIZES[cpu]
+    if cpu == 0.25 and memory / GB not in (0.5, 1, 2):
+        return wrong(f"0.25 vCPU have 0.5, 1 or 2 GB, and not {memory / GB:g}", "change cpu or memory", "memory")
     if not least <= memory / GB <= most or (memory / GB - least) % step:
         by = f" in steps of {step:g}" if step != 1 else ""
         return wrong(f"{cpu:g} vCPU have {least:g} to {most:g} GB{by}, and not {memory / GB:g}", "change cpu or memory", "memory")

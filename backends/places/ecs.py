@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from backends.places.aws import GB, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless, size_fault
+from backends.places.aws import GB, INSIDE, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless, size_fault
 from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Duration, Size, wrong
 
@@ -50,6 +50,10 @@ class Ecs(InAws):
     @property
     def honours(self) -> tuple[str, ...]:
         return ("scale", "rollout", "variants")
+
+    def doors(self, stage: str) -> tuple[str, ...] | None:
+        """Fargate's machines are AWS's own and ask ECS by themselves; ours ask from inside."""
+        return (*INSIDE, "ecs", "ecs-agent", "ecs-telemetry") if self.instance else INSIDE
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
-from backends.places.aws import GB, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless
+from backends.places.aws import GB, INSIDE, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless
 from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Size, wrong
 
@@ -47,12 +47,19 @@ class Eks(InAws):
         """A pod is replaced when the next one answers; copies follow the processor, since Kubernetes counts no requests."""
         return ("scale.min", "scale.max", "scale.zones", "variants")
 
+    def doors(self, stage: str) -> tuple[str, ...] | None:
+        """Its machines join the cluster from inside, and what runs on them makes balancers and sends metrics."""
+        return (*INSIDE, "ec2", "eks", "eks-auth", "sts", "elasticloadbalancing", "monitoring")
+
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         scale = spec.endpoint.scale
         if error := doorless("eks", self.certificate, self.domain, self.zone):
             return error
         if self.domain is None:
             return wrong("without a name nobody could ask", "add `domain: …`", "places.endpoint")
+        if spec.governance and spec.governance.deploy:
+            fault = "a pipeline makes roles below the boundary only, and a cluster's own roles reach beyond it"
+            return wrong(fault, "take it out: people deploy to eks", "governance.deploy")
         if scale and scale.min == 0:
             return wrong("a Deployment that scales on load has at least one pod", "use min: 1", "endpoint.scale.min")
         if scale and scale.zones < 2:

@@ -11,6 +11,7 @@ from llmspec.section import Duration, Size, wrong
 
 if TYPE_CHECKING:
     from llmspec.spec import Spec
+    from llmspec.spec.traffic import Rollout
 
 MB = 10**6
 
@@ -34,6 +35,14 @@ class Lambda(InAws):
     def honours(self) -> tuple[str, ...]:
         """min is provisioned and max reserved concurrency: a copy answers one request at a time, wherever Lambda starts it."""
         return ("scale.min", "scale.max", "rollout")
+
+    def turns_back(self, rollout: "Rollout | None") -> bool:
+        """All at once is over in an instant."""
+        return rollout is not None and rollout.strategy != "all_at_once"
+
+    def doors(self, stage: str) -> tuple[str, ...] | None:
+        """None cost anything: image and log are Lambda's own affair, and the way to S3 is a route."""
+        return ()
 
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         rollout = spec.endpoint.rollout

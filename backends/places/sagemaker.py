@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from backends.places.aws import GB, INSTALL, REQUIRES, MlMachine
+from backends.places.aws import GB, INSIDE, INSTALL, REQUIRES, MlMachine
 from backends.places.cloud import Endpoint, InAws
 from llmspec.section import STAGES, Duration, Size, wrong
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 DAY = 86400.0
 MOST_SERVERLESS = 200
 """Requests at once that a serverless endpoint takes."""
+
+LONGEST_WAIT = 3 * 3600.0
+"""Seconds of waiting in one rollout: four hours, less one for new machines to come up."""
 
 
 class SageMaker(InAws):
@@ -54,6 +57,11 @@ class SageMaker(InAws):
             "serverless": ("scale.min", "scale.max"),
         }[self.form]
 
+    def doors(self, stage: str) -> tuple[str, ...] | None:
+        """A job reaches nothing and needs nothing. Copies that wait stand in the network, and are asked from there too."""
+        waits = stage == "endpoint" and self.form != "serverless"
+        return (*INSIDE, "sagemaker.api", "sagemaker.runtime") if waits else None
+
     @model_validator(mode="after")
     def _form_fits(self) -> Self:
         if self.form == "serverless" and "instance" in self.said:
@@ -87,6 +95,8 @@ class SageMaker(InAws):
             return wrong("SageMaker's canary has at most 50 percent", "write [10, 100]", "endpoint.rollout.steps")
         if rollout and rollout.strategy == "linear" and not 10 <= rollout.steps[0] <= 50:
             return wrong("SageMaker's linear steps have 10 to 50 percent", "write [25, 50, 75, 100]", "endpoint.rollout.steps")
+        if rollout and (len(rollout.steps) + 1) * rollout.wait > LONGEST_WAIT:
+            return wrong("SageMaker lets a rollout take four hours", "wait less, or take larger steps", "endpoint.rollout.wait")
         return None
 
     def endpoint(self) -> Endpoint:

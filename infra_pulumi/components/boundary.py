@@ -1,7 +1,7 @@
 """The boundary: what no job and no endpoint ever does, whatever its own role says."""
 
 from infra_pulumi.account import Account
-from infra_pulumi.components.duties import CARDS, LOGS, LOOKS, METRICS, PUSH, TABLES, WRITE, from_sources
+from infra_pulumi.components.duties import CARDS, LOGS, LOOKS, METRICS, PUSH, TABLES, UPLOADS, WRITE, from_sources
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
 
@@ -14,12 +14,9 @@ def boundary(
     """The ceiling for whatever runs a user's code, here and in the service stack: no identity, no trail, no other's rows."""
     return (
         Statement(("s3:GetObject", *WRITE), (account.bucket(f"{bucket}/{product}*"),)),
-        Statement(("s3:ListBucket", "s3:GetBucketLocation"), (account.bucket(bucket),)),
+        Statement(("s3:ListBucket", "s3:GetBucketLocation", *UPLOADS), (account.bucket(bucket),)),
         *from_sources(sources, account),
         Statement(("secretsmanager:GetSecretValue",), (account.arn("secretsmanager", f"secret:{owner.prefix}*"),)),
-        Statement(
-            ("firehose:PutRecord", "firehose:PutRecordBatch"), (account.arn("firehose", f"deliverystream/{owner.prefix}-*"),)
-        ),
         Statement(PUSH, (account.arn("ecr", f"repository/{owner.prefix}-*"),)),
         *((Statement(("kms:Decrypt",), source_keys),) if source_keys else ()),
         *_of_serving(owner, account),
@@ -60,10 +57,12 @@ def _shared(account: Account) -> tuple[Statement, ...]:
     )
     addresses = ("ec2:CreateNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses")
     models = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
+    # What CloudWatch's agent asks, so that lines and metrics of a cluster carry the names of their machines.
+    agent = ("ec2:DescribeTags", "ec2:DescribeVolumes")
     return (
         grants,
         Statement(LOGS, (account.arn("logs", "log-group:*"),), reason=EACH_ROLE),
         Statement(keys, (account.arn("kms", "key/*"),), reason=EACH_ROLE),
         Statement(TABLES, (account.arn("glue", "*"),), reason=EACH_ROLE),
-        Statement((*LOOKS, *CARDS, *addresses, *METRICS, *models, "ecr:GetAuthorizationToken"), ("*",), reason=EACH_ROLE),
+        Statement((*LOOKS, *CARDS, *addresses, *METRICS, *models, *agent, "ecr:GetAuthorizationToken"), ("*",), reason=EACH_ROLE),
     )

@@ -7,6 +7,7 @@ import pulumi_aws as aws
 
 from infra_pulumi.account import Account
 from infra_pulumi.components.deploy_calls import CALLS, everywhere
+from infra_pulumi.components.duties import UPLOADS, WRITE
 from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement, document
@@ -117,10 +118,10 @@ class Deployer(pulumi.ComponentResource):
 
 def _of_the_product(ground: Ground, account: Account) -> tuple[Statement, ...]:
     """Plans read manifests, and an apply writes jobs, releases and pointers."""
-    objects = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+    objects = ("s3:GetObject", *WRITE)
     listed = {"StringLike": {"s3:prefix": [f"{ground.product}*"]}}
     return (
-        Statement(("s3:GetBucketLocation",), (account.bucket(ground.bucket),)),
+        Statement(("s3:GetBucketLocation", *UPLOADS), (account.bucket(ground.bucket),)),
         Statement(("s3:ListBucket",), (account.bucket(ground.bucket),), listed),
         Statement(objects, (account.bucket(f"{ground.bucket}/{ground.product}*"),)),
         Statement(("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"), (ground.key,)),

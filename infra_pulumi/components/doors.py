@@ -83,7 +83,7 @@ class Doors(pulumi.ComponentResource):
             subnet_ids=list(self._args.subnets),
             security_group_ids=[self.group.id],
             private_dns_enabled=True,
-            policy=document(_for_this_account("firehose" if kind == "kinesis-firehose" else kind, self._account)),
+            policy=document(_for_this_account(kind, self._account)),
             tags={**self._tags, "Name": f"{self._owner.prefix}-{service}"},
             opts=self._opts,
         )

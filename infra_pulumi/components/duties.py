@@ -27,7 +27,10 @@ TABLES = tuple(
 )
 LOOKS = tuple(f"ec2:Describe{things}" for things in ("NetworkInterfaces", "Vpcs", "Subnets", "SecurityGroups", "DhcpOptions"))
 CARDS = ("ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface", "ec2:DeleteNetworkInterfacePermission")
-WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+WRITE = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+"""A manifest is removed before what it vouches for is changed; a file that was cut off is sent on, or its parts are ended."""
+UPLOADS = ("s3:ListBucketMultipartUploads",)
+"""S3 lists uploads of a bucket whole: it knows no condition on their keys. Keys are all that is seen."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ DUTIES = {
     "data": Duty(("emr-serverless", *JOBS), reads=("code",), writes=("data",)),
     "training": Duty(JOBS, reads=("code", "data"), writes=("features", "model", "onnx", "checkpoints")),
     "evaluation": Duty(JOBS, reads=("code", "data", "features", "model", "onnx"), writes=("evaluation",)),
-    "endpoint": Duty(JOBS, reads=("onnx", "releases"), writes=("capture",)),
-    "monitors": Duty(JOBS, reads=("code", "journal", "capture", "data", "onnx", "evaluation", "releases"), writes=("monitors",)),
+    "endpoint": Duty(JOBS, reads=("onnx",), writes=("capture",)),
+    "monitors": Duty(JOBS, reads=("code", "journal", "capture", "data", "onnx", "evaluation", "endpoint"), writes=("monitors",)),
     "build": Duty(("codebuild",), reads=("code",)),
 }
 
@@ -61,7 +64,10 @@ def in_the_store(duty: Duty, bucket: str, product: str, account: Account) -> tup
         _listing(bucket, names, account),
         Statement(("s3:GetObject",), tuple(folders.values())),
     )
-    return (*found, Statement(WRITE, tuple(folders[folder] for folder in duty.writes))) if duty.writes else found
+    if not duty.writes:
+        return found
+    writes = Statement(WRITE, tuple(folders[folder] for folder in duty.writes))
+    return (*found, writes, Statement(UPLOADS, (account.bucket(bucket),)))
 
 
 def from_sources(sources: tuple[str, ...], account: Account) -> tuple[Statement, ...]:

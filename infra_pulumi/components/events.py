@@ -1,4 +1,4 @@
-"""events: what endpoints were asked and what users said of it, on its way into the store."""
+"""events: what endpoints were asked and what users said of it, on its way from their logs into the store."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,11 @@ from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
 
 STREAMS = ("journal", "engagement")
+UNWRAPPED: list[aws.kinesis.FirehoseDeliveryStreamExtendedS3ConfigurationProcessingConfigurationProcessorArgsDict] = [
+    {"type": "Decompression", "parameters": [{"parameter_name": "CompressionFormat", "parameter_value": "GZIP"}]},
+    {"type": "CloudWatchLogProcessing", "parameters": [{"parameter_name": "DataMessageExtraction", "parameter_value": "true"}]},
+]
+"""CloudWatch sends lines packed, in an envelope: what is stored are the lines as the container printed them."""
 
 
 def stream_names(owner: Owner) -> dict[str, str]:
@@ -50,6 +55,7 @@ class Events(pulumi.ComponentResource):
         self._opts = pulumi.ResourceOptions(parent=self)
         self._role = self._writer()
         self.streams = {stream: self._stream(stream, name) for stream, name in stream_names(owner).items()}
+        self.carrier = self._carrier()
         self.register_outputs({stream: made.arn for stream, made in self.streams.items()})
 
     def _writer(self) -> Role:
@@ -63,6 +69,12 @@ class Events(pulumi.ComponentResource):
             Statement(("logs:CreateLogStream", "logs:PutLogEvents"), (group,)),
         )
         return Role(self._owner, self._account, "events", RoleArgs("events", ("firehose",), allows), self._opts)
+
+    def _carrier(self) -> Role:
+        """CloudWatch hands lines of the endpoint's log on, to these streams only."""
+        into = tuple(self._account.arn("firehose", f"deliverystream/{name}") for name in stream_names(self._owner).values())
+        allows = (Statement(("firehose:PutRecord", "firehose:PutRecordBatch"), into),)
+        return Role(self._owner, self._account, "carrier", RoleArgs("events", ("logs",), allows), self._opts)
 
     def _stream(self, stream: str, name: str) -> aws.kinesis.FirehoseDeliveryStream:
         return aws.kinesis.FirehoseDeliveryStream(
@@ -80,6 +92,7 @@ class Events(pulumi.ComponentResource):
                 "buffering_interval": self._args.wait_seconds,
                 "buffering_size": self._args.wait_mb,
                 "kms_key_arn": self._keys.data.arn,
+                "processing_configuration": {"enabled": True, "processors": UNWRAPPED},
                 "cloudwatch_logging_options": {
                     "enabled": True,
                     "log_group_name": self._logs.groups["events"].name,

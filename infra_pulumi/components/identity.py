@@ -21,7 +21,6 @@ from infra_pulumi.components.duties import (
     with_keys,
     with_tables,
 )
-from infra_pulumi.components.events import stream_names
 from infra_pulumi.components.keys import Keys
 from infra_pulumi.components.network import Network
 from infra_pulumi.components.registry import repository_names
@@ -41,8 +40,12 @@ class IdentityArgs:
     """ARNs of the KMS keys that encrypt those sources, where they are not ours."""
     deploy: DeployArgs | None = None
     """GitHub deploys. None: people do."""
+    kinds: tuple[str, ...] = tuple(DUTIES)
+    """Which kinds of job are done in AWS: what nobody does has no role."""
 
     def __post_init__(self) -> None:
+        if unknown := [kind for kind in self.kinds if kind not in DUTIES]:
+            raise ValueError(f"kinds: no duty named {', '.join(unknown)} (known: {', '.join(DUTIES)})")
         if wrong := [source for source in self.sources if not source.startswith("s3://")]:
             raise ValueError(f"sources: {', '.join(wrong)} does not begin with s3://")
 
@@ -64,7 +67,7 @@ class Identity(pulumi.ComponentResource):
         self._owner, self._account, self._args, self._keys, self._network = owner, account, args, keys, network
         self._bucket, self._product = storage.bucket, storage.product(owner)
         self.boundary = self._ceiling()
-        self.roles = {kind: self._role(kind) for kind in DUTIES}
+        self.roles = {kind: self._role(kind) for kind in args.kinds}
         self.deployer = self._deployer(args.deploy) if args.deploy else None
         self.register_outputs({kind: role.arn for kind, role in self.roles.items()})
 
@@ -98,9 +101,6 @@ class Identity(pulumi.ComponentResource):
             unlocked = (Statement(("kms:Decrypt",), keys),) if keys else ()
             rows = from_sources(self._args.sources, self._account)
             return (*rows, *unlocked, with_tables(database_name(self._owner), self._account))
-        if kind == "endpoint":
-            streams = tuple(self._account.arn("firehose", f"deliverystream/{name}") for name in stream_names(self._owner).values())
-            return (Statement(("firehose:PutRecord", "firehose:PutRecordBatch"), streams),)
         return ()
 
     def _inside(self, network: Network) -> tuple[Statement, ...]:

@@ -8,9 +8,11 @@ import pulumi_aws as aws
 from infra_pulumi.account import Account
 from infra_pulumi.components.alarms import alarm_name, health_alarm, ring
 from infra_pulumi.components.dashboard import board
+from infra_pulumi.components.delivery import Delivery
 from infra_pulumi.components.failover import Failover, FailoverArgs
 from infra_pulumi.components.journal_metrics import JournalMetrics
 from infra_pulumi.components.webhook import Webhook, WebhookArgs
+from infra_pulumi.names import fitted
 from infra_pulumi.policies import Statement, document
 from infra_pulumi.serving.served import Served
 from infra_pulumi.serving.wanted import Serving
@@ -34,6 +36,7 @@ class Monitoring(pulumi.ComponentResource):
         self.topic = self._topic(name)
         self._subscribe(name)
         JournalMetrics(f"{name}-journal", wanted, served, self._child)
+        Delivery(f"{name}-delivery", wanted, served, self._child)
         self.alarms = [
             ring(
                 alarm_name(wanted, str(index), alarm.metric),
@@ -56,7 +59,11 @@ class Monitoring(pulumi.ComponentResource):
     def _topic(self, name: str) -> aws.sns.Topic:
         """Alarms may write to it; nobody else, and nobody without TLS."""
         topic = aws.sns.Topic(
-            name, kms_master_key_id=self._wanted.ground.log_key_arn, tags=self._wanted.tags("monitors"), opts=self._child
+            name,
+            name=fitted(f"{self._wanted.owner.prefix}-alarms", 256),
+            kms_master_key_id=self._wanted.ground.log_key_arn,
+            tags=self._wanted.tags("monitors"),
+            opts=self._child,
         )
         account = Account(self._wanted.owner.region)
         policy = document(

@@ -60,6 +60,7 @@ class Network(pulumi.ComponentResource):
         self._owner, self._account, self._args = owner, account, args
         self._opts = pulumi.ResourceOptions(parent=self)
         self._tags = {**owner.tagged("network"), "Name": owner.prefix}
+        self.cidr = args.cidr
         self.vpc = aws.ec2.Vpc(
             "network", cidr_block=args.cidr, enable_dns_support=True, enable_dns_hostnames=True, tags=self._tags, opts=self._opts
         )

@@ -29,7 +29,7 @@ class RegistryArgs:
     bundle: str = "code/images.zip"
     """The source bundle's path in the product's folder of the store."""
     buildspec: str = "containers/buildspec.yml"
-    """The build's steps, in the bundle. They read $IMAGE (serving, training), $REPOSITORY and $TAG."""
+    """The build's steps, in the bundle. They read $SERVING_REPOSITORY or $TRAINING_REPOSITORY, and $TAG."""
     machine: str = "BUILD_GENERAL1_LARGE"
     """CodeBuild's size of machine, paid by the minute of a build."""
     build_minutes: int = 60
@@ -115,11 +115,8 @@ class Registry(pulumi.ComponentResource):
             "image": "aws/codebuild/amazonlinux-x86_64-standard:5.0",
             # Docker builds inside the build's own container.
             "privileged_mode": True,
-            # Who starts a build adds $TAG, the digest of the bundle: the same source is built once.
-            "environment_variables": [
-                {"name": "IMAGE", "value": image},
-                {"name": "REPOSITORY", "value": repository.repository_url},
-            ],
+            # Who starts a build adds $TAG, which holds the digest of the bundle: the same source is built once.
+            "environment_variables": [{"name": f"{image.upper()}_REPOSITORY", "value": repository.repository_url}],
         }
 
 

@@ -45,7 +45,13 @@ class Webhook(pulumi.ComponentResource):
 
     def _secret(self) -> aws.secretsmanager.Secret:
         secret = aws.secretsmanager.Secret(
-            self._name, kms_key_id=self._args.wanted.ground.key_arn, recovery_window_in_days=7, tags=self._tags, opts=self._child
+            self._name,
+            # A beginning and no name: a secret that was deleted holds its own for a week.
+            name_prefix=f"{self._args.wanted.owner.prefix}-webhook-",
+            kms_key_id=self._args.wanted.ground.key_arn,
+            recovery_window_in_days=7,
+            tags=self._tags,
+            opts=self._child,
         )
         aws.secretsmanager.SecretVersion(
             self._name, secret_id=secret.id, secret_string=pulumi.Output.secret(self._args.address), opts=self._child
@@ -67,7 +73,7 @@ class Webhook(pulumi.ComponentResource):
         source = pulumi.FileAsset(str(Path(__file__).with_name("webhook_handler.py")))
         return aws.lambda_.Function(
             self._name,
-            name=fitted(self._name, 64),
+            name=fitted(f"{self._args.wanted.owner.prefix}-webhook", 64),
             runtime="python3.13",
             handler="webhook_handler.handle",
             code=pulumi.AssetArchive({"webhook_handler.py": source}),

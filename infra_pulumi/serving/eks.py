@@ -62,7 +62,10 @@ def eks(wanted: Serving, place: EksArgs) -> Served:
     cluster = _cluster(wanted, place, made["cluster"].arn, made["nodes"].arn)
     machines = group(wanted, place, cluster, made["group"].arn) if place.group else None
     logs = aws.cloudwatch.LogGroup(
-        "cluster-logs", name=f"/aws/containerinsights/{_name(wanted)}/application", retention_in_days=90, tags=wanted.tags()
+        "cluster-logs",
+        name=f"/aws/containerinsights/{_name(wanted)}/application",
+        retention_in_days=wanted.log_days,
+        tags=wanted.tags(),
     )
     installed = addons(wanted, cluster, made["agent"].arn, machines, logs)
     _identity(wanted, cluster, account)

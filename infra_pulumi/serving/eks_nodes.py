@@ -25,6 +25,11 @@ OF_A_GROUP = ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")
 """Auto Mode's own machines have them built in; a node group's do not."""
 
 
+OF_AWS = ("cluster", "nodes", "group")
+"""Roles that only AWS's own control plane and machines take on, with AWS's own policies. They make balancers, disks and machines,
+which a boundary for whoever runs a user's code must not hold; and a list of ours of what EKS does breaks with its next version."""
+
+
 def roles(wanted: Serving, with_group: bool, account: Account) -> dict[str, Role]:
     """EKS works with the policies that AWS keeps for it: they change with its versions."""
     wishes = {
@@ -36,7 +41,8 @@ def roles(wanted: Serving, with_group: bool, account: Account) -> dict[str, Role
     made = {}
     for name, (service, more, policies) in wishes.items():
         managed = [account.managed(policy) for policy in policies]
-        args = RoleArgs("endpoint", trusts=(trusted(service, *more),), managed=managed, boundary=wanted.ground.boundary)
+        ceiling = None if name in OF_AWS else wanted.ground.boundary
+        args = RoleArgs("endpoint", trusts=(trusted(service, *more),), managed=managed, boundary=ceiling)
         made[name] = Role(wanted.owner, account, f"eks-{name}", args, pulumi.ResourceOptions())
     return made
 

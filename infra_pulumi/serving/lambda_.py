@@ -46,6 +46,10 @@ class LambdaArgs(PlaceArgs):
     access_log: bool = False
     """Who asked what, in the log group. API Gateway needs a role for that which is set once for the whole account."""
 
+    @property
+    def stands(self) -> bool:
+        return self.in_network
+
 
 def lambda_(wanted: Serving, place: LambdaArgs) -> Served:
     """Function, aliases, API; CodeDeploy where traffic moves in steps."""

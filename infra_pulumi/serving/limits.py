@@ -26,7 +26,7 @@ def common(wanted: Serving) -> Iterator[Problem]:
     scale, ground = wanted.scale, wanted.ground
     if scale.max < scale.min or scale.max < 1:
         yield refusal(wanted, "endpoint.scale", f"max {scale.max} is below min {scale.min} or 1", "raise max")
-    if scale.zones > len(ground.subnet_ids):
+    if wanted.place.stands and scale.zones > len(ground.subnet_ids):
         fault = f"{scale.zones} zones, and the network has {len(ground.subnet_ids)}"
         yield refusal(wanted, "endpoint.scale.zones", fault, "lower zones, or give the foundation more")
     yield from _variants(wanted)

@@ -16,7 +16,6 @@ from infra_pulumi.serving.scaling import scale_instances
 from infra_pulumi.serving.served import Served
 from infra_pulumi.serving.wanted import PlaceArgs, Release, Serving
 
-LOG_DAYS = 90
 PATHS = {"realtime": "openai/v1", "async": "async-invocations", "serverless": "invocations"}
 """Real-time endpoints speak OpenAI's API; the others take SageMaker's own calls."""
 
@@ -34,6 +33,10 @@ class SagemakerArgs(PlaceArgs):
     """How much of what is asked and answered SageMaker itself writes to S3. The journal is apart from it."""
     isolated: bool | None = None
     """No way out of the container: the artifact is there, and nothing else is needed. Absent: wherever SageMaker can."""
+
+    @property
+    def stands(self) -> bool:
+        return self.form != "serverless"
 
     @property
     def isolates(self) -> bool:
@@ -100,7 +103,7 @@ def _container(place: SagemakerArgs, release: Release) -> aws.sagemaker.ModelPri
 def _logs(wanted: Serving, endpoint: str) -> aws.cloudwatch.LogGroup:
     """SageMaker would make it itself, without an end to its keeping."""
     name = f"/aws/sagemaker/Endpoints/{endpoint}"
-    return aws.cloudwatch.LogGroup("endpoint-logs", name=name, retention_in_days=LOG_DAYS, tags=wanted.tags())
+    return aws.cloudwatch.LogGroup("endpoint-logs", name=name, retention_in_days=wanted.log_days, tags=wanted.tags())
 
 
 def _endpoint(

@@ -124,6 +124,10 @@ class Ground:
     """The network's addresses: a load balancer in it is believed when it says whose request it passes on."""
     public_subnet_ids: Sequence[pulumi.Input[str]] = ()
     user_pool_arn: pulumi.Input[str] | None = None
+    streams: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """`journal` and `engagement` -> ARN of the stream that writes such lines into the store. None: they stay in the log."""
+    carrier_role_arn: pulumi.Input[str] | None = None
+    """For CloudWatch, which hands lines to those streams."""
     boundary: pulumi.Input[str] | None = None
     """The permissions boundary of each role that is made here."""
 
@@ -133,7 +137,7 @@ class Notify:
     """Who hears of an alarm."""
 
     email: str = ""
-    webhook: pulumi.Input[str] = ""
+    webhook: pulumi.Input[str] = field(default="", repr=False)
     """An address that takes `{"text": …}`. It is a secret: whoever knows it can write there."""
 
 
@@ -165,6 +169,11 @@ class Monitors:
 class PlaceArgs:
     """What one place alone needs to know; each program has its own."""
 
+    @property
+    def stands(self) -> bool:
+        """Whether its copies stand in the foundation's network."""
+        return True
+
 
 @dataclass(frozen=True)
 class Serving:
@@ -179,6 +188,8 @@ class Serving:
     variants: Sequence[Variant] = ()
     """Two or more releases side by side; empty: only the release."""
     monitors: Monitors = Monitors()
+    log_days: int = 90
+    """How long the place's own log group keeps a copy's lines, the journal among them: a number that CloudWatch knows."""
 
     def sides(self) -> dict[str, Variant]:
         """What is served under which name. Names do not change from release to release: guardrails compare variants by name."""

@@ -1,5 +1,6 @@
 """Options that would be accepted and ignored: what only some places make real is an error where they do not."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ def without(spec: "Spec") -> Iterator[PydanticCustomError]:
     yield from _of_monitoring(spec)
     yield from _of_clouds(spec)
     yield from _of_region(spec)
+    yield from _of_store(spec)
+    yield from _of_doors(spec)
 
 
 def _of_places(spec: "Spec") -> Iterator[PydanticCustomError]:
@@ -88,9 +91,17 @@ def _of_monitoring(spec: "Spec") -> Iterator[PydanticCustomError]:
         yield wrong("a local endpoint has no dashboard: its /metrics is for Prometheus", cure, "monitors.dashboards")
 
 
+MOST_WATCHED = 10
+"""Alarms that one rollout in AWS can watch."""
+
+
 def _of_alarms(spec: "Spec") -> Iterator[PydanticCustomError]:
     """What CloudWatch cannot watch for."""
     rollout = spec.endpoint.rollout
+    stands_in = spec.places["endpoint"].turns_back(rollout) and not (rollout and rollout.rollback_on)
+    if stands_in and (count := len(spec.monitors.alarms)) > MOST_WATCHED:
+        fault = f"{count} alarms, which turn a rollout back too, and AWS watches {MOST_WATCHED}"
+        yield wrong(fault, "name those that do: `endpoint: {rollout: {rollback_on: […]}}`", "monitors.alarms")
     listed = {"monitors.alarms": spec.monitors.alarms, "endpoint.rollout.rollback_on": rollout.rollback_on if rollout else []}
     for path, alarms in listed.items():
         for number, alarm in enumerate(alarms):
@@ -117,9 +128,67 @@ def _of_region(spec: "Spec") -> Iterator[PydanticCustomError]:
     inside = [stage for stage, place in spec.places.items() if place.cloud == "aws"]
     if inside and spec.region is None:
         name = name_of(type(spec.places[inside[0]]))
-        yield wrong(f"{name} needs a region", "add `region: …` beside places: `region: eu-central-1`", f"places.{inside[0]}")
+        fault, cure = f"{name} needs a region", "add `region: …` beside places: `region: eu-central-1`"
+        if "://" not in spec.store and not store_said(spec):  # one is told with the other: they are written at one place
+            fault, cure = f"{fault} and a store in S3", f"{cure}, and `store: s3://bucket/prefix`"
+        yield wrong(fault, cure, f"places.{inside[0]}")
     rules = spec.governance
     copies = {"replicate_to": rules.replicate_to, "backup.copy_to": rules.backup.copy_to if rules.backup else None} if rules else {}
     for path, region in copies.items():
         if region is not None and region == spec.region:
             yield wrong(f"a copy in {region} is lost with {region}", "name another region", f"governance.{path}")
+
+
+BUCKET = r"[a-z0-9][a-z0-9-]{1,46}[a-z0-9]"
+"""Shorter than S3 takes, because the buckets of logs, trails and copies are named after it; without dots, because of TLS."""
+MOST_TAGS = 40
+"""AWS takes 50 of a resource, and some are llmspec's."""
+
+
+def store_said(spec: "Spec") -> bool:
+    """Whether somebody wrote where the store is."""
+    return "store" in spec.model_fields_set
+
+
+def _of_store(spec: "Spec") -> Iterator[PydanticCustomError]:
+    """What works in AWS reaches a bucket, and no folder of somebody's machine."""
+    inside = [stage for stage, place in spec.places.items() if place.cloud == "aws"]
+    if not inside:
+        return
+    at = "store" if store_said(spec) else f"places.{inside[0]}"
+    if "://" not in spec.store:
+        name = name_of(type(spec.places[inside[0]]))
+        yield wrong(
+            f"{name} cannot reach a store in a folder", "write `store: s3://bucket/prefix`, with a bucket's name of your own", at
+        )
+        return
+    bucket, _, prefix = spec.store.removeprefix("s3://").partition("/")
+    if not re.fullmatch(BUCKET, bucket):
+        fault = f"{bucket!r} leaves no room: buckets for logs, trails and copies are named after it"
+        yield wrong(fault, "3 to 48 small letters, digits and '-'", at)
+    if "*" in prefix:
+        yield wrong("'*' in a prefix is everything to a policy", "letters, digits, '-', '_' and '.' between single '/'", at)
+    if len(spec.tags) > MOST_TAGS:
+        yield wrong(f"{len(spec.tags)} tags are more than AWS has room for", f"keep {MOST_TAGS}", "tags")
+
+
+WIDEST = 8
+"""Bits of the widest range that may ask where nobody is asked for a key: a private network's."""
+
+
+def _of_doors(spec: "Spec") -> Iterator[PydanticCustomError]:
+    """Who may ask an endpoint in AWS is the platform's to decide, and so is HTTPS: a container has no keys and no certificate."""
+    place = spec.places.get("endpoint")
+    if place is None or place.cloud != "aws":
+        return
+    name = name_of(type(place))
+    if spec.endpoint.tls is not None:
+        cure = "write it under the target that is local: `endpoint: {tls: …}`"
+        yield wrong(f"{name} makes HTTPS itself, and the container would look for this certificate in vain", cure, "endpoint.tls")
+    if spec.endpoint.access.said:
+        cure = "take it out, or write it under the target that is local"
+        yield wrong(f"keys and their roles have no effect at {name}, which decides itself who may ask", cure, "endpoint.access")
+    for number, network in enumerate(getattr(place, "open_to", ())):
+        if int(network.rpartition("/")[2]) < WIDEST:
+            at = f"places.endpoint.{name}.open_to[{number}]"
+            yield wrong("this lets in half the world, and nobody is asked for a key", "name the networks that may ask", at)

@@ -105,6 +105,28 @@ class Budget(Section):
         return int(self.monthly.removesuffix(" USD"))
 
 
+class Deploy(Section):
+    """A pipeline that deploys, with a role and without a key that could be stolen."""
+
+    github: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$"), Like("write OWNER/NAME: `acme/support-bot`")]
+    """The repository on GitHub: `acme/support-bot`."""
+    environment: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$"), Like("write the environment's name: `prod`")] | None = (
+        None
+    )
+    """GitHub's environment that must have approved the run; the target's name when absent."""
+    owner_id: int | None = Field(default=None, ge=1)
+    """GitHub's number of the owner (`gh api repos/OWNER/NAME`): with it, nobody who takes over the name gets in."""
+    repository_id: int | None = Field(default=None, ge=1)
+    """GitHub's number of the repository."""
+
+    @model_validator(mode="after")
+    def _both_numbers(self) -> Self:
+        if (self.owner_id is None) != (self.repository_id is None):
+            there = "owner_id" if self.repository_id is None else "repository_id"
+            raise wrong("one number without the other proves nothing", "give owner_id and repository_id, or neither", there)
+        return self
+
+
 class Waiver(Section):
     """A policy check that does not apply here."""
 
@@ -127,6 +149,8 @@ class Governance(Section):
     """A second region to which the bucket is copied as it changes."""
     budget: Budget | None = None
     """What a month may cost; nobody watches when absent."""
+    deploy: Deploy | None = None
+    """Who deploys from a pipeline; people only when absent."""
     waive: list[Waiver] = []
     """Policy checks that do not apply here, each with its reason."""
 

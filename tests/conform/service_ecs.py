@@ -9,7 +9,7 @@ from infra_pulumi.serving.ecs import EcsArgs
 from infra_pulumi.serving.wanted import Scale, SecondRegion, Variant
 
 secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:keys-AbCdEf"
-new = dataclasses.replace(release(13), secrets={"LLMSPEC_KEYS": secret})
+new = dataclasses.replace(release(13), secrets={"HF_TOKEN": secret})
 second = SecondRegion("bot.acme.example", "Z0123456789ABCDEFGHIJ", "bot.eu-west-1.acme.example")
 service(
     serving(

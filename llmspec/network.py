@@ -1,0 +1,22 @@
+"""network: whether a target needs a private network in AWS, over how many zones, and by which doors AWS is asked from in there.
+
+Prices count by these lists and the foundation is built from them: what is counted is what is made.
+"""
+
+from llmspec.spec import Spec
+
+
+def stands(spec: Spec) -> bool:
+    """Whether something of the target stands in a network of its own. A job that can do without makes none: doors cost money."""
+    return any(place.doors(stage) is not None for stage, place in spec.places.items())
+
+
+def doors(spec: Spec) -> tuple[str, ...]:
+    """Interface endpoints, each paid by hour and zone. The way to S3 is a route, and free."""
+    asked = (place.doors(stage) or () for stage, place in spec.places.items())
+    return tuple(dict.fromkeys(door for some in asked for door in some))
+
+
+def zones(spec: Spec) -> int:
+    """As many as the endpoint's copies are spread over, and two at least: one fails as a whole."""
+    return max(2, spec.endpoint.scale.zones if spec.endpoint.scale else 2)

@@ -1,0 +1,451 @@
+"""From the spec to what the Pulumi programs are asked for: no option about AWS is ignored, and no secret is written."""
+
+import dataclasses
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from foundation_parts import small
+from pulumi_parts import World, made_by
+from pulumi_service_parts import Made, run
+
+from infra_pulumi.components.network import SERVICES
+from infra_pulumi.foundation import FoundationArgs, foundation
+from infra_pulumi.service import PROGRAMS, faults
+from infra_pulumi.serving.lambda_ import LambdaArgs
+from infra_pulumi.serving.sagemaker import SagemakerArgs
+from infra_pulumi.serving.wanted import Serving
+from llmspec import network, registry
+from llmspec.container import GRANTS, unpacked
+from llmspec.errors import PlaceError
+from llmspec.infra import images
+from llmspec.infra.asked import foundation_args, serving
+from llmspec.load import load
+from llmspec.release import Release, Releases
+from llmspec.section import Section
+from llmspec.shelf import Folder, Shelf
+from llmspec.site import Site
+from llmspec.spec import Spec
+from llmspec.spec.governance import Governance
+from llmspec.spec.monitors import Notify
+from llmspec.spec.traffic import Rollout, Scale
+
+_written = importlib.util.spec_from_file_location("spec_ground", ROOT / "tests" / "conform" / "spec_ground.py")
+assert _written
+assert _written.loader
+spec_ground = importlib.util.module_from_spec(_written)
+_written.loader.exec_module(spec_ground)
+
+SPECS = sorted((ROOT / "specs").glob("aws-*.yaml"))
+SECRET = "https://chat.example/hooks/T0-very-secret"
+NAMED = {"domain": "bot.acme.example", "zone": "Z0123456789ABCDEFGHIJ"}
+CERTIFICATE = "arn:aws:acm:eu-central-1:111122223333:certificate/a-b"
+BASE: dict[str, Any] = {
+    "llmspec": 1,
+    "name": "bot",
+    "region": "eu-central-1",
+    "store": "s3://acme-llm/bots",
+    "data": {"sources": [{"path": "faq.jsonl"}]},
+    "model": {"base": {"scratch": "tiny"}},
+    "monitors": {"alarms": ["error_rate > 1%"]},
+    "governance": {"budget": {"monthly": "100 USD"}},
+}
+PLACES: dict[str, dict[str, Any]] = {
+    "sagemaker": {"endpoint": {"sagemaker": {}}},
+    "async": {"endpoint": {"sagemaker": {"form": "async"}}},
+    "serverless": {"endpoint": {"sagemaker": {"form": "serverless"}}},
+    "ecs": {"endpoint": {"ecs": NAMED}},
+    "lambda": {"endpoint": {"lambda": {}}},
+    "eks": {"endpoint": {"eks": NAMED}},
+    "emr": {"endpoint": {"sagemaker": {}}, "data": {"emr": {}}},
+}
+
+
+class Here(Site):
+    """A site whose store is a folder of the test's."""
+
+    folder = Path()
+
+    @property
+    def store(self) -> Shelf:
+        return Folder(type(self).folder)
+
+
+def merged(below: Any, above: Any) -> Any:
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{key: merged(below.get(key), value) for key, value in above.items()}}
+
+
+def at(path: str, value: Any) -> dict[str, Any]:
+    """`monitors.every`, `5m` -> `{monitors: {every: 5m}}`."""
+    first, _, rest = path.partition(".")
+    return {first: at(rest, value) if rest else value}
+
+
+def spec(place: str, *changes: Mapping[str, Any]) -> Spec:
+    told: dict[str, Any] = {**BASE, "places": PLACES[place]}
+    if place == "emr":
+        told = merged(told, {"data": {"engine": "spark"}})
+    for change in changes:
+        told = merged(told, change)
+    return Spec.model_validate(told)
+
+
+def ground(made: Spec) -> dict[str, Any]:
+    loaded = load(SPECS[0], "prod", env={})
+    return dict(spec_ground.outputs(dataclasses.replace(loaded, spec=made)))
+
+
+def release(made: Spec, number: int = 1) -> Release:
+    loaded = load(SPECS[0], "prod", env={})
+    return dataclasses.replace(
+        spec_ground.release(dataclasses.replace(loaded, spec=made), number), serving=made.endpoint.model_dump(mode="json")
+    )
+
+
+def asked(made: Spec, site: type[Site] = Site) -> tuple[FoundationArgs, Serving]:
+    """Both argument sets, and the service's without fault."""
+    wanted = serving(site(made, "prod", Path("bot.yaml")), release(made), ground(made), resolve=lambda _: SECRET)
+    assert [str(problem) for problem in faults(wanted)] == []
+    return foundation_args(made, "prod"), wanted
+
+
+# key of the spec -> at which place, another value, and where in the arguments it is found (f: foundation, s: service)
+CHANGES: dict[str, tuple[str, Any, str]] = {
+    "name": ("ecs", "shop", "f.owner.name"),
+    "owner": ("ecs", "team:search", "f.owner.tags"),
+    "tags": ("ecs", {"cost-center": "cx-42"}, "s.owner.tags"),
+    "store": ("ecs", "s3://acme-other/x", "f.storage.bucket"),
+    "region": ("ecs", "eu-west-1", "f.owner.region"),
+    "governance.audit": ("ecs", True, "f.audit"),
+    "governance.retention.data": ("ecs", "365d", "f.storage.retention_days"),
+    "governance.retention.journal": ("ecs", "7d", "f.logs.journal_days"),
+    "governance.backup.every": ("ecs", "12h", "f.backup.every_hours"),
+    "governance.backup.keep": ("ecs", "50d", "f.backup.keep_days"),
+    "governance.backup.copy_to": ("ecs", "eu-west-1", "f.backup.copy_to"),
+    "governance.replicate_to": ("ecs", "eu-west-1", "f.storage.replicate_to"),
+    "governance.budget.monthly": ("ecs", "250 USD", "f.cost.monthly_usd"),
+    "governance.budget.warn_at": ("ecs", 0.5, "f.cost.warn_at"),
+    "governance.deploy.github": ("ecs", "acme/other", "f.identity.deploy.repository"),
+    "governance.deploy.environment": ("ecs", "live", "f.identity.deploy.environment"),
+    "governance.deploy.owner_id": ("ecs", 7, "f.identity.deploy.owner_id"),
+    "governance.deploy.repository_id": ("ecs", 8, "f.identity.deploy.repository_id"),
+    "endpoint.scale.min": ("ecs", 2, "s.scale.min"),
+    "endpoint.scale.max": ("ecs", 9, "s.scale.max"),
+    "endpoint.scale.concurrency_per_copy": ("ecs", 4, "s.scale.concurrency_per_copy"),
+    "endpoint.scale.zones": ("ecs", 3, "f.network.zones"),
+    "endpoint.rollout.strategy": ("ecs", "linear", "s.rollout.strategy"),
+    "endpoint.rollout.steps": ("ecs", [20, 100], "s.rollout.steps"),
+    "endpoint.rollout.wait": ("ecs", "10m", "s.rollout.wait"),
+    "endpoint.rollout.rollback_on": ("ecs", ["error_rate > 5%"], "s.rollout.rollback_on"),
+    "endpoint.journal.keep": ("ecs", "7d", "s.log_days"),
+    "endpoint.limits.requests_per_minute": ("lambda", 90, "s.place.plans"),
+    "endpoint.cors": ("lambda", ["https://shop.example"], "s.place.cors"),
+    "endpoint.system_prompt": ("ecs", "Be brief.", "s.release.environment"),
+    "monitors.every": ("ecs", "30m", "s.monitors.every"),
+    "monitors.alarms": ("ecs", ["error_rate > 3%"], "s.rollout.rollback_on"),
+    "monitors.notify.email": ("ecs", "a@b.example", "f.cost.notify"),
+    "monitors.notify.webhook": ("ecs", "${secret.HOOK}", "s.monitors.notify.webhook"),
+    "monitors.dashboards": ("ecs", ["cloudwatch"], "s.monitors.dashboard"),
+    "sagemaker.instance": ("sagemaker", "ml.g5.xlarge", "s.place.instance"),
+    "sagemaker.network_isolation": ("sagemaker", False, "s.place.isolated"),
+    "sagemaker.form": ("sagemaker", "async", "s.place.form"),
+    "sagemaker.memory": ("serverless", "4GB", "s.place.memory_mb"),
+    "sagemaker.capture_percent": ("sagemaker", 5, "s.place.capture_percent"),
+    "ecs.cpu": ("ecs", 4, "s.place.cpu"),
+    "ecs.memory": ("ecs", "10GB", "s.place.memory_mb"),
+    "ecs.instance": ("ecs", "g5.xlarge", "f.network.services"),
+    "ecs.gpus": ("ecs", 1, "s.place.gpus"),
+    "ecs.disk": ("ecs", "60GB", "s.place.disk_gb"),
+    "ecs.public": ("ecs", True, "f.network.public_subnets"),
+    "ecs.open_to": ("ecs", ["10.1.0.0/16"], "s.place.open_to"),
+    "ecs.certificate": ("ecs", CERTIFICATE, "s.place.certificate_arn"),
+    "ecs.domain": ("ecs", "other.acme.example", "s.place.domain"),
+    "ecs.zone": ("ecs", "Z9999999999ABCDEFGHIJ", "s.place.zone_id"),
+    "lambda.memory": ("lambda", "6GB", "s.place.memory_mb"),
+    "lambda.timeout": ("lambda", "3m", "s.place.timeout_seconds"),
+    "lambda.disk": ("lambda", "3GB", "s.place.disk_mb"),
+    "eks.instance": ("eks", "m7i.2xlarge", "s.place.instance"),
+    "eks.gpus": ("eks", 1, "s.place.gpus"),
+    "eks.cpu": ("eks", 3, "s.place.cpu"),
+    "eks.memory": ("eks", "10GB", "s.place.memory"),
+    "eks.disk": ("eks", "30GB", "s.place.disk"),
+    "eks.public": ("eks", True, "s.place.public"),
+    "eks.open_to": ("eks", ["10.1.0.0/16"], "s.place.open_to"),
+    "eks.domain": ("eks", "other.acme.example", "s.place.domain"),
+    "eks.certificate": ("eks", CERTIFICATE, "s.place.certificate_arn"),
+    "eks.zone": ("eks", "Z9999999999ABCDEFGHIJ", "s.place.zone_id"),
+    "emr.release": ("emr", "emr-7.14.0", "f.data.release_label"),
+    "emr.cpu": ("emr", 2, "f.data.max_memory_gb"),
+    "emr.memory": ("emr", "20GB", "f.data.max_memory_gb"),
+    "emr.max_vcpu": ("emr", 32, "f.data.max_vcpu"),
+}  # fmt: skip
+BESIDE: dict[str, Any] = {
+    "endpoint.scale.min": {"endpoint": {"scale": {"max": 9}}},
+    "endpoint.scale.concurrency_per_copy": {"endpoint": {"scale": {"max": 9}}},
+    "endpoint.rollout.steps": {"endpoint": {"rollout": {"strategy": "canary"}}},
+    "ecs.gpus": {"places": {"endpoint": {"ecs": {"instance": "g5.xlarge"}}}},
+    "governance.deploy.environment": {"governance": {"deploy": {"github": "acme/bot"}}},
+    "governance.deploy.owner_id": {"governance": {"deploy": {"github": "acme/bot", "repository_id": 8}}},
+    "governance.deploy.repository_id": {"governance": {"deploy": {"github": "acme/bot", "owner_id": 7}}},
+}
+"""What has to be said as well, on both sides of the comparison; numbers that prove only together are told on one."""
+OF_JOBS = {"sagemaker.spot", "sagemaker.max_runtime", "sagemaker.volume", "ecs.max_runtime", "emr.workers", "emr.max_runtime"}
+"""A job's own: the place tells AWS when it starts one, and no stack knows of it."""
+OTHERS = {"governance.waive.check", "governance.waive.reason"}
+"""Of `validate`, which builds nothing."""
+
+
+def found(args: tuple[FoundationArgs, Serving], where: str) -> Any:
+    which, _, path = where.partition(".")
+    value: Any = args[0] if which == "f" else args[1]
+    for name in path.split("."):
+        value = getattr(value, name) if value is not None else None
+    return value
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_each_word_of_the_spec_about_aws_reaches_its_argument(key: str) -> None:
+    place, value, where = CHANGES[key]
+    card = key.partition(".")[0]
+    told = at(
+        f"places.endpoint.{key}"
+        if card in ("sagemaker", "ecs", "lambda", "eks")
+        else f"places.data.{key}"
+        if card == "emr"
+        else key,
+        value,
+    )
+    beside = BESIDE.get(key, {})
+    both = key.endswith(("owner_id", "repository_id"))
+    before, after = spec(place, {} if both else beside), spec(place, beside, told)
+    assert found(asked(before), where) != found(asked(after), where)
+
+
+def fields(section: type[Section], path: str) -> Iterator[str]:
+    """Each option, by the path that a spec writes."""
+    for name, field in section.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(kind, type)]
+        inner = next((kind for kind in kinds if issubclass(kind, Section)), None)
+        yield from fields(inner, f"{path}.{name}") if inner else [f"{path}.{name}"]
+
+
+def test_no_option_about_aws_is_missing_in_that_table() -> None:
+    sections = {"governance": Governance, "endpoint.scale": Scale, "endpoint.rollout": Rollout, "monitors.notify": Notify}
+    listed = {each for path, section in sections.items() for each in fields(section, path)}
+    listed |= {f"{name}.{option}" for name, card in registry.places() if card.cloud == "aws" for option in card.model_fields}
+    assert listed - set(CHANGES) - OF_JOBS - OTHERS == set()
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_every_spec_for_aws_makes_both_argument_sets_without_a_fault(path: Path) -> None:
+    loaded = load(path, "prod", env={})
+    args, wanted = asked(loaded.spec)
+    assert args.owner == wanted.owner
+    assert type(wanted.place) in PROGRAMS
+    assert unpacked(wanted.release.environment).number == wanted.release.number == 1
+    doors = {door for program in PROGRAMS.values() for door in program.doors} | set(SERVICES)
+    assert set(network.doors(loaded.spec)) <= doors
+
+
+def test_a_variant_is_a_release_of_the_store_and_one_that_is_not_there_is_told(tmp_path: Path) -> None:
+    made = spec("ecs", {"endpoint": {"variants": [{"release": 1, "weight": 90}, {"release": 2, "weight": 10}]}})
+    Here.folder = tmp_path
+    with pytest.raises(PlaceError, match="there is no release 2 of bot at prod"):
+        asked(made, Here)
+    Releases(Here(made, "prod", tmp_path).store.below("bot/endpoint/prod")).add(release(made, 2))
+    sides = asked(made, Here)[1].sides()
+    assert [(side.release.number, side.weight) for side in sides.values()] == [(1, 90), (2, 10)]
+    assert unpacked(sides["variant-2"].release.environment).number == 2
+
+
+def test_a_secret_reaches_the_program_as_a_secret_and_stands_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = spec("sagemaker", {"monitors": {"notify": {"webhook": "${secret.HOOK}"}}})
+    monkeypatch.delenv("HOOK", raising=False)
+    with pytest.raises(PlaceError, match="secret HOOK is not set"):
+        serving(Site(made, "prod", Path("bot.yaml")), release(made), ground(made))
+    wanted = asked(made)[1]
+    assert wanted.monitors.notify.webhook == SECRET
+    assert SECRET not in repr(wanted)
+    sealed = [(kind, inputs) for kind, _, inputs in run(wanted).resources if SECRET in json.dumps(inputs, default=str)]
+    (version,) = sealed
+    assert version[0] == "aws:secretsmanager/secretVersion:SecretVersion"
+    assert set(version[1]["secretString"]) > {"value"}, "wrapped, as Pulumi keeps secrets"
+    world: World = made_by(lambda: foundation(foundation_args(made, "prod")))
+    assert SECRET not in json.dumps([each.inputs for each in world.made], default=str)
+
+
+def test_nothing_is_built_that_nobody_uses() -> None:
+    lone = Spec.model_validate({**BASE, "places": {"model": "sagemaker"}})
+    args = foundation_args(lone, "prod")
+    assert (args.network, args.events, args.data, args.audit, args.access) == (None, None, None, None, None)
+    assert args.identity.kinds == ("training", "build")
+    assert asked(spec("lambda"))[0].network is not None
+    assert asked(spec("lambda"))[0].network.services == ()  # type: ignore[union-attr]
+    assert asked(spec("serverless"))[0].network is None
+
+
+def test_who_may_ask_is_said_by_the_platform_wherever_a_container_has_no_keys() -> None:
+    assert asked(spec("ecs"))[1].release.environment[GRANTS] == asked(spec("eks"))[1].release.environment[GRANTS] == "use"
+    assert GRANTS not in asked(spec("sagemaker"))[1].release.environment
+
+
+def test_sizes_are_what_aws_calls_them() -> None:
+    function, wide = (
+        asked(spec("lambda", at("places.endpoint.lambda.memory", "10.24GB")))[1].place,
+        asked(spec("serverless"))[1].place,
+    )
+    assert isinstance(function, LambdaArgs)
+    assert isinstance(wide, SagemakerArgs)
+    assert (function.memory_mb, wide.memory_mb, wide.instance) == (10_240, 2048, "")
+
+
+def test_alarms_of_the_monitors_turn_a_rollout_back_where_a_place_can() -> None:
+    turned = {place: [alarm.metric for alarm in asked(spec(place))[1].rollout.rollback_on] for place in PLACES}
+    assert turned == {**{place: ["error_rate"] for place in PLACES}, "lambda": [], "eks": [], "serverless": []}
+
+
+# Images
+
+
+def test_an_image_is_named_by_what_is_in_it() -> None:
+    repositories = {"repositories": {"serving": "1.dkr.ecr/bot-serving", "training": "1.dkr.ecr/bot-training"}}
+    gpu, cpu = (images.image(repositories, "serving", kind) for kind in ("gpu", "cpu"))
+    assert gpu.removesuffix("gpu") == cpu.removesuffix("cpu")
+    assert gpu.startswith(f"1.dkr.ecr/bot-serving:0.1.0-{images.digest()[:12]}-")
+    assert images.image(repositories, "training", "gpu") == images.image(repositories, "training", "cpu")
+    assert images.bundle() == images.bundle()
+
+
+def test_the_bundle_holds_all_that_the_images_copy_and_nothing_that_lies_about() -> None:
+    names = {name for name, _ in images.sources()}
+    for recipe in ("serving", "training"):
+        for line in (ROOT / "containers" / f"{recipe}.Dockerfile").read_text().splitlines():
+            if line.startswith("COPY ") and "--from" not in line:
+                for wanted in line.split()[1:-1]:
+                    assert any(name == wanted or name.startswith(f"{wanted.rstrip('/')}/") for name in names), wanted
+    assert not [name for name in names if "__pycache__" in name or "/starter/" in name or ".llmspec" in name]
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "kind"),
+    [
+        ("sagemaker", {"instance": "ml.g5.xlarge"}, "gpu"),
+        ("sagemaker", {"instance": "ml.p9.48xlarge"}, "gpu"),
+        ("sagemaker", {"instance": "ml.m7i.large"}, "cpu"),
+        ("sagemaker", {"form": "serverless"}, "cpu"),
+        ("ecs", {"instance": "g5.xlarge", "gpus": 1}, "gpu"),
+        ("ecs", {"instance": "g5.xlarge"}, "cpu"),
+        ("lambda", {}, "cpu"),
+    ],
+)
+def test_an_image_computes_on_what_its_machine_has(place: str, options: dict[str, Any], kind: str) -> None:
+    assert images.variant(registry.place(place).model_validate(options)) == kind
+
+
+# Roles: what they are given, and what the boundary leaves of it
+
+
+def within(action: str, resource: str, ceiling: list[dict[str, Any]]) -> bool:
+    """Whether a statement of the ceiling covers it. A star of the role's own has to lie below one of the ceiling's."""
+    return any(
+        fnmatchcase(action, allowed) and fnmatchcase(resource, reach)
+        for each in ceiling
+        for allowed in each["Action"]
+        for reach in each["Resource"]
+    )
+
+
+def called(place: str, *changes: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Made]:
+    """The boundary of a foundation, and the service stack that stands on it; both as account 123456789012 has them."""
+    made = spec(place, {"name": "bot", "monitors": {"notify": {"webhook": SECRET}}}, *changes)
+    args = foundation_args(made, "prod")
+    ceiling = small(owner=args.owner, storage=args.storage, identity=args.identity).one("iam/policy:Policy", "boundary")
+    (document,) = ceiling.documents()
+    return document["Statement"], run(asked(made)[1])
+
+
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [
+        ("sagemaker", {}),
+        ("ecs", {"endpoint": {"rollout": {"strategy": "canary"}}}),
+        ("ecs", at("places.endpoint.ecs.instance", "g5.xlarge")),
+        ("lambda", {"endpoint": {"rollout": {"strategy": "canary"}}}),
+        ("eks", {}),
+    ],
+    ids=["sagemaker", "ecs in steps", "ecs on machines", "lambda", "eks"],
+)
+def test_the_boundary_leaves_every_role_of_the_service_all_that_it_is_given(place: str, change: dict[str, Any]) -> None:
+    ceiling, made = called(place, change)
+    lacking = [
+        f"{role}: {action} on {resource}"
+        for role, statement in given(made)
+        for action in statement["Action"]
+        for resource in statement["Resource"]
+        if not within(action, resource, ceiling)
+    ]
+    assert lacking == []
+    assert len(list(given(made))) > 2
+
+
+def given(made: Made) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each role below the boundary is allowed, with ARNs as AWS would make them."""
+    below = {name for name, role in made.all("iam/role:Role").items() if role.get("permissionsBoundary")}
+    for name, policy in made.all("iam/rolePolicy:RolePolicy").items():
+        if name in below:
+            for statement in json.loads(policy["policy"])["Statement"]:
+                named = statement["Resource"]
+                resources = [named] if isinstance(named, str) else named
+                yield name, {**statement, "Resource": [as_aws_names(resource, made) for resource in resources]}
+
+
+def as_aws_names(resource: str, made: Made) -> str:
+    """Mocks make ARNs of Pulumi's names: what AWS would call it, so that the boundary's patterns can be held against it."""
+    text = resource.replace("111122223333", "123456789012")
+    parts = text.split(":")
+    if text == "*":
+        return text
+    if parts[2] == "secretsmanager":
+        (secret,) = made.all("secretsmanager/secret:Secret").values()
+        return ":".join([*parts[:5], "secret", f"{secret['namePrefix']}abc"])
+    if parts[2] == "lb":
+        kind = {"balancer-rule": "listener-rule/app", "balancer-listener": "listener/app"}.get(parts[-1], "targetgroup")
+        return ":".join([*parts[:2], "elasticloadbalancing", *parts[3:5], f"{kind}/bot-prod-x/1"])
+    if parts[2] == "ecs" and parts[-1] == "cluster":
+        return ":".join([*parts[:5], "cluster/bot-prod"])
+    return text
+
+
+def test_a_job_may_do_in_its_folders_what_the_store_does_and_nothing_elsewhere() -> None:
+    """The calls of llmspec/s3.py, s3_files.py and shelf_s3.py, by the permission that each needs."""
+    world = made_by(lambda: foundation(foundation_args(spec("sagemaker", {"places": {"model": "sagemaker"}}), "prod")))
+    (document,) = world.one("iam/rolePolicy:RolePolicy", "training").documents()
+    needed = {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
+    (writes,) = [each for each in document["Statement"] if needed & set(each["Action"])]
+    assert needed <= set(writes["Action"])
+    assert {arn.rpartition("/bot/")[2] for arn in writes["Resource"]} == {"features/*", "model/*", "onnx/*", "checkpoints/*"}
+    actions = {action for each in document["Statement"] for action in each["Action"]}
+    assert {"s3:ListBucket", "s3:GetObject", "s3:ListBucketMultipartUploads", "kms:Decrypt", "kms:GenerateDataKey"} <= actions
+    assert set(world.exports["roles"]) == {"training", "endpoint", "build"}
+
+
+@pytest.mark.parametrize("place", ["sagemaker", "ecs", "lambda", "eks"])
+def test_the_journal_goes_from_the_log_into_the_store(place: str) -> None:
+    made = run(asked(spec(place))[1])
+    filters = made.all("cloudwatch/logSubscriptionFilter:LogSubscriptionFilter")
+    assert {name.rpartition("-")[2] for name in filters} == {"journal", "engagement"}
+    at_line = "$.log_processed" if place == "eks" else "$"
+    assert (
+        filters["monitoring-delivery-journal"]["filterPattern"]
+        == f'{{ ({at_line}.line = "journal") && ({at_line}.feedback NOT EXISTS) }}'
+    )
+    assert filters["monitoring-delivery-engagement"]["destinationArn"].endswith("deliverystream/bot-prod-engagement")
+    counted = made.all("cloudwatch/logMetricFilter:LogMetricFilter")["bot-prod-requests"]
+    assert {each["logGroup"] for each in filters.values()} == {counted["logGroupName"]}
