@@ -67,8 +67,8 @@ def _reasons(step: Step) -> list[str]:
     return [*(f"{change}{'   ' + change.at if change.at else ''}" for change in step.changes), *step.why]
 
 
-def plan_lines(plan: Plan) -> Iterable[str]:
-    """The plan as the terminal shows it."""
+def plan_lines(plan: Plan, cloud: Iterable[str] = ()) -> Iterable[str]:
+    """The plan as the terminal shows it; what would change in the cloud stands between the stages and what they cost."""
     yield f"{plan.name}  target {plan.target}  store {plan.store}"
     yield ""
     for step in plan.steps:
@@ -80,6 +80,7 @@ def plan_lines(plan: Plan) -> Iterable[str]:
                 yield " " * 30 + more
     yield ""
     yield summary(plan)
+    yield from cloud
     if plan.costs:
         yield from ["", *cost_lines(plan.costs)]
 
@@ -137,14 +138,15 @@ def _dollars(value: float) -> str:
     return f"${value:,.2f}" if value < 100 else f"${value:,.0f}"
 
 
-def plan_markdown(plan: Plan) -> str:
+def plan_markdown(plan: Plan, cloud: Iterable[str] = ()) -> str:
     """The plan as a comment on a pull request."""
     rows = [
         f"| {MARKS[step.action]} | {step.stage} | {step.action} | {_cell(step)} | {_cost(step) or '–'} |" for step in plan.steps
     ]
     head = f"### llmspec plan: {plan.name}, target {plan.target}\n\n| | stage | action | why | cost |\n|---|---|---|---|---|\n"
     bill = "\n" + "\n".join(_cost_rows(plan.costs)) + "\n" if plan.costs else ""
-    return head + "\n".join(rows) + f"\n\n{summary(plan)}\n" + bill
+    changes = "".join(f"{line}\n" for line in cloud)
+    return head + "\n".join(rows) + f"\n\n{summary(plan)}\n" + changes + bill
 
 
 def _cost_rows(costs: Costs) -> Iterable[str]:

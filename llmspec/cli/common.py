@@ -1,12 +1,18 @@
 """What several commands share."""
 
 import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from llmspec.errors import PlaceError
-from llmspec.plan import Plan
+from llmspec.errors import NoStoreError, PlaceError
+from llmspec.plan import Plan, plan
+from llmspec.prices import in_aws
 from llmspec.registry import Card, Place, name_of
+from llmspec.shelf import Folder
 from llmspec.stage import Product
+from llmspec.store import Store
 
 
 def target_option(parser: argparse.ArgumentParser) -> None:
@@ -42,3 +48,24 @@ def look(product: Product) -> dict[str, Any]:
     if product.releases.live() is None:
         return {}
     return {"live": product.place("endpoint").live(product.name, product.target), "looked": True}
+
+
+def planned(product: Product, *, select: str | None, force: bool) -> Plan:
+    """Its plan. A store that the foundation will make is empty until then."""
+    try:
+        return plan(product, select=select, force=force, **look(product))
+    except NoStoreError:
+        if not in_aws(product.spec):
+            raise
+    with tempfile.TemporaryDirectory(prefix="llmspec-") as folder:
+        empty = replace(product, store=Store(Folder(Path(folder)), []))
+        return plan(empty, select=select, force=force)
+
+
+def store_stands(product: Product) -> bool:
+    """Whether there is a store already. The foundation makes the one in S3."""
+    try:
+        product.store.root.read(f"{product.name}/foundation/{product.target}.json")
+    except NoStoreError:
+        return False
+    return True

@@ -3,13 +3,18 @@
 import argparse
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from llmspec.cli.common import look, target_option
+from llmspec.cli.common import planned, target_option
 from llmspec.errors import CallError
-from llmspec.plan import plan
 from llmspec.present import plan_lines, plan_markdown
+from llmspec.prices import in_aws
 from llmspec.stage import Product
+
+if TYPE_CHECKING:
+    from llmspec.infra.wanted import Wanted
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -27,22 +32,42 @@ def run(args: argparse.Namespace) -> int:
         raise CallError("--out saves the plan of one file")
     started = time.monotonic()
     products = [Product.open(file, args.target) for file in args.files]
-    plans = [plan(product, select=args.select, force=args.force, **look(product)) for product in products]
+    plans = [planned(product, select=args.select, force=args.force) for product in products]
+    clouds = [_cloud(product) for product in products]
+    whole = [found.to_dict() | _told(cloud) for found, cloud in zip(plans, clouds, strict=True)]
     if args.out:
-        Path(args.out).write_text(
-            json.dumps(plans[0].to_dict() | {"select": args.select, "force": args.force}, indent=1), encoding="utf-8"
-        )
+        Path(args.out).write_text(json.dumps(whole[0] | {"select": args.select, "force": args.force}, indent=1), encoding="utf-8")
     if args.output == "json":
-        print(
-            json.dumps([found.to_dict() for found in plans] if len(plans) > 1 else plans[0].to_dict(), indent=1, ensure_ascii=False)
-        )
-    for found in plans:
+        print(json.dumps(whole if len(plans) > 1 else whole[0], indent=1, ensure_ascii=False))
+    pending = [bool(found.pending) or any(stack.pending for stack in cloud) for found, cloud in zip(plans, clouds, strict=True)]
+    for found, cloud, waits in zip(plans, clouds, pending, strict=True):
         if args.output == "markdown":
-            print(plan_markdown(found))
+            print(plan_markdown(found, _lines(cloud, markdown=True)))
         elif args.output == "text":
-            print("\n".join(plan_lines(found)))
-            if found.pending:
+            print("\n".join(plan_lines(found, _lines(cloud))))
+            if waits:
                 print(f"Apply with: llmspec apply {found.file}" + (f" --target {args.target}" if args.target else ""))
             else:
                 print(f"({time.monotonic() - started:.1f} s)")
-    return 3 if args.exit_code and any(found.pending for found in plans) else 0
+    return 3 if args.exit_code and any(pending) else 0
+
+
+def _cloud(product: Product) -> "list[Wanted]":
+    """Of a product with nothing in AWS nothing is loaded."""
+    if not in_aws(product.spec):
+        return []
+    from llmspec.infra.wanted import wanted
+
+    return wanted(product)
+
+
+def _told(cloud: "list[Wanted]") -> dict[str, Any]:
+    return {"cloud": [stack.to_dict() for stack in cloud]} if cloud else {}
+
+
+def _lines(cloud: "list[Wanted]", markdown: bool = False) -> Iterable[str]:
+    if not cloud:
+        return ()
+    from llmspec.infra.told import cloud_lines, cloud_markdown
+
+    return cloud_markdown(cloud) if markdown else cloud_lines(cloud)

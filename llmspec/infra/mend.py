@@ -23,7 +23,7 @@ NAMED: Mapping[str, str] = {
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": "{bucket}",
     "aws:s3/bucketOwnershipControls:BucketOwnershipControls": "{bucket}",
 }
-"""Types whose id is made of names that we give -> how. Of the others AWS alone knows the id, and the sweep finds them by their tags."""
+"""Types whose id is made of names that we give -> how. Of the others AWS alone knows it, and the sweep finds them by their tags."""
 
 
 def id_of(resource: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ class Stack:
         return _plain(work.run(lambda stack, **how: stack.up(**how), say).outputs)
 
     def preview(self) -> list[CloudChange]:
-        """What `up` would do, without what stays. Nothing is made: for a stack that is not there an empty one elsewhere is compared."""
+        """What `up` would do, without what stays. Nothing is made: a stack that is not there is compared as an empty one."""
         if (work := self._selected()) is None:
             with tempfile.TemporaryDirectory(prefix="llmspec-") as folder:
                 nowhere = State(f"file://{folder}", "passphrase", {"PULUMI_CONFIG_PASSPHRASE": "nothing is kept"})
