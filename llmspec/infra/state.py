@@ -115,7 +115,8 @@ def _make_bucket(bucket: str, region: str) -> None:
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         shut = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
         s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=shut)
-        s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(_tls_only(bucket, region)))
+        if s3.meta.endpoint_url.startswith("https:"):  # who reaches S3 through a gateway without TLS would shut himself out
+            s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(_tls_only(bucket, region)))
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [MARK]})
     except refused as error:
         raise _denied(f"s3://{bucket}", error) from error
