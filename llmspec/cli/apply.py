@@ -81,12 +81,14 @@ def _apply(args: argparse.Namespace) -> int:
             what = plan(product, select=select, force=force, **look(product))
         print("\n".join(plan_lines(what, _cloud_lines(cloud))))
         missing(product, what)
-        if what.blocked and not what.pending:
-            raise BlockedError(_why_blocked(what))
-        if not (args.yes or saved) and not _agree():
-            print("Nothing was run.")
-            return 1
-        _found(product, cloud, args)
+        if not (args.yes or saved):
+            if what.blocked and not what.pending:
+                raise BlockedError(_why_blocked(what))
+            if not _agree():
+                print("Nothing was run.")
+                return 1
+        if what.pending or not what.blocked:  # at a gate that is shut already nothing in the cloud is touched
+            _found(product, cloud, args)
         return _do(_ready(product), select, force, started)
 
 
