@@ -9,10 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from llmspec.errors import LLMSpecError, PlaceError
 from llmspec.infra.change import CloudChange, real
+
+if TYPE_CHECKING:
+    from llmspec.site import Site
+    from llmspec.stage import Product
 
 Listed = dict[str, list[CloudChange] | str]
 """`foundation` and `service` -> what they would make, or why that cannot be said."""
@@ -80,33 +84,39 @@ class _Answers:
 def _list(file: Path, target: str) -> dict[str, Any]:
     from infra_pulumi.foundation import foundation
     from llmspec.infra.asked import foundation_args
-    from llmspec.infra.wanted import wanted_release
     from llmspec.stage import Product
 
     product = Product.open(file, target)
     site = product.place("endpoint").site
     made, exports = under_mocks(lambda: foundation(foundation_args(site.spec, site.target)), site.region)
-    return {"foundation": made, "service": _served(site, wanted_release(product), exports)}
+    return {"foundation": made, "service": _served(product, site, exports)}
 
 
-def _served(site: Any, release: Any, exports: dict[str, Any]) -> Any:
-    if release is None:
-        return "is planned when there is a release"
+def _served(product: "Product", site: "Site", exports: dict[str, Any]) -> list[tuple[str, str]] | str:
+    """For a release, on the foundation as it stands, or on what its program would give out."""
     from infra_pulumi.service import service
     from llmspec.infra.asked import serving
+    from llmspec.infra.wanted import wanted_release
 
     try:
-        ground = site.ground
-    except PlaceError:
-        ground = exports
+        release = wanted_release(product)
+        if release is None:
+            return "is planned when there is a release"
+        chosen, ground = release, _ground(site) or exports
 
-    def program() -> None:
-        service(serving(site, release, ground))
+        def program() -> None:
+            service(serving(site, chosen, ground))
 
-    try:
         return under_mocks(program, site.region)[0]
     except LLMSpecError as error:
         return f"cannot be listed: {str(error).splitlines()[0]}"
+
+
+def _ground(site: "Site") -> dict[str, Any]:
+    try:
+        return dict(site.ground)
+    except PlaceError:
+        return {}
 
 
 if __name__ == "__main__":
