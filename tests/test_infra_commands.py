@@ -67,6 +67,7 @@ def test_without_the_cli_a_plan_lists_and_says_so_quickly_and_apply_touches_noth
     assert took < 30, "on a quiet machine it is under five seconds"
 
 
+@pytest.mark.slow
 def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Project, aws: Aws, tmp_path: Path) -> None:
     with_cli(shop, tmp_path)
     prod = ("tiny.yaml", "--target", "prod")
