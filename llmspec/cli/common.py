@@ -58,7 +58,7 @@ def planned(product: Product, *, select: str | None, force: bool) -> Plan:
         if not in_aws(product.spec):
             raise
     with tempfile.TemporaryDirectory(prefix="llmspec-") as folder:
-        empty = replace(product, store=Store(Folder(Path(folder)), []))
+        empty = replace(product, store=Store(Folder(Path(folder)), ()))
         return plan(empty, select=select, force=force)
 
 
