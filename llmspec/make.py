@@ -49,7 +49,7 @@ def make(stage: Stage, place: Place, context: Any, *, force: bool = False) -> Ma
         job = stage.job
         found = None if force else sound(product, product.store.find(product.name, stage.name, job.key))
         if found is None:
-            product.store.writable()
+            product.store.writable(product.name)
             if not force and (made := copies.unsent(job)):
                 copies.send(made, product.store.at(product.name, stage.name, job.key))
             else:

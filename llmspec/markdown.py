@@ -27,6 +27,8 @@ class Seen:
     """Of the policy, as far as nobody waived it."""
     offline: bool = False
     """Neither the store nor the cloud was looked at."""
+    cloud: Sequence[str] = ()
+    """What would change in the cloud, or is listed there."""
 
 
 def plans_markdown(seen: Sequence[Seen]) -> str:
@@ -46,7 +48,7 @@ def plans_markdown(seen: Sequence[Seen]) -> str:
 def _shown(seen: Seen) -> str:
     """What everybody should read, in this order."""
     plan = seen.plan
-    parts = [_head(seen), _stages(plan), _costs(plan.costs), _warnings(seen.findings), _how_to_apply(seen)]
+    parts = [_head(seen), _stages(plan), _cloud(seen.cloud), _costs(plan.costs), _warnings(seen.findings), _how_to_apply(seen)]
     return "\n".join(line for part in parts for line in part)
 
 
@@ -74,6 +76,12 @@ def _takes(step: Step) -> str:
     if step.seconds is None:
         return "not known" if step.basis and step.pending else "–"
     return about(step.seconds) + (f" · {megabytes(step.memory_mb)}" if step.memory_mb else "")
+
+
+def _cloud(lines: Sequence[str]) -> Iterator[str]:
+    yield from lines
+    if lines:
+        yield ""
 
 
 def _costs(costs: Costs | None) -> Iterator[str]:

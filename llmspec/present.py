@@ -68,8 +68,8 @@ def reasons(step: Step) -> list[str]:
     return [*(f"{change}{'   ' + change.at if change.at else ''}" for change in step.changes), *step.why]
 
 
-def plan_lines(plan: Plan) -> Iterable[str]:
-    """The plan as the terminal shows it."""
+def plan_lines(plan: Plan, cloud: Iterable[str] = ()) -> Iterable[str]:
+    """The plan as the terminal shows it; what would change in the cloud stands between the stages and what they cost."""
     yield f"{plan.name}  target {plan.target}  store {plan.store}"
     yield ""
     for step in plan.steps:
@@ -81,6 +81,7 @@ def plan_lines(plan: Plan) -> Iterable[str]:
                 yield " " * 30 + more
     yield ""
     yield summary(plan)
+    yield from cloud
     if plan.costs:
         yield from ["", *cost_lines(plan.costs)]
 

@@ -64,6 +64,16 @@ class Bucket:
             raise
         return content, said["ETag"]
 
+    def stands(self, key: str) -> bool:
+        """Whether the bucket is there, asked by an object that one may read and that need not exist."""
+        try:
+            self.get(key)
+        except GoneError:
+            return True
+        except NoStoreError:
+            return False
+        return True
+
     def put(self, key: str, content: bytes, **conditions: str) -> str:
         """Write a small object; its version. S3 checks the bytes against their SHA-256 before it keeps them."""
         said = self.ask("put_object", Key=key, Body=content, ChecksumAlgorithm="SHA256", **conditions)

@@ -91,6 +91,10 @@ class Shelf(ABC):
         """Remove everything here."""
 
     @abstractmethod
+    def stands(self) -> bool:
+        """Whether there is something to write into: a folder makes itself, a bucket is made by somebody."""
+
+    @abstractmethod
     def writable(self) -> None:
         """Say now if nothing can be written, not after an hour of training."""
 
@@ -178,6 +182,9 @@ class Folder(Shelf):
 
     def clear(self) -> None:
         shutil.rmtree(self.path)
+
+    def stands(self) -> bool:
+        return True
 
     def writable(self) -> None:
         probe = self.path / f".write-{os.getpid()}"

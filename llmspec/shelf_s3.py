@@ -105,6 +105,9 @@ class S3Shelf(Shelf):
         self.bucket.remove(manifests)
         self.bucket.remove(key for key in keys if key not in set(manifests))
 
+    def stands(self) -> bool:
+        return self.bucket.stands(self.prefix + MANIFEST)
+
     def writable(self) -> None:
         self.write(".write", "llmspec")
         self.remove(".write")

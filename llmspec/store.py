@@ -176,9 +176,13 @@ class Store:
         """A damaged artifact loses its place, so that it counts as never made; its files stay beside it to be looked at."""
         artifact.at.set_aside()
 
-    def writable(self) -> None:
+    def writable(self, name: str) -> None:
         """Say so now, not after an hour of training."""
-        self.root.writable()
+        self.root.below(name).writable()
+
+    def stands(self, name: str) -> bool:
+        """Whether there is a store already: the foundation makes the one in S3."""
+        return self.root.below(name).stands()
 
     @contextmanager
     def steady(self, name: str, target: str) -> Iterator[None]:

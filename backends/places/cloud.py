@@ -92,10 +92,12 @@ class InAws(Place):
 
 def serve(endpoint: Endpoint, release: Release) -> Live:
     """The same call again takes up what an earlier one left, however that one ended."""
+    from llmspec.infra import stacks
+
     site, paper = endpoint.site, Paper(endpoint.site)
     paper.begin()
     try:
-        outputs = _stacks().service_stack(site, release).up(_say)
+        outputs = stacks.service_stack(site, release).up(_say)
         paper.write(outputs)
         endpoint.settle(release, outputs)
         found = endpoint.look(outputs)
@@ -109,12 +111,14 @@ def serve(endpoint: Endpoint, release: Release) -> Live:
 
 def stop(endpoint: Endpoint) -> bool:
     """The stack goes, and what was made for it beside it. False when there was none."""
+    from llmspec.infra import stacks
+
     site, paper = endpoint.site, Paper(endpoint.site)
     if not paper.begun:
         return False
     if outputs := paper.read():
         endpoint.leave(outputs)
-    _stacks().standing(site, "service").destroy(_say)
+    stacks.standing(site, "service").destroy(_say)
     paper.remove()
     return True
 
@@ -191,13 +195,6 @@ def _with_what_is_live(endpoint: Endpoint, release: Release, outputs: Outputs, e
         still = f"what is live now cannot be asked: {str(silent).splitlines()[0]}"
     where = error.log or (endpoint.console(outputs) if outputs else "")
     return PlaceError(f"release {release.number} is not live: {cause}\n  {still}", where)
-
-
-def _stacks() -> Any:
-    """Pulumi is behind llmspec.infra, and loaded only for this."""
-    import importlib
-
-    return importlib.import_module("llmspec.infra.stacks")
 
 
 def _say(text: str) -> None:

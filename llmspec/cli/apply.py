@@ -5,8 +5,10 @@ import json
 import re
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmspec import exposure
 from llmspec.cli.common import asked, look, missing, target_option
@@ -14,8 +16,12 @@ from llmspec.errors import BlockedError, CallError
 from llmspec.make import nominate, revive
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
+from llmspec.prices import in_aws
 from llmspec.registry import Place, name_of
 from llmspec.stage import Product
+
+if TYPE_CHECKING:
+    from llmspec.infra.wanted import Wanted
 
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
@@ -30,6 +36,8 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--plan", metavar="PLAN", help="a plan saved by `llmspec plan --out`, or its fingerprint; refused when stale"
     )
     parser.add_argument("--candidate", action="store_true", help="try it out beside what is live; `llmspec promote` makes it live")
+    parser.add_argument("--lose-data", action="store_true", help="with --yes: also where a change in the cloud loses data")
+    parser.add_argument("--unlock", action="store_true", help="take a lock off the stacks that a dead process elsewhere left")
     parser.add_argument("--no-wait", action="store_true", help="fail at once when somebody else is applying")
 
 
@@ -68,10 +76,9 @@ def _apply(args: argparse.Namespace) -> int:
     select, force = saved.get("select", args.select), saved.get("force", args.force)
     product = Product.open(args.file, args.target)
     exposure.check(product.loaded)
-    if any(place.cloud for place in product.spec.places.values()):
-        from llmspec import policy
-
-        policy.require(product.loaded)
+    cloud = _cloud(product, args, saved) if in_aws(product.spec) else None
+    if cloud and not cloud.compared:
+        return 1
     with product.lock(
         wait=0 if args.no_wait else 86400,
         waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}", flush=True),
@@ -81,20 +88,62 @@ def _apply(args: argparse.Namespace) -> int:
             from llmspec.apply import agreed
 
             agreed(what, saved)
-        if not what.pending and not what.blocked:
+        changes = cloud is not None and cloud.pending
+        if not what.pending and not what.blocked and not changes:
             if product.settle():
                 return 0 if args.candidate else _nothing(product, started)
             product = product.fresh()
             what = plan(product, select=select, force=force, **look(product))
-        print("\n".join(plan_lines(what)))
+        print("\n".join(plan_lines(what, _cloud_lines(cloud))))
         missing(product, what)
         if not (args.yes or saved):
-            if not what.pending:
+            if what.blocked and not what.pending:
                 raise BlockedError(_why_blocked(what))
             if not _agree():
                 print("Nothing was run.")
                 return 1
+        if what.pending or not what.blocked:  # at a gate that is shut already nothing in the cloud is touched
+            _found(product, cloud, args)
         return _do(_ready(product), select, force, started)
+
+
+def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) -> "Wanted":
+    """What the foundation needs. Where it has yet to make the store, that comes first, asked apart: no plan lies anywhere else."""
+    from llmspec import policy
+    from llmspec.cli import cloud
+    from llmspec.infra.wanted import foundation_wanted
+
+    policy.require(product.loaded)
+    what = plan(product, select=args.select, force=args.force, **look(product))
+    missing(product, what)
+    if args.unlock:
+        cloud.unlock(product)
+    found = foundation_wanted(product)
+    cloud.same_cloud(found, saved)
+    if product.store.stands(product.name):
+        return found
+    print("\n".join(plan_lines(what, _cloud_lines(found))))
+    if not (args.yes or saved) and not _agree():
+        print("Nothing was run.")
+        return replace(found, compared=False)
+    _found(product, found, args)
+    return replace(found, changes=[])
+
+
+def _cloud_lines(cloud: "Wanted | None") -> Iterable[str]:
+    if cloud is None or not cloud.changes:
+        return ()
+    from llmspec.infra.told import cloud_lines
+
+    return cloud_lines([cloud])
+
+
+def _found(product: Product, found: "Wanted | None", args: argparse.Namespace) -> None:
+    if found is not None:
+        from llmspec.cli import cloud
+
+        cloud.spared(found, args.yes, args.lose_data)
+        cloud.found(product, found)
 
 
 def _ready(product: Product) -> Product:

@@ -4,6 +4,7 @@ Keys and the audit trail stay: what comes back under this name is not open, and 
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from llmspec.audit import Trail
 from llmspec.cli.common import asked, target_option
@@ -12,14 +13,19 @@ from llmspec.errors import CallError
 from llmspec.home import access_folder, home, journal_folder, run_folder
 from llmspec.make import drop
 from llmspec.present import megabytes
+from llmspec.prices import in_aws
 from llmspec.shelf import Folder, Shelf
 from llmspec.stage import Product
+
+if TYPE_CHECKING:
+    from llmspec.infra.stack import Held
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="an llm.yaml")
     target_option(parser)
     parser.add_argument("--artifacts", action="store_true", help="data, models and evaluations as well")
+    parser.add_argument("--unlock", action="store_true", help="take a lock off the stacks that a dead process elsewhere left")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
 
 
@@ -28,13 +34,15 @@ def run(args: argparse.Namespace) -> int:
     place = product.place("endpoint")
     live = place.live(product.name, product.target)
     shelves = [shelf for shelf in _ours(product, args.artifacts) if shelf.held()]
-    if not live and not shelves:
+    stacks = _held(product, args.unlock)
+    if not live and not shelves and not stacks:
         print("Nothing to destroy.")
         return 0
     if live:
         print(f"  - endpoint     release {live.release} at {live.url}")
     for shelf in shelves:
         print(f"  - {shelf.uri}  {megabytes(sum(shelf.sizes().values()) / 1e6)}")
+    print("\n".join(_held_lines(stacks)), end="\n" if stacks else "")
     if not args.yes and not _agree():
         print("Nothing was removed.")
         return 1
@@ -43,9 +51,41 @@ def run(args: argparse.Namespace) -> int:
         place.stop(product.name, product.target)
         for shelf in shelves:
             shelf.clear()
+        left = _remove(product, stacks)
         Trail(access_folder(product.name, product.target)).add("destroyed", artifacts=args.artifacts)
-    print("Destroyed.")
+    print("\n".join([*left, "Destroyed."]))
     return 0
+
+
+def _held(product: Product, unlock: bool) -> "dict[str, list[Held]]":
+    """What the stacks have in AWS. CliMissingError where there is something there and no CLI to remove it with."""
+    if not in_aws(product.spec):
+        return {}
+    from llmspec.cli import cloud
+    from llmspec.infra.command import CliMissingError, installed
+
+    if not installed():
+        raise CliMissingError
+    if unlock:
+        cloud.unlock(product)
+    return cloud.held(product)
+
+
+def _held_lines(stacks: "dict[str, list[Held]]") -> list[str]:
+    if not stacks:
+        return []
+    from llmspec.cli.cloud import held_lines
+
+    return held_lines(stacks)
+
+
+def _remove(product: Product, stacks: "dict[str, list[Held]]") -> list[str]:
+    if not in_aws(product.spec):
+        return []
+    from llmspec.cli import cloud
+
+    cloud.remove(product, stacks)
+    return cloud.left(product, stacks)
 
 
 def _ours(product: Product, artifacts: bool) -> list[Shelf]:

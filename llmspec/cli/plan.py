@@ -3,7 +3,10 @@
 import argparse
 import json
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from llmspec.cli.common import look, target_option
 from llmspec.errors import CallError
@@ -11,9 +14,13 @@ from llmspec.home import home
 from llmspec.load import load
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines
+from llmspec.prices import in_aws
 from llmspec.shelf import Folder
 from llmspec.stage import Product
 from llmspec.store import Store
+
+if TYPE_CHECKING:
+    from llmspec.infra.wanted import Wanted
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -33,21 +40,49 @@ def run(args: argparse.Namespace) -> int:
     if args.out and args.offline:
         raise CallError("--out saves a plan that can be applied, and --offline looks at nothing: leave one of them out")
     started = time.monotonic()
-    products = [_offline(file, args.target) if args.offline else Product.open(file, args.target) for file in args.files]
-    plans = [plan(product, select=args.select, force=args.force, **look(product)) for product in products]
+    found = [_found(file, args) for file in args.files]
     if args.out:
-        Path(args.out).write_text(
-            json.dumps(plans[0].to_dict() | {"select": args.select, "force": args.force}, indent=1), encoding="utf-8"
-        )
+        saved = found[0].to_dict() | {"select": args.select, "force": args.force}
+        Path(args.out).write_text(json.dumps(saved, indent=1), encoding="utf-8")
     match args.output:
         case "json":
-            told = [found.to_dict() | ({"offline": True} if args.offline else {}) for found in plans]
+            told = [each.to_dict() | ({"offline": True} if args.offline else {}) for each in found]
             print(json.dumps(told if len(told) > 1 else told[0], indent=1, ensure_ascii=False))
         case "markdown":
-            print(_markdown(products, plans, args.offline))
+            print(_markdown(found, args.offline))
         case _:
-            _tell(args, plans, started)
-    return 3 if args.exit_code and any(found.pending for found in plans) else 0
+            _tell(args, found, started)
+    return 3 if args.exit_code and any(each.pending for each in found) else 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What would become of one file."""
+
+    product: Product
+    plan: Plan
+    cloud: "Sequence[Wanted]"
+    """Its stacks, where something of it is in AWS and that was looked at."""
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.plan.pending) or any(stack.pending for stack in self.cloud)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.plan.to_dict() | ({"cloud": [stack.to_dict() for stack in self.cloud]} if self.cloud else {})
+
+    def cloud_lines(self, markdown: bool = False) -> Iterable[str]:
+        if not self.cloud:
+            return ()
+        from llmspec.infra.told import cloud_lines, cloud_markdown
+
+        return cloud_markdown(self.cloud) if markdown else cloud_lines(self.cloud)
+
+
+def _found(file: str, args: argparse.Namespace) -> Found:
+    product = _offline(file, args.target) if args.offline else Product.open(file, args.target)
+    what = plan(product, select=args.select, force=args.force, **look(product))
+    return Found(product, what, () if args.offline else _cloud(product))
 
 
 def _offline(file: str, target: str | None) -> Product:
@@ -55,20 +90,30 @@ def _offline(file: str, target: str | None) -> Product:
     return Product(load(file, target), Store(Folder(home() / "offline"), ()))
 
 
-def _markdown(products: list[Product], plans: list[Plan], offline: bool) -> str:
+def _cloud(product: Product) -> "Sequence[Wanted]":
+    """Of a product with nothing in AWS nothing is loaded."""
+    if not in_aws(product.spec):
+        return ()
+    from llmspec.infra.wanted import wanted
+
+    return wanted(product)
+
+
+def _markdown(found: list[Found], offline: bool) -> str:
     from llmspec import policy  # only a comment needs both
     from llmspec.markdown import Seen, plans_markdown
 
-    found = [policy.check(product.loaded) for product in products]
-    return plans_markdown([Seen(each, warned, offline) for each, warned in zip(plans, found, strict=True)])
+    return plans_markdown(
+        [Seen(each.plan, policy.check(each.product.loaded), offline, tuple(each.cloud_lines(markdown=True))) for each in found]
+    )
 
 
-def _tell(args: argparse.Namespace, plans: list[Plan], started: float) -> None:
-    for found in plans:
-        print("\n".join(plan_lines(found)))
+def _tell(args: argparse.Namespace, found: list[Found], started: float) -> None:
+    for each in found:
+        print("\n".join(plan_lines(each.plan, each.cloud_lines())))
         if args.offline:
             print("Planned offline: neither the store nor a cloud was asked, so every stage counts as not made yet.")
-        elif found.pending:
-            print(f"Apply with: llmspec apply {found.file}" + (f" --target {args.target}" if args.target else ""))
+        elif each.pending:
+            print(f"Apply with: llmspec apply {each.plan.file}" + (f" --target {args.target}" if args.target else ""))
         else:
             print(f"({time.monotonic() - started:.1f} s)")

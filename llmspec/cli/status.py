@@ -9,6 +9,7 @@ from typing import Any
 from llmspec.cli.common import target_option
 from llmspec.journal_stats import Feedback, feedback_since, horizon, look, summary
 from llmspec.present import seconds
+from llmspec.prices import in_aws
 from llmspec.section import format_duration
 from llmspec.stage import Product
 
@@ -17,15 +18,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="an llm.yaml")
     target_option(parser)
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    parser.add_argument("--drift", action="store_true", help="ask AWS what differs there from what was made; 3 when something does")
 
 
 def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
     facts = gather(product)
+    if in_aws(product.spec):
+        facts |= {"drift": _drift(product) if args.drift else None}
     if args.output == "json":
         print(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
-        print("\n".join(lines(facts)))
+        print("\n".join([*lines(facts), *drift_lines(facts)]))
+    if any(facts.get("drift") or []):
+        return 3
     return 0 if facts["state"] in ("live", "nothing deployed") else 1
 
 
@@ -66,3 +72,24 @@ def lines(facts: dict[str, Any]) -> list[str]:
     said = [f"  candidate    release {tried['release']}  {tried['url']}"] if tried else []
     said += [f"  feedback     {Feedback(**facts['feedback'])}"] if any(facts["feedback"].values()) else []
     return [head, f"  last {window:<7} {summary(facts['recent'])}", *said, f"  alarms       {'; '.join(ringing) or 'none'}"]
+
+
+def _drift(product: Product) -> list[dict[str, Any]]:
+    """What differs in AWS, of both stacks. CliMissingError where there is no CLI to look with."""
+    from llmspec.infra.command import CliMissingError, installed
+    from llmspec.infra.stacks import standing
+
+    if not installed():
+        raise CliMissingError
+    site = product.place("endpoint").site
+    parts = ("foundation", "service")
+    return [{"part": part, **change.to_dict()} for part in parts for change in standing(site, part).drift()]
+
+
+def drift_lines(facts: dict[str, Any]) -> list[str]:
+    if "drift" not in facts:
+        return []
+    if facts["drift"] is None:
+        return ["  drift        not looked at: add --drift"]
+    told = [f"{each['part']}: {each['op']} {each['type']} {each['name']}  {', '.join(each['keys'])}" for each in facts["drift"]]
+    return [f"  drift        {told[0] if told else 'none'}", *(f"{' ' * 15}{line}" for line in told[1:])]

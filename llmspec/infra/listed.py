@@ -1,0 +1,126 @@
+"""What the programs would make, without a CLI: they are run under Pulumi's own mocks. A list, and no comparison with what is there.
+
+`python -m llmspec.infra.listed FILE TARGET` prints it as JSON, so that the process of a command stays light.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from llmspec.errors import LLMSpecError, PlaceError
+from llmspec.infra.change import CloudChange, real
+
+if TYPE_CHECKING:
+    from llmspec.site import Site
+    from llmspec.stage import Product
+
+Listed = dict[str, list[CloudChange] | str]
+"""`foundation` and `service` -> what they would make, or why that cannot be said."""
+
+
+def listed(file: Path, target: str) -> Listed:
+    """Asked of a process of its own."""
+    words = [sys.executable, "-P", "-m", "llmspec.infra.listed", str(file), target]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise PlaceError((done.stderr.strip() or "the list of resources could not be made").splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {
+        part: said if isinstance(said, str) else [CloudChange("create", *each) for each in said] for part, said in found.items()
+    }
+
+
+def under_mocks(program: Callable[[], None], region: str) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    """Type and name of each resource in the cloud, and what the program exports."""
+    import pulumi
+    from pulumi.runtime import mocks
+    from pulumi.runtime.settings import set_root_resource
+
+    answers, exports = _Answers(region), dict[str, Any]()
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    set_root_resource(None)  # type: ignore[arg-type]  # or it would still hold what the program before it exported
+    mocks.set_mocks(cast("Any", answers), project="llmspec", stack="list", preview=False)
+
+    def go() -> Any:
+        program()
+        return pulumi.Output.from_input(dict(pulumi.runtime.get_root_resource().outputs)).apply(exports.update)  # type: ignore[union-attr]
+
+    pulumi.runtime.test(go)()  # type: ignore[no-untyped-call]
+    return answers.made, exports
+
+
+class _Answers:
+    """What AWS might say: names made of names. Nothing of it is shown."""
+
+    def __init__(self, region: str) -> None:
+        self.made: list[tuple[str, str]] = []
+        self._region = region
+
+    def new_resource(self, args: Any) -> tuple[str, dict[str, Any]]:
+        if not real(args.typ):
+            return "", dict(args.inputs)
+        self.made.append((args.typ, args.name))
+        called = str(args.inputs.get("name") or args.inputs.get("bucket") or args.name)
+        service = args.typ.split(":")[1].split("/")[0]
+        arn = f"arn:aws:s3:::{called}" if service == "s3" else f"arn:aws:{service}:{self._region}:123456789012:{called}"
+        known = {"arn": arn, "name": called, "keyId": args.name, "prefixListId": "pl-1", "repositoryUrl": f"registry/{called}"}
+        return called if service == "s3" else f"{args.name}-id", {**known, **args.inputs}
+
+    def call(self, args: Any) -> dict[str, Any]:
+        zones = {"names": [f"{self._region}{letter}" for letter in "abc"]}
+        return {"accountId": "123456789012", "partition": "aws", "region": self._region, **zones}
+
+    def register_transform(self, transform: Any) -> None:
+        """Our programs have none."""
+
+    def register_invoke_transform(self, transform: Any) -> None:
+        """Our programs have none."""
+
+
+def _list(file: Path, target: str) -> dict[str, Any]:
+    from infra_pulumi.foundation import foundation
+    from llmspec.infra.asked import foundation_args
+    from llmspec.stage import Product
+
+    product = Product.open(file, target)
+    site = product.place("endpoint").site
+    made, exports = under_mocks(lambda: foundation(foundation_args(site.spec, site.target)), site.region)
+    return {"foundation": made, "service": _served(product, site, exports)}
+
+
+def _served(product: "Product", site: "Site", exports: dict[str, Any]) -> list[tuple[str, str]] | str:
+    """For a release, on the foundation as it stands, or on what its program would give out."""
+    from infra_pulumi.service import service
+    from llmspec.infra.asked import serving
+    from llmspec.infra.wanted import wanted_release
+
+    try:
+        release = wanted_release(product)
+        if release is None:
+            return "is planned when there is a release"
+        chosen, ground = release, _ground(site) or exports
+
+        def program() -> None:
+            service(serving(site, chosen, ground))
+
+        return under_mocks(program, site.region)[0]
+    except LLMSpecError as error:
+        return f"cannot be listed: {str(error).splitlines()[0]}"
+
+
+def _ground(site: "Site") -> dict[str, Any]:
+    try:
+        return dict(site.ground)
+    except PlaceError:
+        return {}
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(json.dumps(_list(Path(sys.argv[1]), sys.argv[2])) + "\n")
+    except LLMSpecError as error:
+        sys.exit(str(error).splitlines()[0])

@@ -1,0 +1,47 @@
+"""The two stacks of a product at a target: what it stands on, and what serves a release."""
+
+from collections.abc import Callable
+
+from llmspec.errors import PlaceError
+from llmspec.infra.stack import Stack
+from llmspec.infra.state import state_of
+from llmspec.release import Release
+from llmspec.site import Site
+
+
+def foundation_stack(site: Site) -> Stack:
+    """Long-lived: store, keys, roles, images, network, audit."""
+
+    def program() -> None:
+        from infra_pulumi.foundation import foundation
+        from llmspec.infra.asked import foundation_args
+
+        foundation(foundation_args(site.spec, site.target))
+
+    return _stack(site, "foundation", program)
+
+
+def service_stack(site: Site, release: Release) -> Stack:
+    """Made for each release: endpoint, scaling, alarms, dashboard."""
+
+    def program() -> None:
+        from infra_pulumi.service import service
+        from llmspec.infra.asked import serving
+
+        service(serving(site, release, site.ground))
+
+    return _stack(site, "service", program, moves=True)
+
+
+def standing(site: Site, part: str) -> Stack:
+    """One of them as it stands, to be looked at or removed: its program is not there to be run."""
+
+    def program() -> None:
+        raise PlaceError(f"the {part} of {site.name} is only looked at here")
+
+    return _stack(site, part, program)
+
+
+def _stack(site: Site, part: str, program: Callable[[], None], moves: bool = False) -> Stack:
+    tags = {"llmspec:name": site.name, "llmspec:target": site.target}
+    return Stack(f"{site.name}-{site.target}-{part}", program, site.region, state_of(site.spec), tags, moves)

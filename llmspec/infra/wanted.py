@@ -1,0 +1,109 @@
+"""What would become of a product's stacks: compared by Pulumi where its CLI is, listed from the programs where it is not."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmspec.errors import LLMSpecError, NoStoreError, PlaceError
+from llmspec.infra.change import CloudChange, counted
+from llmspec.infra.command import CliMissingError, installed
+from llmspec.infra.listed import listed
+from llmspec.infra.stacks import foundation_stack, service_stack
+from llmspec.prices import in_aws
+from llmspec.release import Release
+from llmspec.stage import NotReadyError, Product
+
+LIST_ONLY = "a list from the program, not a comparison with what is there"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One stack, and what would become of what is in it."""
+
+    part: str
+    """`foundation` or `service`."""
+    stack: str
+    changes: list[CloudChange] = field(default_factory=list)
+    compared: bool = True
+    note: str = ""
+    """Why there is nothing to show, or how to get more."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether `apply` would change something; where nothing was compared that is not known, and so it is no."""
+        return self.compared and bool(self.changes)
+
+    @property
+    def losses(self) -> list[CloudChange]:
+        return [change for change in self.changes if change.loses_data]
+
+    @property
+    def summary(self) -> str:
+        if not self.changes:
+            return self.note or "nothing to change"
+        if not self.compared:
+            return f"{len(self.changes)} resources: {LIST_ONLY}"
+        return counted(self.changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        said = {"part": self.part, "stack": self.stack, "compared": self.compared, "summary": self.summary, "note": self.note}
+        return {**said, "changes": [change.to_dict() for change in self.changes]}
+
+
+def wanted(product: Product) -> list[Wanted]:
+    """Both stacks of a product that has something in AWS; none of one that has not."""
+    if not in_aws(product.spec):
+        return []
+    return _compared(product) if installed() else _listed(product)
+
+
+def foundation_wanted(product: Product) -> Wanted:
+    """What `apply` does first. CliMissingError where there is no CLI: nothing can be made then."""
+    if not installed():
+        raise CliMissingError
+    stack = foundation_stack(product.place("endpoint").site)
+    return Wanted("foundation", stack.name, stack.preview())
+
+
+def wanted_release(product: Product) -> Release | None:
+    """The release that the service stack would be made for: the next one, or what is live."""
+    if "endpoint" not in in_aws(product.spec):
+        return None
+    try:
+        return product.located(product.candidate())
+    except NotReadyError:
+        live = product.releases.live()
+        return product.located(live) if live else None
+    except NoStoreError:
+        return None
+
+
+def _compared(product: Product) -> list[Wanted]:
+    found = [foundation_wanted(product)]
+    site = product.place("endpoint").site
+    release = wanted_release(product)
+    if release is None:
+        return found
+    stack = service_stack(site, release)
+    try:
+        _ = site.ground
+        return [*found, Wanted("service", stack.name, stack.preview())]
+    except PlaceError as error:
+        reason = str(error).splitlines()[0]
+        return [*found, Wanted("service", stack.name, compared=False, note=f"not compared: {reason}")]
+
+
+def _listed(product: Product) -> list[Wanted]:
+    site = product.place("endpoint").site
+    cure = str(CliMissingError()).replace("\n ", ";")
+    try:
+        every = listed(product.loaded.path, product.target)
+    except LLMSpecError as error:
+        every = {"foundation": f"not listed: {str(error).splitlines()[0]}"}
+    found = []
+    for part, said in every.items():
+        name = f"{site.name}-{site.target}-{part}"
+        if isinstance(said, str):
+            found.append(Wanted(part, name, compared=False, note=said))
+        else:
+            found.append(Wanted(part, name, said, compared=False, note=cure))
+    return found

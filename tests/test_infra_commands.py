@@ -1,0 +1,103 @@
+"""plan, apply, status and destroy of a product with a foundation in AWS: moto's API, and an engine of ours for `pulumi`."""
+
+import json
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Project
+from moto_parts import Aws, aws
+from pulumi_engine_parts import Engine, engine_in
+
+__all__ = ["aws"]
+pytestmark = pytest.mark.aws
+CLOUD = """\
+tags: {{cost-center: {tag}}}
+targets:
+  prod:
+    region: eu-central-1
+    store: s3://{bucket}/models
+    places: {{monitors: sagemaker}}
+    governance: {{waive: [{waived}]}}
+"""
+CHECKS = ("alarms", "audit", "backup", "budget", "guards", "notify", "rate-limit", "retention", "gates", "copies", "journal")
+
+
+def spec(bucket: str, tag: str = "cx-1") -> str:
+    waived = ", ".join(f"{{check: {check}, reason: A product of a test.}}" for check in CHECKS)
+    return TINY + CLOUD.format(bucket=bucket, tag=tag, waived=waived)
+
+
+@pytest.fixture
+def shop(aws: Aws, tmp_path: Path) -> Project:
+    """A product whose store is made by its foundation."""
+    made = Project(tmp_path / "shop")
+    made.folder.mkdir()
+    made.env |= aws.env
+    made.write(spec(f"acme-{uuid.uuid4().hex[:10]}"))
+    return made
+
+
+def with_cli(shop: Project, tmp_path: Path) -> Engine:
+    made = engine_in(tmp_path / "engine")
+    shop.env |= made.env
+    return made
+
+
+def buckets(aws: Aws) -> set[str]:
+    return {bucket["Name"] for bucket in aws.s3.list_buckets()["Buckets"]}
+
+
+def test_without_the_cli_a_plan_lists_and_says_so_quickly_and_apply_touches_nothing(shop: Project, aws: Aws) -> None:
+    before, begun = buckets(aws), time.monotonic()
+    said = shop.run("plan", "tiny.yaml", "--target", "prod").stdout
+    took = time.monotonic() - begun
+    assert "a list from the program, not a comparison with what is there" in said
+    assert "get it: curl -fsSL https://get.pulumi.com" in said
+    (foundation, *_) = json.loads(shop.run("plan", "tiny.yaml", "--target", "prod", "-o", "json").stdout)["cloud"]
+    assert (foundation["part"], foundation["compared"]) == ("foundation", False)
+    assert {"aws:s3/bucket:Bucket", "aws:kms/key:Key", "aws:iam/role:Role"} <= {each["type"] for each in foundation["changes"]}
+    refused = shop.run("apply", "tiny.yaml", "--target", "prod", "--select", "data", "--yes", check=False)
+    assert (refused.returncode, refused.stderr.splitlines()[0]) == (1, "the Pulumi CLI is not installed here")
+    assert buckets(aws) == before
+    assert took < 30, "on a quiet machine it is under five seconds"
+
+
+@pytest.mark.slow
+def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Project, aws: Aws, tmp_path: Path) -> None:
+    with_cli(shop, tmp_path)
+    prod = ("tiny.yaml", "--target", "prod")
+    before = buckets(aws)
+    said = shop.run("plan", *prod, "--exit-code", check=False)
+    assert said.returncode == 3
+    assert "foundation  tiny-prod-foundation: " in said.stdout
+    assert buckets(aws) == before, "a plan makes neither store nor state"
+
+    said = shop.run("apply", *prod, "--select", "data", "--yes")
+    assert "+ s3 Bucket store" in said.stdout
+    assert said.stdout.index("✓ foundation") < said.stdout.index("✓ data")
+    (state,) = [name for name in buckets(aws) - before if name.endswith("-state")]
+    store = state.removesuffix("-state")
+    assert store in buckets(aws)
+    assert "tiny/foundation/prod.json" in "".join(aws.keys(store))
+    assert any(name.endswith("tiny-prod-foundation.json") for name in aws.keys(state))
+    assert aws.s3.get_bucket_versioning(Bucket=state)["Status"] == "Enabled"
+
+    again = shop.run("apply", *prod, "--select", "data", "--yes")
+    assert "Nothing to change." in again.stdout
+
+    shop.write(spec(store, tag="cx-2"))
+    (foundation, *_) = shop.plan("--target", "prod")["cloud"]
+    tagged = {each["name"]: each for each in foundation["changes"]}
+    assert (tagged["store"]["op"], tagged["store"]["keys"]) == ("update", ['tags["cost-center"]'])
+
+    assert "not looked at: add --drift" in shop.run("status", *prod).stdout
+    assert json.loads(shop.run("status", *prod, "--drift", "-o", "json").stdout)["drift"] == []
+
+    said = shop.run("destroy", *prod, "--yes")
+    assert "= foundation   s3 Bucket store  stays in AWS" in said.stdout
+    assert f"arn:aws:s3:::{store}  stays: it holds what cannot be made again" in said.stdout
+    assert "Destroyed." in said.stdout
+    assert {store, state} <= buckets(aws)
+    assert not any(name.endswith("tiny-prod-foundation.json") and "/stacks/" in name for name in aws.keys(state))
