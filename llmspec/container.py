@@ -42,7 +42,9 @@ OUTPUT = "LLMSPEC_OUTPUT"
 """The folder that the artifact is put into, or `s3://…` of its place in the store; `model` in the base when absent."""
 CHECKPOINTS = "LLMSPEC_CHECKPOINTS"
 """`s3://…` where the last checkpoint is kept; when absent the platform keeps the folder `checkpoints` in the base."""
-WORK = (JOB, BASE, OUTPUT, CHECKPOINTS)
+MOST_SECONDS = "LLMSPEC_MOST_SECONDS"
+"""A job that runs longer ends itself, where no platform does that; as long as it takes when absent."""
+WORK = (JOB, BASE, OUTPUT, CHECKPOINTS, MOST_SECONDS)
 GIVEN = "LLMSPEC_SPARK"
 """What the door says to the work in it: Spark is there, set up by whoever submitted us."""
 SOURCES = "sources"

@@ -27,6 +27,7 @@ from llmspec.shelf import MANIFEST, S3, partial, shelf_at, write_atomically
 from llmspec.store import Artifact, open_artifact
 
 TRAIN, SPARK = "train", "spark"
+LATE = "it was ended because it took longer than max_runtime"
 INTERRUPTED = 128 + signal.SIGTERM
 """The exit code that says: not failed, and not done."""
 
@@ -38,6 +39,14 @@ class Work:
     spread: bool = False
     child: "subprocess.Popen[str] | None" = None
     interrupted: bool = False
+    late: bool = False
+
+    def end_late(self, *_: "int | FrameType | None") -> None:
+        """It has had all the time that it may have."""
+        self.late = True
+        if self.child is None:
+            raise PlaceError(LATE)
+        self.child.terminate()
 
     def end(self, *_: "int | FrameType | None") -> None:
         self.interrupted = True
@@ -65,11 +74,13 @@ class Work:
             start_new_session=True,  # it ends its whole group when we are gone, which its stdin tells it
         )
         with self.child:
-            if self.interrupted:  # the signal came while it was being born
+            if self.interrupted or self.late:  # the signal came while it was being born
                 self.child.terminate()
             last = pass_on(self.child, here)
             code = self.child.wait()
         paper.unlink()
+        if self.late and code:
+            raise PlaceError(LATE)
         if self.interrupted and code:
             sys.exit(INTERRUPTED)
         if code:
@@ -156,7 +167,9 @@ def main() -> int:
     layout, work = Layout.of(os.environ, spread=spread), Work(spread)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, work.end)
+    signal.signal(signal.SIGALRM, work.end_late)
     try:
+        signal.setitimer(signal.ITIMER_REAL, layout.most_seconds)
         carry_out(layout, work)
     except Exception as error:  # noqa: BLE001 - the door: whatever it was is told where the platform looks
         known = isinstance(error, LLMSpecError)

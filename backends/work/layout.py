@@ -31,6 +31,8 @@ class Layout:
     """The file that says what to do."""
     checkpoints: str = ""
     """Where in S3 the last checkpoint is kept, when the platform keeps no folder."""
+    most: str = ""
+    """How many seconds the job may take."""
     spread: bool = False
     """Sources are read by Spark's workers, each the files that it needs, from where they were handed over."""
 
@@ -39,7 +41,16 @@ class Layout:
         base = Path(environment.get(container.BASE) or BASE)
         paper = environment.get(container.JOB) or str(base / "input" / "data" / "job" / "job.json")
         output = environment.get(container.OUTPUT) or str(base / "model")
-        return cls(base, output, paper, environment.get(container.CHECKPOINTS, ""), spread)
+        checkpoints, most = (environment.get(name, "") for name in (container.CHECKPOINTS, container.MOST_SECONDS))
+        return cls(base, output, paper, checkpoints, most, spread)
+
+    @property
+    def most_seconds(self) -> float:
+        """0 for as long as it needs."""
+        try:
+            return float(self.most or 0)
+        except ValueError as error:
+            raise PlaceError(f"{container.MOST_SECONDS} is {self.most!r}: write a number of seconds") from error
 
     def job(self) -> Job:
         """As it was written where the spec is."""
