@@ -40,7 +40,11 @@ BASE = "LLMSPEC_BASE"
 """The folder of all that SageMaker lays out; /opt/ml when absent."""
 OUTPUT = "LLMSPEC_OUTPUT"
 """The folder that the artifact is put into; `model` in the base when absent."""
-WORK = (JOB, BASE, OUTPUT)
+REASON = "LLMSPEC_REASON"
+"""The folder that the reason of a failure is written into; `output` in the base when absent."""
+WORK = (JOB, BASE, OUTPUT, REASON)
+PIPES = "pipes.json"
+"""Beside the job's file: what whoever started it needs said in the log, so that Dagster shows progress and lines live."""
 SOURCES = "sources"
 """The channel of a data job's files."""
 _LONGEST = 1000

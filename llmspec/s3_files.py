@@ -154,8 +154,8 @@ def _prepared(path: Path, size: int) -> Iterator[Part]:
 
 
 def copy(bucket: Bucket, source: str, target: str, files: Mapping[str, File]) -> None:
-    """Files below one prefix to below another of the same bucket, without leaving S3, which hashes them on the way: DamagedError
-    for those that are not what they should be. What is larger than S3 copies at once has no such hash, and its size is looked at."""
+    """Files to another prefix of the same bucket, without leaving S3, which hashes them on the way: DamagedError for those that are
+    not what they should be. What is larger than S3 copies at once has no such hash, and only its size is looked at."""
 
     def one(name: str) -> str:
         file, right = files[name], (files[name].bytes, b64(files[name].sha256))

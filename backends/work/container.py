@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 import traceback
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
 from backends.work.layout import Layout
 from llmspec import container, secrets
-from llmspec.errors import FAILED, LLMSpecError, PlaceError
+from llmspec.errors import DAMAGED_CODE, FAILED, DamagedError, LLMSpecError, PlaceError
 from llmspec.job import Job
 from llmspec.shelf import MANIFEST, partial, write_atomically
 from llmspec.store import Artifact, open_artifact
@@ -31,6 +32,8 @@ INTERRUPTED = 128 + signal.SIGTERM
 class Work:
     """The child that does it; a signal to end goes to it."""
 
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What it is told beyond what the container is told."""
     child: "subprocess.Popen[str] | None" = None
     interrupted: bool = False
 
@@ -46,7 +49,7 @@ class Work:
         paper.parent.mkdir(parents=True, exist_ok=True)
         paper.write_text(here.to_json(), encoding="utf-8")
         command = [sys.executable, "-P", "-m", "backends.work", str(paper)]
-        told = {**os.environ, "LLMSPEC_PARENT": "stdin", "PYTHONUNBUFFERED": "1"}
+        told = {**os.environ, **self.told, "LLMSPEC_PARENT": "stdin", "PYTHONUNBUFFERED": "1"}
         self.child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -66,7 +69,7 @@ class Work:
         if self.interrupted and code:
             sys.exit(INTERRUPTED)
         if code:
-            raise PlaceError(last or ended_by(code))
+            raise (DamagedError if code == DAMAGED_CODE else PlaceError)(last or ended_by(code))
 
 
 def pass_on(child: "subprocess.Popen[str]", job: Job) -> str:
@@ -112,6 +115,7 @@ def carry_out(layout: Layout, work: Work) -> None:
     if made is None or not made.whole():
         layout.check(here)
         print(f"{job.stage} of {job.spec}: {job.engine}, key {job.key}", flush=True)
+        work.told = {"LLMSPEC_HOME": str(layout.home), **layout.pipes()}
         work.do(here)
         made = open_artifact(Path(here.output))
         assert made, "the door seals before it ends well"
@@ -134,7 +138,7 @@ def main() -> int:
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         print(f"{'' if known else traceback.format_exc()}{FAILED}{reason}", file=sys.stderr, flush=True)
         layout.tell(reason)
-        return 1
+        return DAMAGED_CODE if isinstance(error, DamagedError) else 1
     return 0
 
 

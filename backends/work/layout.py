@@ -26,12 +26,15 @@ class Layout:
     """Where the artifact is put once it is whole."""
     paper: Path
     """The file that says what to do."""
+    reason: Path
+    """Where the platform looks for why it failed."""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Layout":
         base = Path(environment.get(container.BASE) or BASE)
         paper = environment.get(container.JOB) or base / "input" / "data" / "job" / "job.json"
-        return cls(base, Path(environment.get(container.OUTPUT) or base / "model"), Path(paper))
+        output, reason = (environment.get(name) for name in (container.OUTPUT, container.REASON))
+        return cls(base, Path(output or base / "model"), Path(paper), Path(reason or base / "output"))
 
     def job(self) -> Job:
         """As it was written where the spec is."""
@@ -46,6 +49,17 @@ class Layout:
         if job.stage in NOT_HERE:
             raise PlaceError(f"{job.stage} is no job for a container: {NOT_HERE[job.stage]}")
         return job
+
+    def pipes(self) -> dict[str, str]:
+        """What makes the work speak to Dagster through the log; nothing when nobody asked for it."""
+        paper = self.paper.with_name(container.PIPES)
+        told = json.loads(paper.read_text(encoding="utf-8")) if paper.exists() else {}
+        return {name: str(value) for name, value in told.items() if name.startswith("DAGSTER_PIPES_")}
+
+    @property
+    def home(self) -> Path:
+        """What else llmspec keeps, on the disk that a platform gives for what grows."""
+        return self.base / "checkpoints" / "home"
 
     def channel(self, name: str) -> Path:
         return self.base / "input" / "data" / name
@@ -94,11 +108,10 @@ class Layout:
 
     def tell(self, reason: str) -> None:
         """Where SageMaker looks: `failure` of a training job, `message` of a processing job."""
-        folder = self.base / "output"
-        folder.mkdir(parents=True, exist_ok=True)
+        self.reason.mkdir(parents=True, exist_ok=True)
         short = reason if len(reason) <= _REASON else reason[: _REASON - 1] + "…"
         for name in ("failure", "message"):
-            (folder / name).write_text(short, encoding="utf-8")
+            (self.reason / name).write_text(short, encoding="utf-8")
 
 
 def _is(folder: Path, item: Input) -> bool:
