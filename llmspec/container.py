@@ -44,9 +44,13 @@ CHECKPOINTS = "LLMSPEC_CHECKPOINTS"
 """`s3://…` where the last checkpoint is kept; when absent the platform keeps the folder `checkpoints` in the base."""
 MOST_SECONDS = "LLMSPEC_MOST_SECONDS"
 """A job that runs longer ends itself, where no platform does that; as long as it takes when absent."""
-WORK = (JOB, BASE, OUTPUT, CHECKPOINTS, MOST_SECONDS)
+REASON = "LLMSPEC_REASON"
+"""The folder that the reason of a failure is written into; `output` in the base when absent."""
+WORK = (JOB, BASE, OUTPUT, REASON, CHECKPOINTS, MOST_SECONDS)
 GIVEN = "LLMSPEC_SPARK"
 """What the door says to the work in it: Spark is there, set up by whoever submitted us."""
+PIPES = "pipes.json"
+"""Beside the job's file: what whoever started it needs said in the log, so that Dagster shows progress and lines live."""
 SOURCES = "sources"
 """The channel of a data job's files."""
 _LONGEST = 1000

@@ -12,7 +12,7 @@ from test_container_work import data_job, interrupted, training_job
 
 from backends.work.kept import LAST, Kept
 from llmspec import container
-from llmspec.job import Input, Job
+from llmspec.job import Job
 from llmspec.shelf import Folder, shelf_at
 from llmspec.store import Artifact, open_artifact
 
@@ -45,20 +45,18 @@ class Handed:
 
 
 def hand_over(aws: "Aws", job: Job) -> Handed:
-    """As a place does: the paper, sources beside it, inputs that are not in a store yet."""
+    """As a place does: the paper, and beside it the sources, and inputs that are not in the store."""
     bucket = aws.bucket()
     at = f"s3://{bucket}/llm/{job.spec}/jobs/{job.key}"
-    inputs = {}
     for name, item in job.inputs.items():
-        inputs[name] = Input(f"{at}/inputs/{name}", item.digest)
         for path in filter(Path.is_file, Path(item.uri).rglob("*")):
-            key = f"llm/{job.spec}/jobs/{job.key}/inputs/{name}/{path.relative_to(item.uri)}"
+            key = f"llm/{job.spec}/jobs/{job.key}/{name}/{path.relative_to(item.uri)}"
             aws.s3.upload_file(str(path), bucket, key)
     for _, path, place in container.source_files(job):
         aws.s3.upload_file(path, bucket, f"llm/{job.spec}/jobs/{job.key}/{container.SOURCES}/{place}")
-    job = replace(job, inputs=inputs, output=f"s3://{bucket}/llm/{job.spec}/{job.stage}/{job.key}")
-    aws.s3.put_object(Bucket=bucket, Key=f"llm/{job.spec}/jobs/{job.key}/job.json", Body=job.to_json().encode())
-    told = {container.JOB: f"{at}/job.json", container.OUTPUT: job.output, **aws.env}
+    job = replace(job, output=f"s3://{bucket}/llm/{job.spec}/{job.stage}/{job.key}")
+    aws.s3.put_object(Bucket=bucket, Key=f"llm/{job.spec}/jobs/{job.key}/job/job.json", Body=job.to_json().encode())
+    told = {container.JOB: f"{at}/job/job.json", container.OUTPUT: job.output, **aws.env}
     return Handed(aws, bucket, job, told)
 
 

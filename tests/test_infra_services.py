@@ -7,6 +7,7 @@ from foundation_parts import allowed, reach, small
 from pulumi_parts import World
 
 from infra_pulumi.components.access import AccessArgs
+from infra_pulumi.components.cluster import ClusterArgs
 from infra_pulumi.components.data import DataArgs
 from infra_pulumi.components.events import EventsArgs
 
@@ -25,6 +26,15 @@ def test_spark_costs_nothing_at_rest_and_no_more_than_its_ceiling() -> None:
 def test_spark_stands_in_the_network_where_there_is_one(full_ground: World) -> None:
     inside = full_ground.one("emrserverless/application:Application").inputs["networkConfiguration"]
     assert inside == {"subnetIds": ["private-1-id", "private-2-id"], "securityGroupIds": ["work-id"]}
+
+
+def test_jobs_at_ecs_have_a_cluster_that_holds_no_machine() -> None:
+    world = small(cluster=ClusterArgs(insights=True))
+    cluster = world.one("ecs/cluster:Cluster").inputs
+    assert (cluster["name"], cluster["settings"]) == ("bot-prod-jobs", [{"name": "containerInsights", "value": "enabled"}])
+    assert world.one("ecs/clusterCapacityProviders:ClusterCapacityProviders").inputs["capacityProviders"] == ["FARGATE"]
+    assert world.outputs["cluster"] == "bot-prod-jobs"
+    assert "ecs/cluster:Cluster" not in {each.type for each in small().resources}
 
 
 def test_events_reach_their_own_folders_encrypted() -> None:

@@ -1,7 +1,7 @@
 """A job whose container reads and writes S3 itself, to its end: what ECS and EMR share.
 
-All that is known of a job is at AWS and in the store. A job that runs is found again; one that has sealed its artifact needs nothing
-more; and the number of an attempt is part of its token, so that two who ask at once, or one who was killed in between, get one job.
+All that is known of a job is at AWS and in the store. A job that runs is found again; one that has sealed its artifact needs no
+more; and the number of an attempt is part of its token, so that two who ask at once, or one who was killed in between, get one.
 """
 
 import time
@@ -26,8 +26,8 @@ AGAIN = 2
 PAUSE_SECONDS = 60.0
 """Before that: capacity that is not there now may be there then."""
 PACE = Pace()
-BASE = "/tmp/llmspec"  # noqa: S108 - the container's own disk, where whoever it runs as may write
-"""Where a container lays what it fetches."""
+BASE = "/tmp/llmspec"
+"""Where a container lays what it fetches: on its own disk, where whoever it runs as may write."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,12 @@ STOP_SECONDS = 120
 """From SIGTERM to SIGKILL, the most that Fargate gives."""
 UNITS = 1024
 """Of a vCPU, and MiB of a GB, as ECS counts."""
-_OF_AWS = ("Capacity is unavailable", "CannotPullContainerError: inspect", "Timeout waiting for network interface", "SpotInterruption")
+_OF_AWS = (
+    "Capacity is unavailable",
+    "CannotPullContainerError: inspect",
+    "Timeout waiting for network interface",
+    "SpotInterruption",
+)
 
 
 def secret_name(errand: Errand, name: str) -> str:

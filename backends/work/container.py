@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -36,7 +37,8 @@ INTERRUPTED = 128 + signal.SIGTERM
 class Work:
     """The child that does it; a signal to end goes to it."""
 
-    spread: bool = False
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What it is told beyond what the container is told."""
     child: "subprocess.Popen[str] | None" = None
     interrupted: bool = False
     late: bool = False
@@ -60,9 +62,7 @@ class Work:
         paper.parent.mkdir(parents=True, exist_ok=True)
         paper.write_text(here.to_json(), encoding="utf-8")
         command = [sys.executable, "-P", "-m", "backends.work", str(paper)]
-        told = {**os.environ, "LLMSPEC_PARENT": "stdin", "PYTHONUNBUFFERED": "1"} | (
-            {container.GIVEN: "yes"} if self.spread else {}
-        )
+        told = {**os.environ, **self.told, "LLMSPEC_PARENT": "stdin", "PYTHONUNBUFFERED": "1"}
         self.child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -152,6 +152,7 @@ def made_at(layout: Layout, job: Job, work: Work) -> Artifact:
     print(f"{job.stage} of {job.spec}: {job.engine}, key {job.key}", flush=True)
     if kept := layout.kept(job):
         kept.restore()
+    work.told = layout.told
     with kept.watching() if kept else nullcontext():
         work.do(here)
     made = open_artifact(Path(here.output))
@@ -164,7 +165,7 @@ def main() -> int:
     commands = "what `docker run IMAGE train` says, whatever the job's stage is; spark, when a Spark application started us"
     parser.add_argument("command", choices=[TRAIN, SPARK], help=commands)
     spread = parser.parse_args().command == SPARK
-    layout, work = Layout.of(os.environ, spread=spread), Work(spread)
+    layout, work = Layout.of(os.environ, spread=spread), Work()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, work.end)
     signal.signal(signal.SIGALRM, work.end_late)

@@ -29,6 +29,10 @@ def text_at(uri: str) -> str | None:
     return shelf_at(folder, root()).read(name)
 
 
+def holds(uri: str) -> bool:
+    return shelf_at(uri, root()).held()
+
+
 def bring(uri: str, folder: Path) -> None:
     """Everything below the address; the folder has its name once it holds all. Whoever reads it looks at the bytes."""
     shelf = shelf_at(uri, root())

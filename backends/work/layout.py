@@ -29,6 +29,8 @@ class Layout:
     """Where the artifact is put once it is whole: a folder, or its place in the store."""
     paper: str
     """The file that says what to do."""
+    reason: Path
+    """Where the platform looks for why it failed."""
     checkpoints: str = ""
     """Where in S3 the last checkpoint is kept, when the platform keeps no folder."""
     most: str = ""
@@ -40,9 +42,9 @@ class Layout:
     def of(cls, environment: Mapping[str, str], *, spread: bool = False) -> "Layout":
         base = Path(environment.get(container.BASE) or BASE)
         paper = environment.get(container.JOB) or str(base / "input" / "data" / "job" / "job.json")
-        output = environment.get(container.OUTPUT) or str(base / "model")
+        output, reason = (environment.get(name) for name in (container.OUTPUT, container.REASON))
         checkpoints, most = (environment.get(name, "") for name in (container.CHECKPOINTS, container.MOST_SECONDS))
-        return cls(base, output, paper, checkpoints, most, spread)
+        return cls(base, output or str(base / "model"), paper, Path(reason or base / "output"), checkpoints, most, spread)
 
     @property
     def most_seconds(self) -> float:
@@ -73,13 +75,28 @@ class Layout:
             raise PlaceError(f"no job at {self.paper}: apply again, which hands it over")
         return text
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What the work is told beyond what the container is told."""
+        given = {container.GIVEN: "yes"} if self.spread else {}
+        return {"LLMSPEC_HOME": str(self.base / "checkpoints" / "home"), **given, **self._pipes()}
+
+    def _pipes(self) -> dict[str, str]:
+        """What makes the work speak to Dagster through the log; nothing when nobody asked for it."""
+        paper = f"{self.paper.rpartition('/')[0]}/{container.PIPES}"
+        if fetched.there(paper):
+            text = fetched.text_at(paper)
+        else:
+            text = Path(paper).read_text(encoding="utf-8") if Path(paper).exists() else None
+        told = json.loads(text) if text else {}
+        return {name: str(value) for name, value in told.items() if name.startswith("DAGSTER_PIPES_")}
+
     def channel(self, name: str) -> Path:
         return self.base / "input" / "data" / name
 
-    @property
-    def handed(self) -> str:
-        """Where a data job's sources lie when no channel brought them: beside its paper."""
-        return f"{self.paper.rpartition('/')[0]}/{container.SOURCES}"
+    def handed(self, name: str) -> str:
+        """Where in S3 lies what no channel brought: beside the folder of the job's paper."""
+        return f"{self.paper.rsplit('/', 2)[0]}/{name}"
 
     def growing(self, job: Job) -> Path:
         """Where the artifact grows, and is sealed: beside it lies what SageMaker keeps over an interruption."""
@@ -97,7 +114,7 @@ class Layout:
     def located(self, job: Job) -> Job:
         """The same job, with everything where it lies here."""
         inputs = {name: replace(item, uri=str(self.channel(name))) for name, item in job.inputs.items()}
-        start = self.handed if self.spread else str(self.channel(container.SOURCES))
+        start = self.handed(container.SOURCES) if self.spread else str(self.channel(container.SOURCES))
         files: dict[str, dict[str, Digest]] = {source: {} for source in job.files}
         for source, path, place in container.source_files(job):
             files[source][f"{start}/{place}"] = job.files[source][path]
@@ -106,13 +123,16 @@ class Layout:
         return here
 
     def fetch(self, job: Job) -> None:
-        """What is in S3, and no platform laid out."""
+        """What is in S3, and no platform laid out: handed over for this job, or in the store."""
+        if not fetched.there(self.paper):
+            return
         for name, item in job.inputs.items():
-            if fetched.there(item.uri) and not self.channel(name).is_dir():
-                fetched.bring(item.uri, self.channel(name))
+            if not self.channel(name).is_dir():
+                handed = self.handed(name)
+                fetched.bring(item.uri if fetched.there(item.uri) and not fetched.holds(handed) else handed, self.channel(name))
         sources = self.channel(container.SOURCES)
-        if job.files and not self.spread and fetched.there(self.paper) and not sources.is_dir():
-            fetched.bring(self.handed, sources)
+        if job.files and not self.spread and not sources.is_dir():
+            fetched.bring(self.handed(container.SOURCES), sources)
 
     def check(self, here: Job) -> None:
         """Every input is there, to the byte; else PlaceError with all that is not. And nobody else does the same."""
@@ -147,11 +167,10 @@ class Layout:
 
     def tell(self, reason: str) -> None:
         """Where SageMaker looks: `failure` of a training job, `message` of a processing job."""
-        folder = self.base / "output"
-        folder.mkdir(parents=True, exist_ok=True)
+        self.reason.mkdir(parents=True, exist_ok=True)
         short = reason if len(reason) <= _REASON else reason[: _REASON - 1] + "…"
         for name in ("failure", "message"):
-            (folder / name).write_text(short, encoding="utf-8")
+            (self.reason / name).write_text(short, encoding="utf-8")
 
 
 def _is(folder: Path, item: Input) -> bool:

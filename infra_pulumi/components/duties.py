@@ -41,11 +41,18 @@ class Duty:
     """Also read: a job goes on where it was cut off."""
 
 
+def _handed(*stages: str) -> tuple[str, ...]:
+    """What is handed to jobs of these stages and what comes back, until it is in the store; and to nobody else's."""
+    return tuple(f"jobs/{stage}" for stage in stages)
+
+
 JOBS = ("sagemaker", "ecs-tasks")
 DUTIES = {
-    "data": Duty(("emr-serverless", *JOBS), reads=("code",), writes=("data",)),
-    "training": Duty(JOBS, reads=("code", "data"), writes=("features", "model", "onnx", "checkpoints")),
-    "evaluation": Duty(JOBS, reads=("code", "data", "features", "model", "onnx"), writes=("evaluation",)),
+    "data": Duty(("emr-serverless", *JOBS), reads=("code",), writes=("data", *_handed("data"))),
+    "training": Duty(
+        JOBS, reads=("code", "data"), writes=("features", "model", "onnx", "checkpoints", *_handed("features", "model", "onnx"))
+    ),
+    "evaluation": Duty(JOBS, reads=("code", "data", "features", "model", "onnx"), writes=("evaluation", *_handed("evaluation"))),
     "endpoint": Duty(JOBS, reads=("onnx", "releases"), writes=("capture",)),
     "monitors": Duty(JOBS, reads=("code", "journal", "capture", "data", "onnx", "evaluation", "releases"), writes=("monitors",)),
     "build": Duty(("codebuild",), reads=("code",)),
@@ -75,7 +82,7 @@ def from_sources(sources: tuple[str, ...], account: Account) -> tuple[Statement,
 
 def with_keys(duty: Duty, key: pulumi.Input[str]) -> tuple[Statement, ...]:
     """S3 encrypts and decrypts with the caller's rights."""
-    use = Statement(("kms:Decrypt", "kms:GenerateDataKey") if duty.writes else ("kms:Decrypt",), (key,))
+    use = Statement(("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey") if duty.writes else ("kms:Decrypt",), (key,))
     if "sagemaker" not in duty.services:
         return (use,)
     # A machine's disk is unlocked by a grant that SageMaker asks for in the job's name.
