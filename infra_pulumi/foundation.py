@@ -58,6 +58,11 @@ class FoundationArgs:
         return tuple(sorted({region for region in named if region}))
 
     @property
+    def images(self) -> RegistryArgs | None:
+        """The registry; where there is a Spark, it also builds what that unpacks."""
+        return replace(self.registry, spark=self.data is not None) if self.registry else None
+
+    @property
     def inside(self) -> NetworkArgs | None:
         """The network, with a door for events where there are some."""
         if self.network is None or self.events is None:
@@ -83,7 +88,7 @@ class Foundation(pulumi.ComponentResource):
         self.identity = Identity(owner, account, args.identity, args.storage, self.keys, self.network, mine)
         builder = self.identity.roles["build"].arn
         self.registry = (
-            Registry(owner, account, args.registry, self.keys, self.logs, self.storage, builder, mine) if args.registry else None
+            Registry(owner, account, args.images, self.keys, self.logs, self.storage, builder, mine) if args.images else None
         )
         self.data = Data(owner, args.data, self.storage, self.network, mine) if args.data else None
         self.cluster = Cluster(owner, args.cluster, mine) if args.cluster else None

@@ -143,6 +143,7 @@ def test_no_secret_is_asked_for_and_none_is_written(full_ground: World) -> None:
     ]
     assert sorted(set(variables)) == [
         *sorted(f"123456789012.dkr.ecr.{REGION}.amazonaws.com/bot-prod-{image}" for image in ("serving", "training")),
+        "s3://acme-llm/models/bot/code",
         "serving",
         "training",
     ]

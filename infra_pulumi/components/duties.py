@@ -55,7 +55,7 @@ DUTIES = {
     "evaluation": Duty(JOBS, reads=("code", "data", "features", "model", "onnx"), writes=("evaluation", *_handed("evaluation"))),
     "endpoint": Duty(JOBS, reads=("onnx", "releases"), writes=("capture",)),
     "monitors": Duty(JOBS, reads=("code", "journal", "capture", "data", "onnx", "evaluation", "releases"), writes=("monitors",)),
-    "build": Duty(("codebuild",), reads=("code",)),
+    "build": Duty(("codebuild",), writes=("code",)),
 }
 
 
@@ -88,6 +88,12 @@ def with_keys(duty: Duty, key: pulumi.Input[str]) -> tuple[Statement, ...]:
     # A machine's disk is unlocked by a grant that SageMaker asks for in the job's name.
     disks = Statement(("kms:CreateGrant", "kms:DescribeKey"), (key,), {"Bool": {"kms:GrantIsForAWSResource": "true"}})
     return (use, disks)
+
+
+def with_secrets(kind: str, owner: Owner, account: Account) -> tuple[Statement, ...]:
+    """What the product's jobs are told in secret: ECS fetches it in the job's name before it starts."""
+    mine = Statement(("secretsmanager:GetSecretValue",), (account.arn("secretsmanager", f"secret:{owner.prefix}/*"),))
+    return (mine,) if kind in ("data", "training", "evaluation") else ()
 
 
 def into_logs(kind: str, owner: Owner, account: Account) -> tuple[Statement, ...]:
