@@ -46,6 +46,8 @@ class Seen:
     """It failed for want of a machine, or by a fault of AWS."""
     damaged: bool = False
     """An input was not what it should be."""
+    stream: str = ""
+    """How the names of its streams in the log group begin."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,6 @@ class Direct(ABC):
     @abstractmethod
     def end(self, seen: Seen) -> None:
         """Tell it to end."""
-
-    @abstractmethod
-    def stream(self, seen: Seen) -> str:
-        """How the names of its streams in the log group begin."""
 
     @abstractmethod
     def link(self, seen: Seen) -> str:
@@ -134,7 +132,7 @@ class Direct(ABC):
             last[0] = now
             return not now.runs
 
-        tail = Tail(self.errand.site.region, self.log_group, self.stream(seen))
+        tail = Tail(self.errand.site.region, self.log_group, seen.stream)
         follow(self.talk, tail, over, partial(self.stop, seen), PACE)
         return last[0]
 

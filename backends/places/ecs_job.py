@@ -74,21 +74,35 @@ class Task(Direct):
         if not said["tasks"]:
             why = "; ".join(str(item.get("reason")) for item in said["failures"])
             raise PlaceError(f"{self.errand.job.stage}: ECS starts no task: {why}")
-        return _seen(said["tasks"][0])
+        return self.seen(said["tasks"][0])
 
     def look(self, seen: Seen) -> Seen:
         said = self.service.ask("describe_tasks", cluster=self.cluster, tasks=[seen.id])
-        return _seen(said["tasks"][0]) if said["tasks"] else Seen(seen.id, "MISSING", False, why="ECS knows it no more")
+        return self.seen(said["tasks"][0]) if said["tasks"] else Seen(seen.id, "MISSING", False, why="ECS knows it no more")
+
+    def seen(self, said: dict[str, Any]) -> Seen:
+        """A task's own reason, and its container's, which is about the work."""
+        (work,) = [item for item in said["containers"] if item["name"] == WORK]
+        code, status = work.get("exitCode"), str(said["lastStatus"])
+        reasons = [str(text) for text in (work.get("reason"), said.get("stoppedReason")) if text]
+        why = "; ".join([*reasons, f"exit code {code}"] if code else reasons)
+        return Seen(
+            id=str(said["taskArn"]),
+            doing=status,
+            runs=status != "STOPPED",
+            ending=said.get("desiredStatus") == "STOPPED" and status != "STOPPED",
+            why=why,
+            of_aws=code is None and any(text in why for text in _OF_AWS),
+            damaged=code == DAMAGED_CODE,
+            stream=f"{self.errand.job.stage}/{WORK}/{_number(said['taskArn'])}",
+        )
 
     def end(self, seen: Seen) -> None:
         self.service.ask("stop_task", cluster=self.cluster, task=seen.id, reason="interrupted where llmspec runs")
 
-    def stream(self, seen: Seen) -> str:
-        return f"{self.errand.job.stage}/{WORK}/{_number(seen)}"
-
     def link(self, seen: Seen) -> str:
         region, cluster = self.errand.site.region, self.cluster.rpartition("/")[2]
-        return f"https://{region}.console.aws.amazon.com/ecs/v2/clusters/{cluster}/tasks/{_number(seen)}?region={region}"
+        return f"https://{region}.console.aws.amazon.com/ecs/v2/clusters/{cluster}/tasks/{_number(seen.id)}?region={region}"
 
     def request(self, token: str) -> dict[str, Any]:
         """What makes it this job is said to the task; its definition serves every job of the stage."""
@@ -135,6 +149,8 @@ class Task(Direct):
             "name": WORK,
             "image": remote.image(errand.ground, "training", region),
             "essential": True,
+            "cpu": round(place.cpu * UNITS),
+            "memory": round(place.memory / GB * UNITS),
             "command": ["train"],
             "secrets": [{"name": name, "valueFrom": arn} for name, arn in self.secrets().items()],
             "linuxParameters": {"initProcessEnabled": True},
@@ -186,28 +202,9 @@ def _cure(errand: Errand) -> str:
     return f"apply again, so that the foundation follows: llmspec apply {errand.site.file} --target {errand.site.target}"
 
 
-def _number(seen: Seen) -> str:
-    return seen.id.rpartition("/")[2]
+def _number(arn: str) -> str:
+    return arn.rpartition("/")[2]
 
 
 def _tags(tags: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": name, "value": value} for name, value in tags.items()]
-
-
-def _seen(said: dict[str, Any]) -> Seen:
-    """A task's own reason, and its container's, which is about the work."""
-    (work,) = [item for item in said["containers"] if item["name"] == WORK]
-    code, status = work.get("exitCode"), str(said["lastStatus"])
-    reasons = [str(text) for text in (work.get("reason"), said.get("stoppedReason")) if text]
-    if code:
-        reasons.append(f"exit code {code}")
-    why = "; ".join(reasons)
-    return Seen(
-        id=str(said["taskArn"]),
-        doing=status,
-        runs=status != "STOPPED",
-        ending=said.get("desiredStatus") == "STOPPED" and status != "STOPPED",
-        why=why,
-        of_aws=code is None and any(text in why for text in _OF_AWS),
-        damaged=code == DAMAGED_CODE,
-    )

@@ -95,10 +95,6 @@ class Run(Direct):
     def end(self, seen: Seen) -> None:
         self.service.ask("cancel_job_run", applicationId=self.errand.ground["spark_application"], jobRunId=seen.id)
 
-    def stream(self, seen: Seen) -> str:
-        """As EMR names them: prefix, application, run, and then the driver's two."""
-        return f"{self.errand.job.stage}/applications/{self.errand.ground['spark_application']}/jobs/{seen.id}/SPARK_DRIVER/"
-
     def link(self, seen: Seen) -> str:
         region, application = self.errand.site.region, self.errand.ground["spark_application"]
         home = f"https://{region}.console.aws.amazon.com/emr/home?region={region}"
@@ -119,7 +115,7 @@ class Run(Direct):
             "name": self.called,
             "executionRoleArn": errand.role,
             "jobDriver": {"sparkSubmit": submit},
-            "configurationOverrides": {"monitoringConfiguration": self.monitoring()},
+            "configurationOverrides": {"monitoringConfiguration": self.monitoring(token)},
             "executionTimeoutMinutes": ceil(self.place.max_runtime / 60),
             "retryPolicy": {"maxAttempts": 1},
             "tags": errand.tags,
@@ -143,15 +139,14 @@ class Run(Direct):
         found |= {f"spark.emr-serverless.driverEnv.{name}": value for name, value in told.items()}
         return found | {f"spark.executorEnv.{name}": told[name] for name in workers}
 
-    def monitoring(self) -> dict[str, Any]:
-        """The driver's words go where we listen, all of Spark's logs beside the job: each encrypted with its own key."""
+    def monitoring(self, token: str) -> dict[str, Any]:
+        """The driver's words go where we listen, into a group with a key of its own; all of Spark's logs beside the job."""
         errand = self.errand
         return {
             "cloudWatchLoggingConfiguration": {
                 "enabled": True,
                 "logGroupName": self.log_group,
-                "logStreamNamePrefix": errand.job.stage,
-                "encryptionKeyArn": errand.ground["logs_key"],
+                "logStreamNamePrefix": f"{errand.job.stage}/{token}",
                 "logTypes": {"SPARK_DRIVER": ["STDOUT", "STDERR"]},
             },
             "s3MonitoringConfiguration": {
@@ -196,5 +191,6 @@ def _seen(said: Mapping[str, Any]) -> Seen:
         ending=state == "CANCELLING",
         why=details,
         of_aws=failed and any(text in details for text in _OF_AWS),
+        stream=said["configurationOverrides"]["monitoringConfiguration"]["cloudWatchLoggingConfiguration"]["logStreamNamePrefix"],
         damaged=failed and re.search(rf"[Ee]xit[ ]?[Cc]ode:? {DAMAGED_CODE}\b", details) is not None,
     )

@@ -8,8 +8,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from infra_pulumi.components.access import AccessArgs
 from infra_pulumi.components.audit import AuditArgs
 from infra_pulumi.components.backup import BackupArgs
-from infra_pulumi.components.cost import CostArgs
 from infra_pulumi.components.cluster import ClusterArgs
+from infra_pulumi.components.cost import CostArgs
 from infra_pulumi.components.data import DataArgs
 from infra_pulumi.components.deploy import DeployArgs
 from infra_pulumi.components.events import EventsArgs
