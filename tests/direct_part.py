@@ -138,6 +138,9 @@ class Cloud(ABC):
         happens, self.once_asked = self.once_asked, lambda _: None
         happens(box)
         self.held.wait(60)
+        if box.told_to_end:
+            box.ended = True
+            return
         folder = self.root / f"{len(self.boxes)}-{self.boxes.index(box)}"
         folder.mkdir()
         command, told = self.command(box, folder)

@@ -110,8 +110,7 @@ def killed_and_again(project: Project, cloud: Any) -> str:
     apply.send_signal(signal.SIGKILL)
     apply.wait()
     again = begun(project, "--select", "data")
-    asked = len(cloud.aws.gate.asked)
-    eventually(lambda: len(cloud.aws.gate.asked) > asked + 10, 60)
+    eventually(lambda: noted(project, "runs already"), 60)
     cloud.held.set()
     said, _ = again.communicate(timeout=120)
     assert again.returncode == 0, said
@@ -125,7 +124,7 @@ def interrupted(project: Project, cloud: Any) -> str:
     before = len(cloud.boxes)
     apply = begun(project, "--select", "data")
     eventually(lambda: len(cloud.boxes) > before, 60)
-    eventually(lambda: seen(project), 60)
+    eventually(lambda: noted(project, "is asked for"), 60)
     apply.send_signal(signal.SIGINT)
     said, _ = apply.communicate(timeout=60)
     cloud.held.set()
@@ -133,6 +132,6 @@ def interrupted(project: Project, cloud: Any) -> str:
     return said
 
 
-def seen(project: Project) -> bool:
-    """Whether the client knows which job it is."""
-    return any("is asked for" in log.read_text() for log in project.folder.glob(".llmspec/logs/tiny/data-*.log"))
+def noted(project: Project, text: str) -> bool:
+    """Whether the client has come so far."""
+    return any(text in log.read_text() for log in project.folder.glob(".llmspec/logs/tiny/data-*.log"))

@@ -134,7 +134,7 @@ def test_inputs_of_this_machine_are_handed_over(project: Project, tmp_path: Path
     base = write_base(tmp_path / "base", layers=1)
     make_features(tmp_path / "unused", data := write_data(tmp_path / "data"), base)
     spec = Product.open(project.spec)
-    options = {name: spec.everything[name] for name in ("data", "features", "model")}
+    options = dict(spec.everything)
     inputs = {"data": Input(str(data), folder_digest(data))}
     draft = Job("tiny", "features", "tokenize_hf", 1, "backends.work.tokenize_hf:tokenize", options, options, inputs)
     store = place(project, "data").site.store

@@ -1,6 +1,7 @@
 """Data at EMR Serverless: the same program on the application's Spark, with the same bytes out, asked for once."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,8 +58,7 @@ def project(
     (made.folder / "more.csv").write_text("question,answer\nWhere is the rack?,It is in the hall.\n")
     monkeypatch.setenv("LLMSPEC_HOME", str(made.folder / ".llmspec"))
     load(made.spec).place("data").site.found(outputs | {"bucket": bucket})
-    aws_here.s3.put_object(Bucket=bucket, Key="bots/tiny/code/spark-1.tar.gz", Body=b"elder")
-    aws_here.s3.put_object(Bucket=bucket, Key="bots/tiny/code/spark-0-newer.tar.gz", Body=b"newer")
+    aws_here.s3.put_object(Bucket=bucket, Key="bots/tiny/code/spark-1.tar.gz", Body=b"archive")
     with sail() as remote:
         emr.spark = remote
         yield made
@@ -101,8 +101,13 @@ def test_submitted_to_a_real_spark_the_door_works_on_it(project: Project, emr: E
     assert made.artifact.manifest.digest == made_here(project, tmp_path / "here")
 
 
-def test_what_is_asked_for_is_bounded_encrypted_and_found_again_by_its_tags(project: Project, outputs: dict[str, Any]) -> None:
+def test_what_is_asked_for_is_bounded_encrypted_and_found_again_by_its_tags(
+    project: Project, outputs: dict[str, Any], aws: "Aws"
+) -> None:
     job = data_of(project)
+    time.sleep(1.1)  # S3 tells of whole seconds
+    bucket = job.output.removeprefix("s3://").partition("/")[0]
+    aws.s3.put_object(Bucket=bucket, Key="bots/tiny/code/spark-0-newer.tar.gz", Body=b"a newer archive")
     errand = Errand(place(project, "data").site, job)
     run = Run(errand, None, place(project, "data"))  # type: ignore[arg-type] - nothing is said
     asked = run.request("token")
