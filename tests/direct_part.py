@@ -132,6 +132,7 @@ class Cloud(ABC):
 
     def _do(self, box: Box) -> None:
         if self.fail_first:
+            time.sleep(0.5)  # AWS looks for a machine after it has answered
             box.told_to_end, self.fail_first = self.fail_first, ""
             box.ended = True
             return

@@ -105,11 +105,11 @@ def test_a_failing_job_gives_the_works_own_reason_its_page_and_its_log(project: 
     with pytest.raises(PlaceError) as caught:
         done(place(project, "data"), data_of(project))
     said = str(caught.value)
-    assert "no row is left" in said
+    assert "none of 40 rows is left" in said
     assert f"/tasks/{ecs.box().id.rpartition('/')[2]}" in said
     assert Path(caught.value.log).read_text()
     before = len(ecs.boxes)
-    with pytest.raises(PlaceError, match="no row is left"):
+    with pytest.raises(PlaceError, match="none of 40 rows is left"):
         done(place(project, "data"), data_of(project))
     assert len(ecs.boxes) == before + 1, "asked again, it is tried again"
 
