@@ -76,6 +76,7 @@ class Talk:
         publish(self.job.stage, "note", text=text)
         self.context.log.info(text)
         self.file.write(f"llmspec: {text}\n")
+        self.file.flush()
 
     def _scrubbed(self, line: str) -> str:
         for name in secrets.names_in([self.job.options]):
