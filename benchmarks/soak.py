@@ -29,6 +29,9 @@ from llmspec.release import Release
 from llmspec.store import open_artifact
 
 CLIENTS, SLOTS = 24, 16
+INPUT, OUTPUT = 512, 256
+PREFIXES = 32 * 2**20
+"""Bytes for prompts that may be asked again: few, so that they are full after a tenth of the requests and growth has no excuse."""
 
 
 class Soaked:
@@ -151,6 +154,13 @@ def drained(endpoint: Soaked, numbers: Iterator[int]) -> None:
     assert not lost
 
 
+def budget(artifact: Path) -> str:
+    """Memory for the slots' keys and values, and a few prefixes."""
+    shape = json.loads((artifact / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]
+    token = shape["num_hidden_layers"] * 2 * shape["num_key_value_heads"] * shape["head_size"] * 4
+    return f"{-(-(SLOTS * token * (INPUT + OUTPUT) + PREFIXES) // 10**6)}MB"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=10_000)
@@ -162,7 +172,7 @@ def main() -> None:
         press(args.press)
     made = open_artifact(args.artifact) if args.artifact else bench_model.artifact(bench_model.cache_folder(args.cache), "int8")
     assert made, f"{args.artifact}: no complete artifact"
-    limits = {"input_tokens": 512, "output_tokens": 256, "concurrency": SLOTS, "queue": 256}
+    limits = {"input_tokens": INPUT, "output_tokens": OUTPUT, "concurrency": SLOTS, "queue": 256, "memory": budget(made.folder)}
     numbers = itertools.count(50_000_000)
     with tempfile.TemporaryDirectory() as home:
         os.environ["LLMSPEC_HOME"] = str(Path(home) / ".llmspec")

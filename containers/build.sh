@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds and pushes the images that have a repository: SERVING_REPOSITORY and TRAINING_REPOSITORY are ECR addresses, TAG names the
 # source. A tag that is there already is left as it is: the same source needs no second image, and a retry pushes nothing twice.
+# SPARK_ARCHIVES is the folder in S3 for what Spark at EMR unpacks, under the same tag.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${TAG:?names what is built: the digest of the source bundle}"
@@ -21,3 +22,14 @@ image() { # NAME REPOSITORY BUILD-ARG…
 
 image serving "${SERVING_REPOSITORY:-}" ${SERVING_BASE:+--build-arg "BASE=$SERVING_BASE"} ${SERVING_EXTRA:+--build-arg "EXTRA=$SERVING_EXTRA"}
 image training "${TRAINING_REPOSITORY:-}" --build-arg "RUN_AS=${TRAINING_RUN_AS:-0:0}" ${TORCH_INDEX:+--build-arg "TORCH_INDEX=$TORCH_INDEX"}
+
+if [ -n "${SPARK_ARCHIVES:-}" ]; then
+  archive="$SPARK_ARCHIVES/spark-$TAG.tar.gz"
+  if aws s3 ls "$archive" >/dev/null 2>&1; then
+    echo "spark: $archive is there already"
+  else
+    made=$(mktemp -d)
+    DOCKER_BUILDKIT=1 docker build --file containers/spark.Dockerfile --output "$made" .
+    aws s3 cp --only-show-errors "$made/spark.tar.gz" "$archive"
+  fi
+fi

@@ -10,7 +10,7 @@ ARG TORCH_INDEX=
 # First and by itself: it decides between CPU and CUDA, and is larger than all the rest.
 RUN /opt/llmspec/bin/pip install --no-cache-dir --disable-pip-version-check \
     "torch==$(sed -n 's/^torch==//p' requirements.lock)" ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"}
-RUN python3 wanted.py spark train serve > wanted.txt && \
+RUN python3 wanted.py spark train serve s3 > wanted.txt && \
     /opt/llmspec/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock -r wanted.txt
 COPY README.md LICENSE ./
 COPY containers containers

@@ -10,6 +10,7 @@ from infra_pulumi.account import Account
 from infra_pulumi.components.access import Access, AccessArgs
 from infra_pulumi.components.audit import Audit, AuditArgs
 from infra_pulumi.components.backup import Backup, BackupArgs
+from infra_pulumi.components.cluster import Cluster, ClusterArgs
 from infra_pulumi.components.cost import Cost, CostArgs
 from infra_pulumi.components.data import Data, DataArgs
 from infra_pulumi.components.events import Events, EventsArgs
@@ -37,6 +38,7 @@ class FoundationArgs:
     registry: RegistryArgs | None = field(default_factory=RegistryArgs)
     network: NetworkArgs | None = None
     data: DataArgs | None = None
+    cluster: ClusterArgs | None = None
     audit: AuditArgs | None = None
     backup: BackupArgs | None = None
     cost: CostArgs | None = None
@@ -57,6 +59,11 @@ class FoundationArgs:
         named = (self.storage.replicate_to, self.backup.copy_to if self.backup else None)
         return tuple(sorted({region for region in named if region}))
 
+    @property
+    def images(self) -> RegistryArgs | None:
+        """The registry; where there is a Spark, it also builds what that unpacks."""
+        return replace(self.registry, spark=self.data is not None) if self.registry else None
+
 
 class Foundation(pulumi.ComponentResource):
     """Keys first, since everything is encrypted; then where things lie, who may do what, and who watches."""
@@ -74,8 +81,9 @@ class Foundation(pulumi.ComponentResource):
         self.logs = Logs(owner, self.keys, args.logs, mine)
         self.network = Network(owner, account, args.network, self.logs, mine) if args.network else None
         self.identity = Identity(owner, account, args.identity, args.storage, self.keys, self.network, mine)
-        self.registry = self._registry(account, args.registry, mine) if args.registry else None
+        self.registry = self._registry(account, args.images, mine) if args.images else None
         self.data = Data(owner, args.data, self.storage, self.network, mine) if args.data else None
+        self.cluster = Cluster(owner, args.cluster, mine) if args.cluster else None
         self.events = Events(owner, account, args.events, self.keys, self.logs, self.storage, mine) if args.events else None
         self.access = Access(owner, args.access, mine) if args.access else None
         self.audit = Audit(owner, account, args.audit, self.keys, self.storage, mine) if args.audit else None
@@ -128,6 +136,7 @@ class Foundation(pulumi.ComponentResource):
     def _of_the_rest(self) -> dict[str, Any]:
         return {
             "spark_application": self.data and self.data.application.id,
+            "cluster": self.cluster and self.cluster.cluster.name,
             "database": self.data and self.data.database.name,
             "streams": self.events and {stream: made.arn for stream, made in self.events.streams.items()},
             "carrier_role": self.events and self.events.carrier.arn,

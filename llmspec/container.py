@@ -35,12 +35,22 @@ PORTS = ("SAGEMAKER_BIND_TO_PORT", "AWS_LWA_PORT", "PORT")
 """The first that is set says where to listen; 8080 when none is."""
 
 JOB = "LLMSPEC_JOB"
-"""The job's file; the channel `job` when absent."""
+"""The job's file, or `s3://…/job.json`, beside which its sources lie; the channel `job` when absent."""
 BASE = "LLMSPEC_BASE"
 """The folder of all that SageMaker lays out; /opt/ml when absent."""
 OUTPUT = "LLMSPEC_OUTPUT"
-"""The folder that the artifact is put into; `model` in the base when absent."""
-WORK = (JOB, BASE, OUTPUT)
+"""The folder that the artifact is put into, or `s3://…` of its place in the store; `model` in the base when absent."""
+CHECKPOINTS = "LLMSPEC_CHECKPOINTS"
+"""`s3://…` where the last checkpoint is kept; when absent the platform keeps the folder `checkpoints` in the base."""
+MOST_SECONDS = "LLMSPEC_MOST_SECONDS"
+"""A job that runs longer ends itself, where no platform does that; as long as it takes when absent."""
+REASON = "LLMSPEC_REASON"
+"""The folder that the reason of a failure is written into; `output` in the base when absent."""
+WORK = (JOB, BASE, OUTPUT, REASON, CHECKPOINTS, MOST_SECONDS)
+GIVEN = "LLMSPEC_SPARK"
+"""What the door says to the work in it: Spark is there, set up by whoever submitted us."""
+PIPES = "pipes.json"
+"""Beside the job's file: what whoever started it needs said in the log, so that Dagster shows progress and lines live."""
 SOURCES = "sources"
 """The channel of a data job's files."""
 _LONGEST = 1000

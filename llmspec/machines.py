@@ -26,6 +26,12 @@ _LARGE = {"p4d.24xlarge": (40, 1152), "p4de.24xlarge": (80, 1152), "p5.48xlarge"
 """Machines of eight GPUs."""
 _PLAIN = {"m": 16.0, "r": 32.0, "c": 8.0}
 """GiB of memory of a size xlarge in the general, memory and compute families."""
+_LOCAL_DISKS = {
+    *("g4dn", "g5", "g6", "g6e", "gr6", "g7", "g7e"),
+    *("p3dn", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300", "p6e-gb200"),
+    *("trn1", "trn1n", "trn2", "i3", "i3en", "i4i"),
+}
+"""No list of AWS's own exists; `c5d`, `m6id` and their like are known by their letter."""
 
 
 def machine(instance: str) -> Machine | None:
@@ -49,3 +55,9 @@ def _times(size: str) -> float:
         return {"medium": 0.25, "large": 0.5, "xlarge": 1.0}[size]
     number = size.removesuffix("xlarge")
     return float(number) if number.isdigit() and number != size else 0.0
+
+
+def has_local_disk(instance: str) -> bool:
+    """Types with NVMe disks of their own encrypt them in hardware, and refuse a key."""
+    family = instance.split(".")[1] if instance.count(".") == 2 else ""
+    return family in _LOCAL_DISKS or (family.endswith("d") and family[:1] in "cmr")

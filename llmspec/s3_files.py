@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmspec.errors import GoneError
+from llmspec.errors import DamagedError, GoneError
 from llmspec.job import Digest
 from llmspec.s3 import Bucket
 from llmspec.shelf import File
@@ -22,6 +22,8 @@ MIB = 2**20
 PART = 8 * MIB
 """Larger files go in parts. S3 allows 10,000 of them, so the parts of very large files are larger."""
 MOST_PARTS = 9_000
+MOST_AT_ONCE = 5 * 1024 * MIB
+"""The largest file that S3 copies in one call."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,28 @@ def _prepared(path: Path, size: int) -> Iterator[Part]:
     with path.open("wb") as file:
         os.ftruncate(file.fileno(), size)
     yield from parts_of(path, size)
+
+
+def copy(bucket: Bucket, source: str, target: str, files: Mapping[str, File]) -> None:
+    """Files to another prefix of the same bucket, without leaving S3, which hashes them on the way: DamagedError for those that are
+    not what they should be. What is larger than S3 copies at once has no such hash, and only its size is looked at."""
+
+    def one(name: str) -> str:
+        file, right = files[name], (files[name].bytes, b64(files[name].sha256))
+        if stored(bucket, target + name) == right:
+            return ""
+        told = {"Key": target + name, "CopySource": {"Bucket": bucket.name, "Key": source + name}}
+        if file.bytes > MOST_AT_ONCE:
+            bucket.ask("copy", **told)
+            found = stored(bucket, target + name)
+            return "" if found and found[0] == file.bytes else name
+        bucket.ask("copy_object", **told, ChecksumAlgorithm="SHA256")
+        return "" if stored(bucket, target + name) == right else name
+
+    wrong = [name for name in bucket.abreast(one, files) if name]
+    if wrong:
+        bucket.remove(target + name for name in wrong)
+        raise DamagedError(f"s3://{bucket.name}/{source}: {', '.join(wrong)}: not as the manifest says")
 
 
 def move(bucket: Bucket, keys: Mapping[str, str]) -> None:

@@ -77,11 +77,19 @@ class S3Shelf(Shelf):
         return [name for name, right in zip(files, self.bucket.abreast(same, files.items()), strict=True) if not right]
 
     def put(self, source: Path, files: Mapping[str, File], manifest: str) -> None:
+        self._become(files, manifest, lambda: s3_files.send(self.bucket, self.prefix, source, files))
+
+    def take(self, source: "S3Shelf", files: Mapping[str, File], manifest: str) -> None:
+        """What lies on another shelf of this bucket becomes the artifact here, every file compared with its hash."""
+        assert source.bucket.name == self.bucket.name
+        self._become(files, manifest, lambda: s3_files.copy(self.bucket, source.prefix, self.prefix, files))
+
+    def _become(self, files: Mapping[str, File], manifest: str, bring: Callable[[], object]) -> None:
         self.bucket.forget()
         before = self.sizes()
         if MANIFEST in before and self.read(MANIFEST) != manifest:
             self.remove(MANIFEST)  # what it vouches for is about to change
-        s3_files.send(self.bucket, self.prefix, source, files)
+        bring()
         self.bucket.remove(self.prefix + name for name in before if name not in files and name != MANIFEST)
         self.write(MANIFEST, manifest)
 

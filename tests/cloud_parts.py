@@ -177,6 +177,7 @@ def stacks(patch: pytest.MonkeyPatch, made: Callable[[Any, Release], Any]) -> No
     module.service_stack = made  # type: ignore[attr-defined]
     module.standing = lambda site, part: made(site, _ANY)  # type: ignore[attr-defined]
     patch.setitem(sys.modules, "llmspec.infra.stacks", module)
+    patch.setattr("llmspec.infra.stacks", module, raising=False)
 
 
 @contextmanager

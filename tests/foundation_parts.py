@@ -8,6 +8,7 @@ from pulumi_parts import REGION, World, made_by
 from infra_pulumi.components.access import AccessArgs
 from infra_pulumi.components.audit import AuditArgs
 from infra_pulumi.components.backup import BackupArgs
+from infra_pulumi.components.cluster import ClusterArgs
 from infra_pulumi.components.cost import CostArgs
 from infra_pulumi.components.data import DataArgs
 from infra_pulumi.components.deploy import DeployArgs
@@ -26,6 +27,7 @@ FULL: dict[str, Any] = {
     "identity": IdentityArgs(("s3://acme-support/tickets/*.jsonl",), ("arn:aws:kms:eu-central-1:1:key/support",), GITHUB),
     "network": NetworkArgs(public_subnets=True, nat_gateways=1),
     "data": DataArgs(),
+    "cluster": ClusterArgs(),
     "audit": AuditArgs(),
     "backup": BackupArgs(copy_to="eu-west-1", lock=True),
     "cost": CostArgs(500, notify=("oncall@acme.example",), activate_tags=True),

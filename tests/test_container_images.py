@@ -127,6 +127,7 @@ def test_what_is_copied_is_enough_to_install_and_start(file: Path, tmp_path: Pat
 
 FAKE = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$CALLS"
+[ "$(basename "$0") $1 $2" != "aws s3 ls" ] || exit "$UNKNOWN"
 [ "$(basename "$0") $1 $2" != "aws ecr describe-images" ] || exit "$UNKNOWN"
 [ "$1" != login ] || cat > /dev/null
 """
@@ -172,6 +173,31 @@ def test_an_image_that_is_there_is_not_built_again(tmp_path: Path) -> None:
     code, calls = built(tmp_path, **REPOSITORIES, TAG="abc", UNKNOWN="0")
     assert code == 0
     assert not [call for call in calls if call.startswith("docker")]
+
+
+ARCHIVES = {"SPARK_ARCHIVES": "s3://acme-llm/bot/code", "TAG": "abc"}
+
+
+def test_what_spark_unpacks_is_built_under_the_same_tag_and_sent_once(tmp_path: Path) -> None:
+    code, calls = built(tmp_path, **REPOSITORIES, **ARCHIVES)
+    assert code == 0
+    (build,) = (call for call in calls if "spark.Dockerfile" in call)
+    made = re.fullmatch(r"docker build --file containers/spark\.Dockerfile --output (\S+) \.", build)
+    assert made
+    assert calls[-1] == f"aws s3 cp --only-show-errors {made[1]}/spark.tar.gz s3://acme-llm/bot/code/spark-abc.tar.gz"
+    code, calls = built(tmp_path, **REPOSITORIES, **ARCHIVES, UNKNOWN="0")
+    assert (code, [call for call in calls if call.startswith(("docker", "aws s3 cp"))]) == (0, [])
+
+
+def test_what_spark_unpacks_holds_our_code_pinned_packages_and_no_other_spark() -> None:
+    file = ROOT / "containers" / "spark.Dockerfile"
+    for sources, _ in copied(file):
+        assert all((ROOT / source).exists() for source in sources)
+    assert extras_of(file) == ["spark-workers", "s3"]
+    names = [re.split(r"[\[=<>!~]", line)[0] for line in requirements(*extras_of(file))]
+    assert {"pydantic", "pyarrow", "numpy", "boto3", "dagster-pipes"} <= set(names)
+    assert not {"pyspark", "pysail", "torch", "dagster"} & set(names), "the application brings its own Spark"
+    assert all(f"\n{name}==" in locked_lines() for name in names)
 
 
 @pytest.mark.parametrize("missing", [{"TAG": ""}, {"SERVING_REPOSITORY": "", "TRAINING_REPOSITORY": ""}])

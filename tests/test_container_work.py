@@ -32,15 +32,18 @@ def folder_digest(folder: Path) -> str:
     return digest_of({path.relative_to(folder).as_posix(): sha256_of(path) for path in files})
 
 
-@pytest.fixture(scope="module")
-def training(tmp_path_factory: pytest.TempPathFactory) -> Job:
+def training_job(folder: Path) -> Job:
     """A LoRA over a micro base: small, and long enough to be interrupted."""
-    folder = tmp_path_factory.mktemp("parts")
     base = write_base(folder / "base", layers=2)
     make_features(folder / "features", write_data(folder / "data"), base)
     inputs = {name: Input(str(folder / name), folder_digest(folder / name)) for name in ("base", "features")}
     options = {"model": ASKED}
     return Job("test", "model", "train_hf", 1, "backends.work.train_hf:train", options, options, inputs, output="/elsewhere/model")
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return training_job(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +86,9 @@ def test_a_data_job_gives_the_same_bytes_as_on_the_machine_of_its_spec(tmp_path:
     assert not list((opt_ml / "checkpoints").iterdir()), "nothing is kept twice"
 
 
-def interrupted(opt_ml: Path, job: Job, with_signal: int) -> tuple[int, str]:
+def interrupted(opt_ml: Path, job: Job, with_signal: int, **more: str) -> tuple[int, str]:
     """Started, and asked to end once some steps are done."""
-    process = working(opt_ml)
+    process = working(opt_ml, **more)
     kept = opt_ml / "checkpoints" / f"{job.key}.partial" / "checkpoint" / "last.pt"
     seen: set[int] = set()
     until = time.monotonic() + 90

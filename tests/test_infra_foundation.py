@@ -141,7 +141,10 @@ def test_no_secret_is_asked_for_and_none_is_written(full_ground: World) -> None:
         for made in full_ground.of("codebuild/project:Project").values()
         for each in made.inputs["environment"]["environmentVariables"]
     ]
-    assert variables == [f"123456789012.dkr.ecr.{REGION}.amazonaws.com/bot-prod-{image}" for image in ("serving", "training")]
+    assert sorted(variables) == [
+        *sorted(f"123456789012.dkr.ecr.{REGION}.amazonaws.com/bot-prod-{image}" for image in ("serving", "training")),
+        "s3://acme-llm/models/bot/code",
+    ]
 
 
 def test_every_child_has_its_component_and_every_component_its_parent(full_ground: World) -> None:

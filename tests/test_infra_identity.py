@@ -11,6 +11,8 @@ from pulumi_parts import World
 from infra_pulumi.components.deploy import DeployArgs
 from infra_pulumi.components.identity import IdentityArgs
 
+TRAINED = ("features", "model", "onnx")
+
 
 def test_each_job_writes_its_own_folders_and_nobody_elses(bare_ground: World) -> None:
     written = {
@@ -19,13 +21,13 @@ def test_each_job_writes_its_own_folders_and_nobody_elses(bare_ground: World) ->
     }
     product = "arn:aws:s3:::acme-llm/models/bot"
     assert written == {
-        "data": {f"{product}/data/*"},
-        "training": {f"{product}/{folder}/*" for folder in ("features", "model", "onnx", "checkpoints")},
-        "evaluation": {f"{product}/evaluation/*"},
+        "data": {f"{product}/data/*", f"{product}/jobs/data/*"},
+        "training": {f"{product}/{folder}/*" for folder in (*TRAINED, "checkpoints", *(f"jobs/{stage}" for stage in TRAINED))},
+        "evaluation": {f"{product}/evaluation/*", f"{product}/jobs/evaluation/*"},
         "endpoint": {f"{product}/capture/*"},
         "monitors": {f"{product}/monitors/*"},
     }
-    assert reach(allowed(bare_ground, "build"), "s3:PutObject") == set()
+    assert reach(allowed(bare_ground, "build"), "s3:PutObject") == {"arn:aws:s3:::acme-llm/models/bot/code/*"}
 
 
 def test_the_endpoint_reads_what_it_serves_and_no_rows(bare_ground: World) -> None:

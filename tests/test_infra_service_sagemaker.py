@@ -7,9 +7,9 @@ from pulumi_service_parts import GROUND, OWNER, release, run, serving
 
 from infra_pulumi.service import faults
 from infra_pulumi.serving.sagemaker import SagemakerArgs
-from infra_pulumi.serving.sagemaker_configuration import has_local_disk
 from infra_pulumi.serving.wanted import Alarm, Rollout, Scale, Variant
 from llmspec.errors import SpecError
+from llmspec.machines import has_local_disk
 
 CPU = SagemakerArgs(instance="ml.m5.xlarge")
 CONFIGURATION = "sagemaker/endpointConfiguration:EndpointConfiguration"

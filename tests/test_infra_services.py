@@ -7,6 +7,7 @@ from foundation_parts import allowed, reach, small
 from pulumi_parts import World
 
 from infra_pulumi.components.access import AccessArgs
+from infra_pulumi.components.cluster import ClusterArgs
 from infra_pulumi.components.data import DataArgs
 from infra_pulumi.components.events import EventsArgs
 
@@ -25,6 +26,26 @@ def test_spark_costs_nothing_at_rest_and_no_more_than_its_ceiling() -> None:
 def test_spark_stands_in_the_network_where_there_is_one(full_ground: World) -> None:
     inside = full_ground.one("emrserverless/application:Application").inputs["networkConfiguration"]
     assert inside == {"subnetIds": ["private-1-id", "private-2-id"], "securityGroupIds": ["work-id"]}
+
+
+def test_what_spark_unpacks_is_built_with_the_training_image_where_there_is_a_spark() -> None:
+    def told(world: World, image: str) -> dict[str, str]:
+        machine = world.one("codebuild/project:Project", f"build-{image}").inputs["environment"]
+        return {each["name"]: each["value"] for each in machine["environmentVariables"]}
+
+    with_spark = small(data=DataArgs())
+    assert told(with_spark, "training")["SPARK_ARCHIVES"] == "s3://acme-llm/models/bot/code"
+    assert "SPARK_ARCHIVES" not in told(with_spark, "serving")
+    assert "SPARK_ARCHIVES" not in told(small(), "training")
+
+
+def test_jobs_at_ecs_have_a_cluster_that_holds_no_machine() -> None:
+    world = small(cluster=ClusterArgs(insights=True))
+    cluster = world.one("ecs/cluster:Cluster").inputs
+    assert (cluster["name"], cluster["settings"]) == ("bot-prod-jobs", [{"name": "containerInsights", "value": "enabled"}])
+    assert world.one("ecs/clusterCapacityProviders:ClusterCapacityProviders").inputs["capacityProviders"] == ["FARGATE"]
+    assert world.exports["cluster"] == "bot-prod-jobs"
+    assert not small().of("ecs/cluster:Cluster")
 
 
 def test_events_reach_their_own_folders_encrypted() -> None:

@@ -68,7 +68,7 @@ def test_buckets_are_encrypted_by_our_keys_and_ask_for_them_rarely(full_ground: 
 
 
 def test_retention_rules_expire_what_they_speak_of_in_the_copy_too(full_ground: World) -> None:
-    folders = {"data": 365, "features": 365, "journal": 30, "engagement": 30, "undelivered": 30, "capture": 30}
+    folders = {"data": 365, "features": 365, "jobs": 365, "journal": 30, "engagement": 30, "undelivered": 30, "capture": 30}
     wanted = {f"models/bot/{folder}/": days for folder, days in folders.items()}
     assert lifecycle(full_ground, "store") == lifecycle(full_ground, "replica") == wanted
 

@@ -10,6 +10,9 @@ from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Duration, Size, wrong
 
 if TYPE_CHECKING:
+    import dagster
+
+    from llmspec.job import Job
     from llmspec.spec import Spec
 
 
@@ -22,14 +25,14 @@ class Ecs(InAws):
     requires: ClassVar[tuple[str, ...]] = REQUIRES
     install: ClassVar[str] = INSTALL
     for_jobs: ClassVar[tuple[str, ...]] = ("max_runtime",)
-    for_endpoint: ClassVar[tuple[str, ...]] = ("public", "open_to", "certificate", "domain", "zone")
+    for_endpoint: ClassVar[tuple[str, ...]] = ("instance", "gpus", "public", "open_to", "certificate", "domain", "zone")
 
     cpu: float = Field(default=2, gt=0, le=192)
     """vCPU of one task; on Fargate 0.25, 0.5, 1, 2, 4, 8 or 16."""
     memory: Size = Field(default=8 * GB, ge=GB // 2)
     """Memory of one task: `8GB`."""
     instance: Machine | None = None
-    """The EC2 machine that tasks run on: `g5.xlarge`. Fargate, which has no GPU, when absent."""
+    """The EC2 machine that the endpoint's tasks run on: `g5.xlarge`. Fargate, which has no GPU, when absent, and for jobs."""
     gpus: int = Field(default=0, ge=0, le=8)
     """GPUs of one task; only with an instance that has them."""
     disk: Size = Field(default=50 * GB, ge=21 * GB, le=200 * GB)
@@ -46,6 +49,17 @@ class Ecs(InAws):
     """The name that users ask: `bot.acme.example`."""
     zone: Zone | None = None
     """The hosted zone of that name in Route 53, by its id."""
+
+    @classmethod
+    def acts(cls, stage: str) -> bool:
+        """Monitors read the journal, which a container of ours does not reach yet."""
+        return stage != "monitors" and super().acts(stage)
+
+    def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
+        """A task on Fargate; found again when it runs already."""
+        from backends.places import ecs_job
+
+        ecs_job.run(self, context, job)
 
     @property
     def honours(self) -> tuple[str, ...]:

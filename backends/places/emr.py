@@ -10,6 +10,9 @@ from llmspec.registry import Place, name_of
 from llmspec.section import Duration, Like, Size, wrong
 
 if TYPE_CHECKING:
+    import dagster
+
+    from llmspec.job import Job
     from llmspec.spec import Spec
 
 
@@ -23,9 +26,9 @@ class Emr(Place):
     install: ClassVar[str] = INSTALL
 
     release: Annotated[
-        str, Field(pattern=r"^emr-(spark-)?[0-9]+\.[0-9]+\.[0-9]+$"), Like("write a release label: `emr-spark-8.1.0`, `emr-7.14.0`")
+        str, Field(pattern=r"^emr-spark-[0-9]+\.[0-9]+\.[0-9]+$"), Like("write a release label with Spark 4: `emr-spark-8.1.0`")
     ] = "emr-spark-8.1.0"
-    """EMR's release label: `emr-spark-8.1.0` is Spark 4.1, `emr-7.14.0` is Spark 3.5."""
+    """EMR's release label: `emr-spark-8.1.0` is Spark 4.1. Spark 3, which `emr-7.14.0` brings, cannot run our program."""
     workers: int = Field(default=2, ge=1, le=1000)
     """Executors that the job asks for."""
     cpu: int = 4
@@ -46,6 +49,12 @@ class Emr(Place):
             fault = f"{self.workers} workers and a driver of {self.cpu} vCPU need {needed}, and max_vcpu is {self.max_vcpu}"
             raise wrong(fault, "raise max_vcpu, or use fewer or smaller workers", "max_vcpu")
         return self
+
+    def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
+        """A job run of the foundation's application; found again when it runs already."""
+        from backends.places import emr_job
+
+        emr_job.run(self, context, job)
 
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         """EMR brings its own Spark: an address of another would be ignored."""

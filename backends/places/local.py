@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+from backends.places.talk import Passing
 from llmspec import copies, secrets
 from llmspec.errors import DAMAGED_CODE, FAILED, DamagedError, PlaceError
 from llmspec.home import home, run_folder
@@ -147,24 +148,8 @@ def reader(stage: str) -> Any:
     """Pipes messages from a file, with progress passed on live to whoever listens in this process."""
     from dagster import PipesTempFileMessageReader
 
-    class Passing:
-        """A message handler that hears progress before Dagster files it away."""
-
-        def __init__(self, handler: Any):
-            self._handler = handler
-
-        def handle_message(self, message: Any) -> None:
-            payload = (message.get("params") or {}).get("payload")
-            if message["method"] == "report_custom_message" and isinstance(payload, dict) and "progress" in payload:
-                publish(stage, "progress", **payload["progress"])
-                return
-            self._handler.handle_message(message)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._handler, name)
-
     class Reader(PipesTempFileMessageReader):
         def read_messages(self, handler: Any) -> Any:
-            return super().read_messages(Passing(handler))  # type: ignore[arg-type]
+            return super().read_messages(Passing(handler, stage))  # type: ignore[arg-type]
 
     return Reader()

@@ -10,6 +10,9 @@ from backends.places.cloud import Endpoint, InAws
 from llmspec.section import STAGES, Duration, Size, wrong
 
 if TYPE_CHECKING:
+    import dagster
+
+    from llmspec.job import Job
     from llmspec.spec import Spec
 
 DAY = 86400.0
@@ -47,6 +50,17 @@ class SageMaker(InAws):
     """Of a serverless endpoint, in whole GB: `4GB`. 2GB when absent."""
     capture_percent: int = Field(default=0, ge=0, le=100)
     """Percent of requests and answers that SageMaker itself writes to S3, in full. The journal is apart from it."""
+
+    @classmethod
+    def acts(cls, stage: str) -> bool:
+        """Monitors read the journal, which a container of ours does not reach yet."""
+        return stage != "monitors" and super().acts(stage)
+
+    def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
+        """A training job for model, a processing job for any other stage; found again when it runs already."""
+        from backends.places import sagemaker_job
+
+        sagemaker_job.run(self, context, job)
 
     @property
     def honours(self) -> tuple[str, ...]:

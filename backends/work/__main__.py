@@ -108,7 +108,9 @@ def do(job: Job, report: Report) -> Manifest:
     grown = partial(output)
     grown.mkdir(parents=True, exist_ok=True)
     inputs = {name: copies.at_hand(item.uri) for name, item in job.inputs.items()}
-    options = resolve_at(job.options, job.secrets) | {"files": {source: sorted(files) for source, files in job.files.items()}}
+    digests = {path: digest for files in job.files.values() for path, digest in files.items()}
+    sources = {"files": {source: sorted(files) for source, files in job.files.items()}, "digests": digests}
+    options = resolve_at(job.options, job.secrets) | sources
     metrics = work(options, inputs, grown, report)
     files = {name: File(sha256_of(grown / name), (grown / name).stat().st_size) for name in files_in(grown)}
     manifest = Manifest(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 
-NAME = "checkpoint"
+from backends.work.kept import LAST, NAME
 
 
 def save(output: Path, state: dict[str, Any]) -> None:
@@ -22,12 +22,12 @@ def save(output: Path, state: dict[str, Any]) -> None:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    growing.replace(folder / "last.pt")
+    growing.replace(folder / LAST)
 
 
 def load(output: Path) -> dict[str, Any] | None:
     """The last one, or None. A damaged one is worth nothing: the run starts over, to the same end."""
-    path = output / NAME / "last.pt"
+    path = output / NAME / LAST
     if not is_whole(path):
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -4,6 +4,7 @@ import csv
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backends.work.clean_sources import ROW_BITS, header_of, parse
-from llmspec.errors import PlaceError
+from backends.work.fetched import opened
+from llmspec.errors import PlaceError, StoreError
+from llmspec.job import Digest
 from llmspec.spec.data import Data, Source
 
 
@@ -23,17 +26,19 @@ class File(NamedTuple):
     path: str
     way: str
     source: Source
+    digest: Digest = ""
+    """What its bytes are, where they are read by somebody else than whoever checked them."""
 
     @property
     def name(self) -> str:
         return Path(self.path).name
 
 
-def listed(data: Data, files: dict[str, list[str]]) -> list[File]:
+def listed(data: Data, files: dict[str, list[str]], digests: dict[str, Digest]) -> list[File]:
     """Every file, in order. All columns that a header lacks are one error, before an engine is started."""
     pairs = [(source, path) for source in data.sources for path in files[source.called]]
     found = [
-        File(number, path, source.format or Path(source.path).suffix[1:].lower(), source)
+        File(number, path, source.format or Path(source.path).suffix[1:].lower(), source, digests.get(path, ""))
         for number, (source, path) in enumerate(pairs)
     ]
     if problems := [problem for file in found for problem in header_problems(file)]:
@@ -68,13 +73,13 @@ def refuse_absent(rows: pa.Table, found: list[File]) -> None:
 
 def known_columns(path: str, way: str) -> list[str] | None:
     """What a file's header names, or its first record; None when it holds no row or cannot be read (reading says why)."""
-    with suppress(OSError, ValueError, csv.Error, RecursionError, pa.ArrowException):
+    with suppress(OSError, ValueError, csv.Error, RecursionError, pa.ArrowException, StoreError), opened(path) as content:
         if way == "parquet":
-            return sorted(_leaves(pq.read_schema(path)))
+            return sorted(_leaves(pq.read_schema(content)))
         if way in ("csv", "tsv"):
-            with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            with TextIOWrapper(content, encoding="utf-8-sig", newline="") as file:
                 return header_of(file, "," if way == "csv" else "\t")[1] or None
-        with Path(path).open(encoding="utf-8-sig") as file:
+        with TextIOWrapper(content, encoding="utf-8-sig") as file:
             found = parse(file.read() if way == "json" else next((line for line in file if line.strip()), "null"))
         first = found[0] if isinstance(found, list) and found else found
         return sorted(_keys(first)) if isinstance(first, dict) else None

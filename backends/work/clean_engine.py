@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pyspark.sql import SparkSession
 
 from backends.engines.clean_spark import Sail, Spark
+from llmspec import container
 from llmspec.errors import PlaceError
 from llmspec.registry import Engine
 
@@ -36,6 +37,8 @@ def session(engine: Engine) -> Iterator[SparkSession]:
         match engine:
             case Spark(remote=str(remote)):
                 spark = connected(remote)
+            case Spark() if os.environ.get(container.GIVEN):
+                spark = SparkSession.builder.appName("llmspec data").getOrCreate()  # as whoever submitted us set it up
             case Spark(master=master):
                 spark = jvm(master or "local[*]")
             case Sail():

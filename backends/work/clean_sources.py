@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -161,18 +162,28 @@ def read_parquet(path: str, paths: list[str]) -> Iterator[Found]:
                 yield Record(list(row), (1 << len(paths)) - 1)
 
 
-def records(path: str, way: str, paths: list[str]) -> Iterator[Found]:
+def at_hand(path: str, digest: str) -> AbstractContextManager[str]:
+    """The file where this worker can read it: as it is, or brought from S3 for as long as the block lasts."""
+    if not path.startswith("s3://"):
+        return nullcontext(path)
+    from backends.work.fetched import near  # workers that read from S3 have this package
+
+    return near(path, digest)
+
+
+def records(path: str, way: str, paths: list[str], digest: str = "") -> Iterator[Found]:
     """Every row of a file, and in place of each that cannot be read, why."""
     try:
-        match way:
-            case "csv" | "tsv":
-                yield from read_table(path, paths, "," if way == "csv" else "\t")
-            case "json":
-                yield from read_json(path, paths)
-            case "jsonl":
-                yield from read_jsonl(path, paths)
-            case "parquet":
-                yield from read_parquet(path, paths)
+        with at_hand(path, digest) as here:
+            match way:
+                case "csv" | "tsv":
+                    yield from read_table(here, paths, "," if way == "csv" else "\t")
+                case "json":
+                    yield from read_json(here, paths)
+                case "jsonl":
+                    yield from read_jsonl(here, paths)
+                case "parquet":
+                    yield from read_parquet(here, paths)
     except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
         yield Fault("", _said(error))
 
@@ -205,7 +216,7 @@ def texts(values: list[str | None]) -> pa.Array:
 
 
 def reader(columns: list[str]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """For mapInArrow: files (number, path, way, mapping) -> rows (_position, _fault, _seen, _raw, our columns)."""
+    """For mapInArrow: files (number, path, way, mapping, digest) -> rows (_position, _fault, _seen, _raw, our columns)."""
 
     def batch(file: dict[str, Any], first: int, found: list[Found]) -> pa.RecordBatch:
         cells = {name: n for n, (name, _) in enumerate(file["mapping"])}
@@ -227,7 +238,7 @@ def reader(columns: list[str]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[
             file["mapping"] = json.loads(file["mapping"])
             found: list[Found] = []
             first = faults = 0
-            for row in records(file["path"], file["way"], [theirs for _, theirs in file["mapping"]]):
+            for row in records(file["path"], file["way"], [theirs for _, theirs in file["mapping"]], file["digest"]):
                 faults += isinstance(row, Fault)
                 if isinstance(row, Record) or faults <= FAULTS:
                     found.append(row)

@@ -55,11 +55,11 @@ def refuse_patterns(data: Data) -> None:
 def cleaned(spark: SparkSession, found: list[File], data: Data) -> DataFrame:
     """Every row that was read, in order, with what became of it: one pass over the sources, one shuffle per drop_duplicates."""
     columns, steps = columns_of(data), steps_of(data)
-    files = [(file.number, file.path, file.way, json.dumps(list(file.source.columns.items()))) for file in found]
+    files = [(file.number, file.path, file.way, json.dumps(list(file.source.columns.items())), file.digest) for file in found]
     text = ", ".join(f"{name} string" for name in columns)
     twins = [number for number, (name, _) in enumerate(steps) if name == "drop_duplicates"]
     keys = "".join(f"_key_{number} binary, " for number in twins)
-    rows = spark.createDataFrame(files, "number int, path string, way string, mapping string")
+    rows = spark.createDataFrame(files, "number int, path string, way string, mapping string, digest string")
     rows = rows.mapInArrow(reader(columns), f"_position long, _fault string, _seen long, _raw binary, {text}")
     rows = rows.mapInArrow(
         cleaner(steps, columns, data.split.group_by),
@@ -111,7 +111,7 @@ def clean(options: dict[str, Any], inputs: dict[str, Path], output: Path, report
     """Read, clean and dedupe in Spark; name, divide and write here."""
     data = Data.model_validate(options["data"])
     refuse_patterns(data)
-    found = listed(data, options["files"])
+    found = listed(data, options["files"], options.get("digests", {}))
     report.progress(0, 4, "steps", now="start " + ("sail" if isinstance(data.engine, Sail) else "spark"))
     with session(data.engine) as spark:
         report.progress(1, 4, "steps", now="read and clean")

@@ -1,8 +1,9 @@
-"""The door for a job in the cloud: `python -m backends.work.container train`, started by SageMaker, ECS or EMR.
+"""The door for a job in the cloud: `python -m backends.work.container train`, started by SageMaker or ECS; `spark` by EMR.
 
-It finds the job and its inputs in their folders, checks every byte, opens the work door in a child process, and puts the artifact
-into the output folder, manifest last. What grows lies in `checkpoints`, which a platform keeps: asked to end, the work saves
-itself, and a second start goes on from there. Why a job failed is said where the platform looks. docs/container.md tells more.
+It finds the job and its inputs in their folders, or fetches them from S3, checks every byte, opens the work door in a child
+process, and puts the artifact where it belongs, manifest last. What grows lies in `checkpoints`, which a platform or S3 keeps:
+asked to end, the work saves itself, and a second start goes on from there. Why a job failed is said where the platform looks.
+docs/container.md tells more.
 """
 
 import argparse
@@ -12,17 +13,22 @@ import signal
 import subprocess
 import sys
 import traceback
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
 from backends.work.layout import Layout
-from llmspec import container, secrets
-from llmspec.errors import FAILED, LLMSpecError, PlaceError
+from llmspec import container, copies, secrets
+from llmspec.errors import DAMAGED_CODE, FAILED, DamagedError, LLMSpecError, PlaceError
+from llmspec.home import root
 from llmspec.job import Job
-from llmspec.shelf import MANIFEST, partial, write_atomically
+from llmspec.shelf import MANIFEST, S3, partial, shelf_at, write_atomically
 from llmspec.store import Artifact, open_artifact
 
+TRAIN, SPARK = "train", "spark"
+LATE = "it was ended because it took longer than max_runtime"
 INTERRUPTED = 128 + signal.SIGTERM
 """The exit code that says: not failed, and not done."""
 
@@ -31,8 +37,18 @@ INTERRUPTED = 128 + signal.SIGTERM
 class Work:
     """The child that does it; a signal to end goes to it."""
 
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What it is told beyond what the container is told."""
     child: "subprocess.Popen[str] | None" = None
     interrupted: bool = False
+    late: bool = False
+
+    def end_late(self, *_: "int | FrameType | None") -> None:
+        """It has had all the time that it may have."""
+        self.late = True
+        if self.child is None:
+            raise PlaceError(LATE)
+        self.child.terminate()
 
     def end(self, *_: "int | FrameType | None") -> None:
         self.interrupted = True
@@ -46,7 +62,7 @@ class Work:
         paper.parent.mkdir(parents=True, exist_ok=True)
         paper.write_text(here.to_json(), encoding="utf-8")
         command = [sys.executable, "-P", "-m", "backends.work", str(paper)]
-        told = {**os.environ, "LLMSPEC_PARENT": "stdin", "PYTHONUNBUFFERED": "1"}
+        told = {**os.environ, **self.told, "LLMSPEC_PARENT": "stdin", "PYTHONUNBUFFERED": "1"}
         self.child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -58,15 +74,17 @@ class Work:
             start_new_session=True,  # it ends its whole group when we are gone, which its stdin tells it
         )
         with self.child:
-            if self.interrupted:  # the signal came while it was being born
+            if self.interrupted or self.late:  # the signal came while it was being born
                 self.child.terminate()
             last = pass_on(self.child, here)
             code = self.child.wait()
         paper.unlink()
+        if self.late and code:
+            raise PlaceError(LATE)
         if self.interrupted and code:
             sys.exit(INTERRUPTED)
         if code:
-            raise PlaceError(last or ended_by(code))
+            raise (DamagedError if code == DAMAGED_CODE else PlaceError)(last or ended_by(code))
 
 
 def pass_on(child: "subprocess.Popen[str]", job: Job) -> str:
@@ -92,14 +110,18 @@ def ended_by(code: int) -> str:
     return f"its process ended with code {code}"
 
 
-def place(made: Artifact, job: Job, output: Path) -> None:
-    """Put the artifact where the platform takes it from: files first, manifest last. The one place that would send it elsewhere."""
+def place(made: Artifact, job: Job, output: str) -> None:
+    """Put the artifact where it belongs, files first, manifest last: into the store, or where the platform takes it from."""
     manifest = replace(made.verify().manifest, sources=job.files)  # as they are called where the spec is
-    output.mkdir(parents=True, exist_ok=True)
+    if output.startswith(S3):
+        copies.send(replace(made, manifest=manifest), shelf_at(output, root()))
+        return
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in manifest.files:
-        (output / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made.folder / name, output / name)
-    write_atomically(output / MANIFEST, manifest.to_json())
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made.folder / name, folder / name)
+    write_atomically(folder / MANIFEST, manifest.to_json())
 
 
 def carry_out(layout: Layout, work: Work) -> None:
@@ -107,34 +129,55 @@ def carry_out(layout: Layout, work: Work) -> None:
     if faults := list(container.unknown(os.environ, container.WORK)):
         raise PlaceError("\n".join(faults))
     job = layout.job()
+    kept = layout.kept(job)
+    if layout.done(job):
+        print(f"{job.stage}: is in {layout.output} already", flush=True)
+    else:
+        made = made_at(layout, job, work)
+        place(made, job, layout.output)
+        shutil.rmtree(made.folder)
+        print(f"{job.stage}: put into {layout.output}", flush=True)
+    if kept:
+        kept.clear()
+
+
+def made_at(layout: Layout, job: Job, work: Work) -> Artifact:
+    """The artifact on this machine: found, or made from checked inputs and the last checkpoint."""
     here = layout.located(job)
     made = open_artifact(Path(here.output))
-    if made is None or not made.whole():
-        layout.check(here)
-        print(f"{job.stage} of {job.spec}: {job.engine}, key {job.key}", flush=True)
+    if made is not None and made.whole():
+        return made
+    layout.fetch(job)
+    layout.check(here)
+    print(f"{job.stage} of {job.spec}: {job.engine}, key {job.key}", flush=True)
+    if kept := layout.kept(job):
+        kept.restore()
+    work.told = layout.told
+    with kept.watching() if kept else nullcontext():
         work.do(here)
-        made = open_artifact(Path(here.output))
-        assert made, "the door seals before it ends well"
-    place(made, job, layout.output)
-    shutil.rmtree(made.folder)
-    print(f"{job.stage}: put into {layout.output}", flush=True)
+    made = open_artifact(Path(here.output))
+    assert made, "the door seals before it ends well"
+    return made
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m backends.work.container", description=__doc__)
-    parser.add_argument("command", choices=["train"], help="what `docker run IMAGE train` says; whatever the job's stage is")
-    parser.parse_args()
-    layout, work = Layout.of(os.environ), Work()
+    commands = "what `docker run IMAGE train` says, whatever the job's stage is; spark, when a Spark application started us"
+    parser.add_argument("command", choices=[TRAIN, SPARK], help=commands)
+    spread = parser.parse_args().command == SPARK
+    layout, work = Layout.of(os.environ, spread=spread), Work()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, work.end)
+    signal.signal(signal.SIGALRM, work.end_late)
     try:
+        signal.setitimer(signal.ITIMER_REAL, layout.most_seconds)
         carry_out(layout, work)
     except Exception as error:  # noqa: BLE001 - the door: whatever it was is told where the platform looks
         known = isinstance(error, LLMSpecError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         print(f"{'' if known else traceback.format_exc()}{FAILED}{reason}", file=sys.stderr, flush=True)
         layout.tell(reason)
-        return 1
+        return DAMAGED_CODE if isinstance(error, DamagedError) else 1
     return 0
 
 

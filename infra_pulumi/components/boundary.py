@@ -51,7 +51,7 @@ def _of_serving(owner: Owner, account: Account) -> tuple[Statement, ...]:
 
 def _shared(account: Account) -> tuple[Statement, ...]:
     """What carries no name of ours to be fenced by, but is no way out of the account."""
-    keys = ("kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey")
+    keys = ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey")
     grants = Statement(
         ("kms:CreateGrant",), (account.arn("kms", "key/*"),), {"Bool": {"kms:GrantIsForAWSResource": "true"}}, reason=EACH_ROLE
     )

@@ -74,9 +74,8 @@ def emr(owner: Owner, account: Account) -> tuple[Statement, ...]:
     """Runs in the one application, which AWS names."""
     applications = account.arn("emr-serverless", "/applications/*")
     tagged = {"StringEquals": {"aws:ResourceTag/llmspec:name": owner.name, "aws:ResourceTag/llmspec:target": owner.target}}
-    verbs = _calls(
-        "emr-serverless", "StartJobRun", "GetJobRun", "CancelJobRun", "GetApplication", "StartApplication", "TagResource"
-    )
+    runs = ("StartJobRun", "GetJobRun", "ListJobRuns", "CancelJobRun")
+    verbs = _calls("emr-serverless", *runs, "GetApplication", "StartApplication", "TagResource")
     return (Statement(verbs, (applications,), tagged, reason="An application's name is given by AWS, our tags fence it"),)
 
 
@@ -118,6 +117,13 @@ def ecs(owner: Owner, account: Account) -> tuple[Statement, ...]:
         Statement(
             _calls("ecs", "RegisterTaskDefinition", "DeregisterTaskDefinition", "DescribeTaskDefinition"), ("*",), reason=NO_ARN
         ),
+        Statement(
+            ("ecs:ListTasks",),
+            ("*",),
+            {"ArnLike": {"ecs:cluster": account.arn("ecs", f"cluster/{mine}*")}},
+            reason="It lists tasks before they have names, and the cluster is the fence",
+        ),
+        Statement(("secretsmanager:DescribeSecret",), (account.arn("secretsmanager", f"secret:{mine}/*"),)),
         Statement(
             _calls("elasticloadbalancing", *making, *ending, *setting),
             tuple(account.arn("elasticloadbalancing", each) for each in balancers),

@@ -44,14 +44,21 @@ class Duty:
     """Also read: a job goes on where it was cut off."""
 
 
+def _handed(*stages: str) -> tuple[str, ...]:
+    """What is handed to jobs of these stages and what comes back, until it is in the store; and to nobody else's."""
+    return tuple(f"jobs/{stage}" for stage in stages)
+
+
 JOBS = ("sagemaker", "ecs-tasks")
 DUTIES = {
-    "data": Duty(("emr-serverless", *JOBS), reads=("code",), writes=("data",)),
-    "training": Duty(JOBS, reads=("code", "data"), writes=("features", "model", "onnx", "checkpoints")),
-    "evaluation": Duty(JOBS, reads=("code", "data", "features", "model", "onnx"), writes=("evaluation",)),
+    "data": Duty(("emr-serverless", *JOBS), reads=("code",), writes=("data", *_handed("data"))),
+    "training": Duty(
+        JOBS, reads=("code", "data"), writes=("features", "model", "onnx", "checkpoints", *_handed("features", "model", "onnx"))
+    ),
+    "evaluation": Duty(JOBS, reads=("code", "data", "features", "model", "onnx"), writes=("evaluation", *_handed("evaluation"))),
     "endpoint": Duty(JOBS, reads=("onnx",), writes=("capture",)),
     "monitors": Duty(JOBS, reads=("code", "journal", "capture", "data", "onnx", "evaluation", "endpoint"), writes=("monitors",)),
-    "build": Duty(("codebuild",), reads=("code",)),
+    "build": Duty(("codebuild",), writes=("code",)),
 }
 
 
@@ -81,12 +88,18 @@ def from_sources(sources: tuple[str, ...], account: Account) -> tuple[Statement,
 
 def with_keys(duty: Duty, key: pulumi.Input[str]) -> tuple[Statement, ...]:
     """S3 encrypts and decrypts with the caller's rights."""
-    use = Statement(("kms:Decrypt", "kms:GenerateDataKey") if duty.writes else ("kms:Decrypt",), (key,))
+    use = Statement(("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey") if duty.writes else ("kms:Decrypt",), (key,))
     if "sagemaker" not in duty.services:
         return (use,)
     # A machine's disk is unlocked by a grant that SageMaker asks for in the job's name.
     disks = Statement(("kms:CreateGrant", "kms:DescribeKey"), (key,), {"Bool": {"kms:GrantIsForAWSResource": "true"}})
     return (use, disks)
+
+
+def with_secrets(kind: str, owner: Owner, account: Account) -> tuple[Statement, ...]:
+    """What the product's jobs are told in secret: ECS fetches it in the job's name before it starts."""
+    mine = Statement(("secretsmanager:GetSecretValue",), (account.arn("secretsmanager", f"secret:{owner.prefix}/*"),))
+    return (mine,) if kind in ("data", "training", "evaluation") else ()
 
 
 def into_logs(kind: str, owner: Owner, account: Account) -> tuple[Statement, ...]:

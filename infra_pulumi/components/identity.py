@@ -19,6 +19,7 @@ from infra_pulumi.components.duties import (
     into_logs,
     with_images,
     with_keys,
+    with_secrets,
     with_tables,
 )
 from infra_pulumi.components.keys import Keys
@@ -90,6 +91,7 @@ class Identity(pulumi.ComponentResource):
             *in_the_store(duty, self._bucket, self._product, self._account),
             *with_keys(duty, self._keys.data.arn),
             *into_logs(kind, self._owner, self._account),
+            *with_secrets(kind, self._owner, self._account),
             *with_images(PUSH if kind == "build" else PULL, pulls, self._account),
             *(self._inside(self._network) if self._network and "sagemaker" in duty.services else ()),
         )

@@ -37,6 +37,8 @@ class RegistryArgs:
     """`destroy` leaves the images. They can be built again from the bundle."""
     keep_images: int = 20
     """The latest so many of each are kept; a rollback reaches no further."""
+    spark: bool = False
+    """Also what Spark at EMR unpacks, beside the bundle: it is built with the training image."""
 
 
 class Registry(pulumi.ComponentResource):
@@ -57,6 +59,7 @@ class Registry(pulumi.ComponentResource):
         self._owner, self._account, self._args = owner, account, args
         self._keys, self._logs, self._builder = keys, logs, builder
         self._bundle = pulumi.Output.concat(storage.store.name, f"/{storage.product}{args.bundle}")
+        self._code = pulumi.Output.concat("s3://", storage.store.name, f"/{storage.product}code")
         self._opts = pulumi.ResourceOptions(parent=self)
         self.repositories = {image: self._repository(image, name) for image, name in repository_names(owner).items()}
         self.projects = {image: self._project(image, repository) for image, repository in self.repositories.items()}
@@ -116,8 +119,15 @@ class Registry(pulumi.ComponentResource):
             # Docker builds inside the build's own container.
             "privileged_mode": True,
             # Who starts a build adds $TAG, which holds the digest of the bundle: the same source is built once.
-            "environment_variables": [{"name": f"{image.upper()}_REPOSITORY", "value": repository.repository_url}],
+            "environment_variables": [
+                {"name": f"{image.upper()}_REPOSITORY", "value": repository.repository_url},
+                *self._archives(image),
+            ],
         }
+
+    def _archives(self, image: str) -> list[aws.codebuild.ProjectEnvironmentEnvironmentVariableArgsDict]:
+        wanted = self._args.spark and image == "training"
+        return [{"name": "SPARK_ARCHIVES", "value": self._code}] if wanted else []
 
 
 def _latest(number: int) -> dict[str, object]:

@@ -14,8 +14,9 @@ from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
 
-HELD_IN = {"data": ("data", "features"), "journal": ("journal", "engagement", "undelivered", "capture")}
-"""What a retention rule speaks of -> the folders that hold it: token ids are the same rows in other letters."""
+HELD_IN = {"data": ("data", "features", "jobs"), "journal": ("journal", "engagement", "undelivered", "capture")}
+"""What a retention rule speaks of -> the folders that hold it: token ids are the same rows in other letters, and a job
+is handed the sources."""
 
 
 @dataclass(frozen=True)

@@ -10,35 +10,13 @@ from infra_pulumi.names import fitted
 from infra_pulumi.owner import Owner
 from infra_pulumi.serving.wanted import USE, Release, Serving, Variant
 from llmspec.job import digest_of
+from llmspec.machines import has_local_disk
 
 if TYPE_CHECKING:
     from infra_pulumi.serving.sagemaker import SagemakerArgs
 
 START_SECONDS = 600
 """A copy loads its artifact and compiles its grammars before it answers `/ping`."""
-LOCAL_DISKS = frozenset(
-    {
-        "g4dn",
-        "g5",
-        "g6",
-        "g6e",
-        "gr6",
-        "p3dn",
-        "p4d",
-        "p4de",
-        "p5",
-        "p5e",
-        "p5en",
-        "p6-b200",
-        "trn1",
-        "trn1n",
-        "trn2",
-        "i3",
-        "i3en",
-        "i4i",
-    }
-)
-"""No list of AWS's own exists; `c5d`, `m6id` and their like are known by their letter."""
 
 
 def configuration(
@@ -67,12 +45,6 @@ def immutable_name(owner: Owner, number: int, content: list[Any]) -> str:
     """`support-bot-prod-r13-1a2b3c4d`: the release for people, the digest for whatever else may change."""
     end = f"-r{number}-{digest_of(content)[:8]}"
     return fitted(owner.prefix, 63 - len(end)) + end
-
-
-def has_local_disk(instance: str) -> bool:
-    """Types with NVMe disks of their own encrypt them in hardware, and refuse a key."""
-    family = instance.split(".")[1] if instance.count(".") == 2 else ""
-    return family in LOCAL_DISKS or (family.endswith("d") and family[:1] in "cmr")
 
 
 def _content(wanted: Serving, place: "SagemakerArgs") -> list[Any]:

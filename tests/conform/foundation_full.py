@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from infra_pulumi.components.access import AccessArgs
 from infra_pulumi.components.audit import AuditArgs
 from infra_pulumi.components.backup import BackupArgs
+from infra_pulumi.components.cluster import ClusterArgs
 from infra_pulumi.components.cost import CostArgs
 from infra_pulumi.components.data import DataArgs
 from infra_pulumi.components.deploy import DeployArgs
@@ -29,6 +30,7 @@ FULL = FoundationArgs(
     ),
     network=NetworkArgs(zones=2, public_subnets=True, nat_gateways=1),
     data=DataArgs("emr-7.14.0"),
+    cluster=ClusterArgs(),
     audit=AuditArgs(keep=False),
     backup=BackupArgs(copy_to="us-west-2"),
     cost=CostArgs(500, notify=("oncall@acme.example",), activate_tags=True),

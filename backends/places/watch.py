@@ -1,0 +1,60 @@
+"""Waiting for a job elsewhere: looked at often at first, then every few seconds, and ended when we are told to end."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from backends.places.aws_calls import RefusedError
+from backends.places.log_tail import Tail
+from backends.places.talk import Talk
+
+LAST_WORDS_SECONDS = 10.0
+"""How long the log of a job that has ended may still be on its way."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds between two looks."""
+
+    first: float = 0.5
+    most: float = 5.0
+    growth: float = 1.3
+
+    def sleep(self, looks: int) -> None:
+        """A signal to end breaks it off: Dagster raises it right here."""
+        time.sleep(min(self.most, self.first * self.growth**looks))
+
+
+def follow(talk: Talk, tail: Tail, ended: Callable[[], bool], stop: Callable[[], None], pace: Pace = Pace()) -> None:
+    """Pass on what the job says until it has ended. Whoever interrupts us interrupts it; a failure of ours leaves it alone."""
+    looks, hears = 0, True
+    try:
+        while not ended():
+            hears = hears and _heard(talk, tail)
+            pace.sleep(looks)
+            looks += 1
+        if hears and _heard(talk, tail) and looks:
+            _last_words(talk, tail, pace)
+    except Exception:
+        raise
+    except BaseException:
+        stop()
+        raise
+
+
+def _last_words(talk: Talk, tail: Tail, pace: Pace) -> None:
+    """Until the work has said goodbye, or a while has gone by: CloudWatch shows lines some seconds after they were said."""
+    until = time.monotonic() + LAST_WORDS_SECONDS
+    while _heard(talk, tail) and not talk.over and time.monotonic() < until:
+        pace.sleep(0)
+
+
+def _heard(talk: Talk, tail: Tail) -> bool:
+    """False when we may not listen: the job goes on, and we say what is missing."""
+    try:
+        for line in tail.new():
+            talk.hear(line)
+    except RefusedError as error:
+        talk.note(f"its log cannot be shown here: {error}")
+        return False
+    return True
