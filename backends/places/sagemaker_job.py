@@ -8,7 +8,7 @@ import re
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from backends.places import remote
 from backends.places.aws_calls import RefusedError, Service
@@ -98,12 +98,12 @@ class Work:
             if seen.status == "Completed":
                 if made := self.left_by(seen):
                     return made
-                self.fail(seen, "it ended well and left no whole artifact")
+                raise self.failed(seen, "it ended well and left no whole artifact")
             if not seen.of_aws or not left:
                 break
             self.talk.note(f"{seen.name}: {seen.reason}; asked for again in {PAUSE_SECONDS:.0f} s")
             time.sleep(PAUSE_SECONDS)
-        self.fail(seen, seen.why(self.talk.failure))
+        raise self.failed(seen, seen.why(self.talk.failure))
 
     def begun(self) -> Seen:
         """The job that runs, or has ended well and was not taken yet, or a new one."""
@@ -168,10 +168,10 @@ class Work:
         where = seen.said.get("ModelArtifacts", {}).get("S3ModelArtifacts") or output_of(self.errand, seen.name)
         return self.errand.made(S3Shelf.at(where))
 
-    def fail(self, seen: Seen, why: str) -> NoReturn:
+    def failed(self, seen: Seen, why: str) -> PlaceError:
         if seen.damaged:
             self.errand.blame()
-        raise PlaceError(f"{seen.name} {seen.status.lower()}: {why}\n  {self.link(seen.name)}", str(self.talk.log))
+        return PlaceError(f"{seen.name} {seen.status.lower()}: {why}\n  {self.link(seen.name)}", str(self.talk.log))
 
     def link(self, name: str) -> str:
         return self.kind.link(self.errand.site.region, name)

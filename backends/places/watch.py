@@ -25,16 +25,19 @@ class Pace:
         time.sleep(min(self.most, self.first * self.growth**looks))
 
 
-def follow(talk: Talk, tail: Tail, ended: Callable[[], bool], stop: Callable[[], None], pace: Pace = Pace()) -> None:
+PACE = Pace()
+
+
+def follow(talk: Talk, tail: Tail, ended: Callable[[], bool], stop: Callable[[], None]) -> None:
     """Pass on what the job says until it has ended. Whoever interrupts us interrupts it; a failure of ours leaves it alone."""
     looks, hears = 0, True
     try:
         while not ended():
             hears = hears and _heard(talk, tail)
-            pace.sleep(looks)
+            PACE.sleep(looks)
             looks += 1
         if hears and _heard(talk, tail) and looks:
-            _last_words(talk, tail, pace)
+            _last_words(talk, tail)
     except Exception:
         raise
     except BaseException:
@@ -42,11 +45,11 @@ def follow(talk: Talk, tail: Tail, ended: Callable[[], bool], stop: Callable[[],
         raise
 
 
-def _last_words(talk: Talk, tail: Tail, pace: Pace) -> None:
+def _last_words(talk: Talk, tail: Tail) -> None:
     """Until the work has said goodbye, or a while has gone by: CloudWatch shows lines some seconds after they were said."""
     until = time.monotonic() + LAST_WORDS_SECONDS
-    while _heard(talk, tail) and not talk.over and time.monotonic() < until:
-        pace.sleep(0)
+    while not (talk.over or talk.failure) and time.monotonic() < until and _heard(talk, tail):
+        PACE.sleep(0)
 
 
 def _heard(talk: Talk, tail: Tail) -> bool:
