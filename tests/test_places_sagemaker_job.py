@@ -24,7 +24,7 @@ from backends.places.remote import Errand, image
 from backends.places.sagemaker import SageMaker as Place
 from backends.places.sagemaker_request import request
 from backends.work.checkpoint import is_whole
-from llmspec.errors import DamagedError, PlaceError
+from llmspec.errors import DamagedError, PlaceError, SpecError
 from llmspec.job import Input, Job
 from llmspec.load import load
 from llmspec.progress import Event, listening
@@ -209,7 +209,7 @@ def test_what_is_asked_for_is_encrypted_bounded_apart_and_found_again_by_its_tag
 
 
 def test_a_job_that_fetches_from_the_hub_is_the_only_one_that_is_not_isolated(project: Project, training: Job) -> None:
-    hub = {"model": {**ASKED, "base": {"hub": "acme/base", "revision": "0" * 40}}}
+    hub = {"model": {**ASKED, "base": {"hub": "acme/base", "revision": "ab" * 20}}}
     errand = Errand(place(project).site, replace(training, options=hub))
     assert request(place(project), errand, "image", "name")["EnableNetworkIsolation"] is False
     assert request(place(project, network_isolation=True), errand, "image", "name")["EnableNetworkIsolation"] is True
@@ -232,6 +232,78 @@ def test_data_are_cleaned_by_a_processing_job_that_is_asked_for_again_when_there
     assert asked["ProcessingOutputConfig"]["KmsKeyId"] == foundation.outputs["data_key"]
     assert all(each["S3Input"]["LocalPath"].startswith("/opt/ml/processing/") for each in asked["ProcessingInputs"])
     assert not aws.keys(foundation.bucket, "bots/tiny/jobs/"), "the rows that were handed over are gone"
+
+
+def test_a_job_that_ended_while_nobody_looked_is_taken_and_one_that_was_taken_is_done_again_when_that_is_asked_for(
+    project: Project, sagemaker: SageMaker, foundation: Foundation
+) -> None:
+    project.edit("/bots", "/left")
+    where = place(project)
+    where.site.found(foundation.outputs)
+    job = Product.open(project.spec).stage("data").job
+    errand = Errand(where.site, job)
+    errand.hand_over({})
+    asked = request(where, errand, image(foundation.outputs, "training", REGION), errand.name(1))
+    Service("sagemaker", REGION).ask("create_processing_job", **asked)  # and the client was killed
+    box = sagemaker.job(errand.name(1))
+    eventually(lambda: box.ended, 60)
+    made, heard, _ = done(where, job)
+    assert made.manifest.key == job.key
+    assert any("has ended meanwhile: nothing is asked for again" in event.facts.get("text", "") for event in heard)
+    assert errand.name(2) not in sagemaker.boxes
+    sagemaker.refuse = lambda asked: ("ResourceLimitExceeded", "The account-level service limit is 0 Instances")
+    try:
+        with pytest.raises(PlaceError, match=r"(?s)quota is used up .* ask for more under Service Quotas"):
+            done(where, job)
+    finally:
+        sagemaker.refuse = lambda _: None
+
+
+def test_what_is_longer_or_more_than_aws_takes_is_said_all_at_once(project: Project, training: Job) -> None:
+    where = place(project)
+    errand = Errand(where.site, training)
+    asked = request(where, errand, "i" * 256, "-" * 64) | {"Environment": {"LONG": "x" * 513}, "RoleArn": "somebody"}
+    asked["InputDataConfig"] *= 7
+    said = "\n".join(Service("sagemaker", REGION).faults("create_training_job", asked))
+    for fault in (
+        "TrainingJobName: 64 characters, and AWS takes 63",
+        "TrainingJobName: '------------------------------------------------------------' is not what AWS takes",
+        "AlgorithmSpecification.TrainingImage: 256 characters, and AWS takes 255",
+        "InputDataConfig: 21 entries, and AWS takes 20",
+        "Environment.LONG: 513 characters, and AWS takes 512",
+        "RoleArn: 8 characters, and AWS wants 20",
+    ):
+        assert fault in said
+
+
+def test_names_of_jobs_fit_however_long_the_product_is_called_and_differ_between_stores(project: Project, training: Job) -> None:
+    project.edit("name: tiny", f"name: {'long-' * 7}name")
+    long = project.spec.rename(project.folder / f"{'long-' * 7}name.yaml")
+    site = load(long).place("model").site  # type: ignore[attr-defined]
+    names = {Errand(site, job).name(number) for number in (1, 99) for job in (training, elsewhere(training, "other"))}
+    assert len(names) == 4
+    assert all(len(name) <= 63 and name.startswith(f"{'long-' * 7}name-local-") for name in names), names
+
+
+HUB = "model:\n  base: {hub: acme/base, revision: " + "ab" * 20 + "%s}\n  method: lora\n  training: {epochs: 1}\n"
+
+
+@pytest.mark.parametrize(
+    ("base", "places", "fault"),
+    [
+        (", token: '${secret.HF_TOKEN}'", "{model: sagemaker}", "given no secret (model.base.token)"),
+        ("", "{model: {sagemaker: {network_isolation: true}}}", "fetched by the job, which could reach nothing"),
+        ("", "{onnx: {sagemaker: {instance: ml.p4d.24xlarge}}}", "processing jobs have no ml.p4d.24xlarge"),
+        ("", "{onnx: {sagemaker: {spot: true}}}", "spot has no effect on onnx"),
+    ],
+)
+def test_what_a_job_cannot_have_there_is_refused_by_validate(tmp_path: Path, base: str, places: str, fault: str) -> None:
+    start, end = TINY.index("features:"), TINY.index("evaluation:")
+    text = TINY[:start] + HUB % base + TINY[end:] + f"store: s3://shop/bots\nregion: eu-central-1\nplaces: {places}\n"
+    (tmp_path / "tiny.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "tiny.yaml")
+    assert fault in str(caught.value)
 
 
 def test_a_failing_job_gives_the_works_own_reason_and_its_page(project: Project, sagemaker: SageMaker, training: Job) -> None:
@@ -368,20 +440,6 @@ def test_whoever_kills_an_apply_pays_for_no_second_job(
         found = [key for key in aws.keys(foundation.bucket, f"bots/tiny/{stage}/") if key.endswith("manifest.json")]
         said = {aws.s3.head_object(Bucket=foundation.bucket, Key=key)["ServerSideEncryption"] for key in found}
         assert said == {"aws:kms"}
-    assert shop.actions("--select", "model")["model"] == "reuse"
-
-
-def test_a_job_that_ended_while_nobody_looked_is_taken_and_not_done_again(shop: Project, sagemaker: SageMaker) -> None:
-    shop.edit("epochs: 12", "epochs: 1")
-    apply = begun(shop)
-    box = sagemaker.job(Errand(place(shop).site, Product.open(shop.spec).stage("model").job).name(1))
-    apply.kill()
-    apply.communicate()
-    eventually(lambda: box.ended, 60)
-    before = set(sagemaker.boxes)
-    again = shop.run("apply", "tiny.yaml", "--yes", "--select", "model")
-    assert "has ended meanwhile: nothing is asked for again" in again.stdout + again.stderr
-    assert set(sagemaker.boxes) == before
     assert shop.actions("--select", "model")["model"] == "reuse"
 
 
