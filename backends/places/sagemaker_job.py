@@ -16,7 +16,7 @@ from backends.places.log_tail import Tail
 from backends.places.remote import Errand
 from backends.places.sagemaker_request import Kind, kind_of, output_of, request
 from backends.places.talk import Talk, talking
-from backends.places.watch import follow
+from backends.places.watch import follow, stopped_with_us
 from llmspec.errors import DAMAGED_CODE, PlaceError
 from llmspec.job import Job
 from llmspec.progress import publish
@@ -126,13 +126,14 @@ class Work:
         if faults := self.service.faults(verb, wanted):
             raise PlaceError("\n".join(f"{self.errand.job.stage}: {fault}" for fault in faults))
         self.errand.hand_over(self.talk.bootstrap)
-        try:
-            self.service.ask(verb, **wanted)
-        except RefusedError as error:
-            if not error.taken:
-                raise
-        self.talk.note(f"{name} is asked for: {self.link(name)}")
-        return self.look(name) or Seen(self.kind, name, {f"{self.kind.called}Status": "InProgress"})
+        with stopped_with_us(partial(self.stop, name)):
+            try:
+                self.service.ask(verb, **wanted)
+            except RefusedError as error:
+                if not error.taken:
+                    raise
+            self.talk.note(f"{name} is asked for: {self.link(name)}")
+            return self.look(name) or Seen(self.kind, name, {f"{self.kind.called}Status": "InProgress"})
 
     def look(self, name: str) -> Seen | None:
         try:
@@ -154,7 +155,8 @@ class Work:
             del last[:-1]
             return not last[0].runs
 
-        follow(self.talk, tail, over, partial(self.stop, seen.name))
+        with stopped_with_us(partial(self.stop, seen.name)):
+            follow(self.talk, tail, over)
         return last[0]
 
     def stop(self, name: str) -> None:
