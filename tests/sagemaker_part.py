@@ -93,24 +93,21 @@ class SageMaker:
     """What to answer to a request for a job instead of making it."""
     fail_first: str = ""
     """The reason with which the next job fails before its container starts."""
-    held: threading.Event = field(default_factory=threading.Event)
-    """While it is not set, containers wait before they start."""
-
-    def __post_init__(self) -> None:
-        self.held.set()
+    deaf: bool = False
+    """Whoever asks may not read logs."""
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         service, _, verb = target.partition(".")
+        if self.deaf and verb == "DescribeLogStreams":
+            return _sent(start_response, *_no("AccessDeniedException", "not authorized to perform: logs:DescribeLogStreams"))
         kind = next((kind for kind in KINDS if verb in (f"Create{kind}", f"Describe{kind}", f"Stop{kind}")), "")
         if service != "SageMaker" or not kind:
             return self.app(environ, start_response)
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         environ["wsgi.input"] = io.BytesIO(body)
         code, answer = self._answer(verb.removesuffix(kind), kind, json.loads(body), environ)
-        content = json.dumps(answer).encode()
-        start_response(code, [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(content)))])
-        return [content]
+        return _sent(start_response, code, answer)
 
     def _answer(self, verb: str, kind: str, asked: dict[str, Any], environ: Any) -> tuple[str, Any]:
         name = asked[f"{kind}Name"]
@@ -172,9 +169,6 @@ class SageMaker:
             box.status = box.second = "Failed"
             return
         while not box.ended:
-            self.held.wait(60)
-            if box.ended:
-                return
             box.starts += 1
             box.asked_to = ""
             code = self._start(box)
@@ -265,7 +259,6 @@ class SageMaker:
 
     def close(self) -> None:
         """Nothing is left running."""
-        self.held.set()
         for box in self.boxes.values():
             if box.process is not None:
                 self._signal(box, "stop")
@@ -275,3 +268,9 @@ class SageMaker:
 
 def _no(code: str, message: str) -> tuple[str, Any]:
     return "400 Bad Request", {"__type": code, "message": message}
+
+
+def _sent(start_response: Any, code: str, answer: Any) -> list[bytes]:
+    content = json.dumps(answer).encode()
+    start_response(code, [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(content)))])
+    return [content]
