@@ -4,6 +4,7 @@ Prices count by these lists and the foundation is built from them: what is count
 """
 
 from llmspec.spec import Spec
+from llmspec.stage import READS, picked, secret_paths
 
 
 def stands(spec: Spec) -> bool:
@@ -13,8 +14,16 @@ def stands(spec: Spec) -> bool:
 
 def doors(spec: Spec) -> tuple[str, ...]:
     """Interface endpoints, each paid by hour and zone. The way to S3 is a route, and free."""
-    asked = (place.doors(stage) or () for stage, place in spec.places.items())
-    return tuple(dict.fromkeys(door for some in asked for door in some))
+    asked = [place.doors(stage) or () for stage, place in spec.places.items()]
+    hidden = [("secretsmanager",) for stage, place in spec.places.items() if place.doors(stage) and told_secrets(spec, stage)]
+    return tuple(dict.fromkeys(door for some in asked + hidden for door in some))
+
+
+def told_secrets(spec: Spec, stage: str) -> bool:
+    """Whether the job of a stage is told a secret: what runs in a network fetches it from in there."""
+    if stage == "endpoint":
+        return False
+    return next(secret_paths(picked(spec.model_dump(mode="json"), READS[stage])), None) is not None
 
 
 def zones(spec: Spec) -> int:

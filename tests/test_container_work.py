@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 from conftest import TINY, Project, tiny_rows
 from container_parts import lay_out, worked, working
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, DAGSTER_PIPES_MESSAGES_ENV_VAR, PipesContextData, encode_param
 from serving_parts import eventually
 from training_parts import make_features, write_base, write_data
 
 from backends.work.checkpoint import is_whole
 from llmspec import container
+from llmspec.errors import DAMAGED_CODE
 from llmspec.job import Input, Job, digest_of
-from llmspec.shelf import sha256_of
+from llmspec.shelf import MANIFEST, File, files_in, sha256_of
 from llmspec.stage import Product
-from llmspec.store import open_artifact
+from llmspec.store import Manifest, content_digest, open_artifact
 
 TRAINING = {"epochs": 30, "learning_rate": 1e-2, "batch_tokens": 64, "checkpoint_every": "1ms"}
 ASKED: dict[str, Any] = {"base": {"path": "base"}, "method": "lora", "adapter": {"rank": 4, "dropout": 0.2}, "training": TRAINING}
@@ -260,3 +262,35 @@ def test_asked_to_end_before_it_began_it_ends_as_interrupted(tmp_path: Path, tra
     process.communicate(timeout=10)
     assert process.returncode == 143
     assert not (opt_ml / "output").exists()
+
+
+def test_a_processing_jobs_reason_lies_where_sagemaker_looks_and_damage_has_an_exit_code_of_its_own(
+    tmp_path: Path, training: Job
+) -> None:
+    folder = tmp_path / "artifact"
+    shutil.copytree(training.inputs["features"].uri, folder)
+    files = {name: File(sha256_of(folder / name), (folder / name).stat().st_size) for name in files_in(folder)}
+    manifest = Manifest("test", "features", "k", content_digest(files), "tokenize_hf", 1, {}, {}, {}, files, {})
+    (folder / MANIFEST).write_text(manifest.to_json())
+    job = replace(training, inputs=training.inputs | {"features": Input(str(folder), manifest.digest)})
+    inside = lay_out(tmp_path / "ml" / "processing", job)
+    name = max(files, key=lambda name: files[name].bytes)
+    (inside / "input" / "data" / "features" / name).write_bytes(b"?" * files[name].bytes)
+    code, _ = worked(inside, **{container.REASON: str(tmp_path / "ml" / "output")})
+    assert code == DAMAGED_CODE
+    assert f"{name}: not as its manifest says" in (tmp_path / "ml" / "output" / "message").read_text(encoding="utf-8")
+    assert not (inside / "output").exists()
+
+
+def test_the_log_carries_what_dagster_shows_when_the_job_brings_the_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opt_ml = lay_out(tmp_path / "ml", data_job(tmp_path / "shop", monkeypatch))
+    context = dict.fromkeys(PipesContextData.__annotations__) | {"run_id": "r", "retry_number": 0, "extras": {}}
+    told = {DAGSTER_PIPES_CONTEXT_ENV_VAR: {"data": context}, DAGSTER_PIPES_MESSAGES_ENV_VAR: {"stdio": "stdout"}}
+    paper = opt_ml / "input" / "data" / "job" / container.PIPES
+    paper.write_text(json.dumps({name: encode_param(value) for name, value in told.items()} | {"PATH": "/nowhere"}))
+    code, said = worked(opt_ml)
+    assert code == 0, said
+    messages = [json.loads(line) for line in said.splitlines() if line.startswith('{"__dagster_pipes_version"')]
+    assert messages[0]["method"] == "opened"
+    assert messages[-1]["method"] == "closed"
+    assert any("progress" in (message["params"] or {}).get("payload", {}) for message in messages)

@@ -1,5 +1,6 @@
 """sagemaker: Amazon SageMaker AI. Training and processing jobs, and endpoints in three forms."""
 
+import re
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from llmspec.spec import Spec
 
 DAY = 86400.0
+_FOR_TRAINING = re.compile(r"ml\.(c5n|p3dn|p4d|p4de|p5e|p5en|p6-b200|p6-b300|p6e-gb200|trn1|trn1n|trn2)\..*|ml\.p5\.48xlarge")
+"""Machines that AWS has for training jobs only."""
 MOST_SERVERLESS = 200
 """Requests at once that a serverless endpoint takes."""
 
@@ -95,11 +98,7 @@ class SageMaker(InAws):
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         """Spot is for training jobs; deployments step within SageMaker's bounds."""
         if stage != "endpoint":
-            if self.spot and stage != "model":
-                return wrong(
-                    f"spot has no effect on {stage}: processing jobs have none", "take it out", f"places.{stage}.sagemaker.spot"
-                )
-            return None
+            return self._no_job(stage, spec)
         scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
         if scale and scale.min == 0 and self.form == "realtime":
             return wrong("a realtime endpoint has at least one copy", "use min: 1, or form: async", "endpoint.scale.min")
@@ -117,3 +116,28 @@ class SageMaker(InAws):
         from backends.places.sagemaker_endpoint import SageMakerEndpoint
 
         return SageMakerEndpoint(self.site)
+
+    def _no_job(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
+        """What a job cannot have there."""
+        from llmspec.spec.model import HubBase
+
+        at = f"places.{stage}.sagemaker"
+        if self.spot and stage != "model":
+            return wrong(f"spot has no effect on {stage}: processing jobs have none", "take it out", f"{at}.spot")
+        if stage != "model" and _FOR_TRAINING.fullmatch(self.instance):
+            return wrong(f"processing jobs have no {self.instance}", "choose another: ml.g5.xlarge, ml.m7i.large", f"{at}.instance")
+        if (named := secret_in(spec, stage)) is not None:
+            cure = "do this stage locally, or copy the base into a folder and name that: base: {path: …}"
+            return wrong(f"a job's environment can be read at AWS, so it is given no secret ({named})", cure, f"places.{stage}")
+        if self.network_isolation and stage in ("features", "model") and isinstance(spec.model.base, HubBase):
+            cure = "take it out, or copy the base into a folder and name that: base: {path: …}"
+            return wrong("a base from the hub is fetched by the job, which could reach nothing", cure, f"{at}.network_isolation")
+        return None
+
+
+def secret_in(spec: "Spec", stage: str) -> str | None:
+    """The first secret that a job of this stage would need."""
+    from llmspec.stage import READS, picked, secret_paths
+
+    options = picked(spec.model_dump(mode="json"), READS[stage])
+    return next((".".join(map(str, path)) for path in secret_paths(options)), None)

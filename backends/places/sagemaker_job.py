@@ -8,7 +8,7 @@ import re
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from backends.places import remote
 from backends.places.aws_calls import RefusedError, Service
@@ -16,7 +16,7 @@ from backends.places.log_tail import Tail
 from backends.places.remote import Errand
 from backends.places.sagemaker_request import Kind, kind_of, output_of, request
 from backends.places.talk import Talk, talking
-from backends.places.watch import follow
+from backends.places.watch import follow, stopped_with_us
 from llmspec.errors import DAMAGED_CODE, PlaceError
 from llmspec.job import Job
 from llmspec.progress import publish
@@ -98,12 +98,12 @@ class Work:
             if seen.status == "Completed":
                 if made := self.left_by(seen):
                     return made
-                self.fail(seen, "it ended well and left no whole artifact")
+                raise self.failed(seen, "it ended well and left no whole artifact")
             if not seen.of_aws or not left:
                 break
             self.talk.note(f"{seen.name}: {seen.reason}; asked for again in {PAUSE_SECONDS:.0f} s")
             time.sleep(PAUSE_SECONDS)
-        self.fail(seen, seen.why(self.talk.failure))
+        raise self.failed(seen, seen.why(self.talk.failure))
 
     def begun(self) -> Seen:
         """The job that runs, or has ended well and was not taken yet, or a new one."""
@@ -126,13 +126,14 @@ class Work:
         if faults := self.service.faults(verb, wanted):
             raise PlaceError("\n".join(f"{self.errand.job.stage}: {fault}" for fault in faults))
         self.errand.hand_over(self.talk.bootstrap)
-        try:
-            self.service.ask(verb, **wanted)
-        except RefusedError as error:
-            if not error.taken:
-                raise
-        self.talk.note(f"{name} is asked for: {self.link(name)}")
-        return self.look(name) or Seen(self.kind, name, {f"{self.kind.called}Status": "InProgress"})
+        with stopped_with_us(partial(self.stop, name)):
+            try:
+                self.service.ask(verb, **wanted)
+            except RefusedError as error:
+                if not error.taken:
+                    raise
+            self.talk.note(f"{name} is asked for: {self.link(name)}")
+            return self.look(name) or Seen(self.kind, name, {f"{self.kind.called}Status": "InProgress"})
 
     def look(self, name: str) -> Seen | None:
         try:
@@ -154,7 +155,8 @@ class Work:
             del last[:-1]
             return not last[0].runs
 
-        follow(self.talk, tail, over, partial(self.stop, seen.name))
+        with stopped_with_us(partial(self.stop, seen.name)):
+            follow(self.talk, tail, over)
         return last[0]
 
     def stop(self, name: str) -> None:
@@ -168,10 +170,10 @@ class Work:
         where = seen.said.get("ModelArtifacts", {}).get("S3ModelArtifacts") or output_of(self.errand, seen.name)
         return self.errand.made(S3Shelf.at(where))
 
-    def fail(self, seen: Seen, why: str) -> NoReturn:
+    def failed(self, seen: Seen, why: str) -> PlaceError:
         if seen.damaged:
             self.errand.blame()
-        raise PlaceError(f"{seen.name} {seen.status.lower()}: {why}\n  {self.link(seen.name)}", str(self.talk.log))
+        return PlaceError(f"{seen.name} {seen.status.lower()}: {why}\n  {self.link(seen.name)}", str(self.talk.log))
 
     def link(self, name: str) -> str:
         return self.kind.link(self.errand.site.region, name)

@@ -61,7 +61,9 @@ class Talk:
     def hear(self, line: str) -> None:
         line = self._scrubbed(line.rstrip("\n"))
         if (message := _message(line)) is not None:
-            self.over = message["method"] == "closed" or (self.over and message["method"] != "opened")
+            if message["method"] == "opened":  # another container may have failed before this one
+                self.failure, self.over = "", False
+            self.over = self.over or message["method"] == "closed"
             self.handler.handle_message(message)
             return
         self.file.write(line + "\n")

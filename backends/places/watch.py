@@ -1,7 +1,8 @@
 """Waiting for a job elsewhere: looked at often at first, then every few seconds, and ended when we are told to end."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from backends.places.aws_calls import RefusedError
@@ -22,19 +23,17 @@ class Pace:
 
     def sleep(self, looks: int) -> None:
         """A signal to end breaks it off: Dagster raises it right here."""
-        time.sleep(min(self.most, self.first * self.growth**looks))
+        time.sleep(min(self.most, self.first * self.growth ** min(looks, 40)))  # a job of days is looked at very often
 
 
-def follow(talk: Talk, tail: Tail, ended: Callable[[], bool], stop: Callable[[], None], pace: Pace = Pace()) -> None:
-    """Pass on what the job says until it has ended. Whoever interrupts us interrupts it; a failure of ours leaves it alone."""
-    looks, hears = 0, True
+PACE = Pace()
+
+
+@contextmanager
+def stopped_with_us(stop: Callable[[], None]) -> Iterator[None]:
+    """Whoever interrupts us interrupts the job; a failure of ours leaves it alone."""
     try:
-        while not ended():
-            hears = hears and _heard(talk, tail)
-            pace.sleep(looks)
-            looks += 1
-        if hears and _heard(talk, tail) and looks:
-            _last_words(talk, tail, pace)
+        yield
     except Exception:
         raise
     except BaseException:
@@ -42,11 +41,22 @@ def follow(talk: Talk, tail: Tail, ended: Callable[[], bool], stop: Callable[[],
         raise
 
 
-def _last_words(talk: Talk, tail: Tail, pace: Pace) -> None:
+def follow(talk: Talk, tail: Tail, ended: Callable[[], bool]) -> None:
+    """Pass on what the job says until it has ended."""
+    looks, hears = 0, True
+    while not ended():
+        hears = hears and _heard(talk, tail)
+        PACE.sleep(looks)
+        looks += 1
+    if hears and _heard(talk, tail) and looks:
+        _last_words(talk, tail)
+
+
+def _last_words(talk: Talk, tail: Tail) -> None:
     """Until the work has said goodbye, or a while has gone by: CloudWatch shows lines some seconds after they were said."""
     until = time.monotonic() + LAST_WORDS_SECONDS
-    while _heard(talk, tail) and not talk.over and time.monotonic() < until:
-        pace.sleep(0)
+    while not (talk.over or talk.failure) and time.monotonic() < until and _heard(talk, tail):
+        PACE.sleep(0)
 
 
 def _heard(talk: Talk, tail: Tail) -> bool:

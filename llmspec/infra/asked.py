@@ -46,6 +46,7 @@ def foundation_args(spec: Spec, target: str) -> FoundationArgs:
         identity=IdentityArgs(governed.sources(spec), deploy=governed.deploy(spec, target), kinds=governed.kinds(spec)),
         network=governed.inside(spec),
         data=governed.spark(spec),
+        cluster=governed.cluster(spec),
         audit=governed.audit(spec),
         backup=governed.backup(spec),
         cost=governed.cost(spec),

@@ -5,6 +5,7 @@ from typing import Any
 
 from infra_pulumi.components.audit import AuditArgs
 from infra_pulumi.components.backup import BackupArgs
+from infra_pulumi.components.cluster import ClusterArgs
 from infra_pulumi.components.cost import CostArgs
 from infra_pulumi.components.data import DataArgs
 from infra_pulumi.components.deploy import DeployArgs
@@ -64,6 +65,12 @@ def inside(spec: Spec) -> NetworkArgs | None:
         return None
     public = bool(getattr(spec.place("endpoint"), "public", False))
     return NetworkArgs(zones=network.zones(spec), services=network.doors(spec), public_subnets=public)
+
+
+def cluster(spec: Spec) -> ClusterArgs | None:
+    """For jobs at ECS. Without a task it is a name and costs nothing; the endpoint's own cluster comes with its service."""
+    jobs = (name_of(type(place)) == "ecs" for stage, place in spec.places.items() if stage != "endpoint")
+    return ClusterArgs() if any(jobs) else None
 
 
 def spark(spec: Spec) -> DataArgs | None:
