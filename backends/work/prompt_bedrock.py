@@ -13,8 +13,8 @@ from backends.work.report import Report
 from llmspec.errors import BlockedError
 from llmspec.spec.model import Prompt
 
-SHOWN = 3
-"""How many requests the report shows."""
+SHOWN = 1
+"""How many requests the report shows; those of other rows differ in their last question only."""
 
 
 def prompt(options: dict[str, Any], inputs: dict[str, Path], output: Path, report: Report) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def prompt(options: dict[str, Any], inputs: dict[str, Path], output: Path, repor
     longest = max(sizes, default=0)
     unused = len(rows["train"]) - len(contract.examples)
     report.summary = (
-        f"{len(contract.examples)} examples · prompts of up to about {longest:,} tokens · {unused:,} training rows are of no use"
+        f"{len(contract.examples)} examples · prompts of up to about {longest:,} tokens · {unused:,} training rows unused"
     )
     return {"examples": len(contract.examples), "longest_prompt": longest, "unused_rows": unused}
 
@@ -60,4 +60,4 @@ def kept(row: dict[str, Any]) -> dict[str, Any]:
 def table_of(contract: HostedContract, rows: list[dict[str, Any]]) -> str:
     requests = [json.dumps(contract.request(contract.conversation(row), 1), indent=1, ensure_ascii=False) for row in rows]
     blocks = [f"```json\n{request}\n```\n" for request in requests]
-    return "What Converse is sent for held-out rows, but for the limit of the answer:\n\n" + "\n".join(blocks)
+    return "What Converse is sent for a held-out row, but for the limit of the answer:\n\n" + "\n".join(blocks)
