@@ -104,7 +104,7 @@ def words(body: dict[str, Any]) -> int:
 
 
 def ended(text: str, settings: dict[str, Any]) -> tuple[list[str], str]:
-    """The answer's pieces, and why it ended: words and the space before them, cut at a stop text, which is said, or at the limit."""
+    """The answer's pieces, and why it ended: words with the space before them, cut behind a stop text or at the limit."""
     reason = "end_turn"
     for stop in settings.get("stopSequences", []):
         if stop in text:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from statistics import mean
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 from backends.serving.hosted.bedrock import FAULTS, BedrockError, asking, meaning
@@ -60,6 +60,11 @@ class Question:
     def queued(self) -> float | None:
         """Seconds from submission until it was its turn."""
         return None if self.joined is None else self.joined - self.submitted
+
+    @property
+    def complaint(self) -> str:
+        """A hosted model is asked nothing that could go wrong so late."""
+        return ""
 
     @property
     def tokens_read(self) -> int:
@@ -187,6 +192,16 @@ class HostedEngine:
         finally:
             self._asked.discard(asked)
             self._done += 1
+
+    def prove(self) -> None:
+        """One word is asked for, at its price. What does not pass by itself keeps a release from being served."""
+        asked = Event()
+        question = self.submit(self.contract.request([{"role": "user", "content": "Hello"}], 1), asked.set)
+        while question.finish is None:
+            asked.wait()
+            asked.clear()
+        if question.trouble and not question.trouble.passing:
+            raise question.trouble
 
     @property
     def stats(self) -> Stats:
