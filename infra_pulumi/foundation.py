@@ -57,10 +57,11 @@ class FoundationArgs:
 
     @property
     def inside(self) -> NetworkArgs | None:
-        """The network, with a door for events where there are some."""
-        if self.network is None or self.events is None:
+        """The network, with a door for events where there are some, and one to a hosted model."""
+        more = [*(["kinesis-firehose"] if self.events else []), *(["bedrock-runtime"] if self.identity.models else [])]
+        if self.network is None or not more:
             return self.network
-        return replace(self.network, services=tuple(dict.fromkeys((*self.network.services, "kinesis-firehose"))))
+        return replace(self.network, services=tuple(dict.fromkeys((*self.network.services, *more))))
 
 
 class Foundation(pulumi.ComponentResource):

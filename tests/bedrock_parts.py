@@ -246,3 +246,44 @@ def without_models(folder: Path) -> Path:
         encoding="utf-8",
     )
     return folder
+
+
+def artifact_into(folder: Path, **contract: Any) -> Path:
+    """What `onnx` makes of a hosted model."""
+    from backends.serving.hosted.contract import HostedContract, HostedModel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    said: dict[str, Any] = {
+        "template": "chat",
+        "system_prompt": "You answer from the shop's plan.",
+        "temperature": 0.0,
+        "top_p": None,
+    }
+    HostedContract(**{**said, **contract}).save(folder)
+    HostedModel(MODEL, f"arn:aws:bedrock:{REGION}::foundation-model/{MODEL}", REGION, "Nova Lite", "Amazon").save(folder)
+    return folder
+
+
+def release_of(folder: Path, number: int = 1, contract: dict[str, Any] | None = None, **endpoint: Any) -> Any:
+    """A release of `bot` at `local`, of a hosted model; `endpoint` are keys of that section, `limits` merged."""
+    from backends.serving.hosted.contract import HostedContract
+    from llmspec.release import Release
+    from llmspec.shelf import File, files_in, partial, sha256_of
+    from llmspec.store import Manifest, content_digest, open_artifact, seal
+
+    growing = artifact_into(partial(folder), **(contract or {}))
+    files = {name: File(sha256_of(growing / name), (growing / name).stat().st_size) for name in files_in(growing)}
+    seal(growing, folder, Manifest("bot", "onnx", folder.name, content_digest(files), "bind_bedrock", 1, {}, {}, {}, files, {}))
+    artifact = open_artifact(folder)
+    assert artifact
+    limits = {
+        "input_tokens": 400,
+        "output_tokens": 64,
+        "concurrency": 2,
+        "queue": 2,
+        "timeout": "20s",
+        **endpoint.pop("limits", {}),
+    }
+    serving = {"engine": "serve_bedrock", "host": "127.0.0.1", "port": 0, "limits": limits, **endpoint}
+    hashed = HostedContract.load(folder).hash
+    return Release(number, "bot", "local", str(folder), folder.name, artifact.manifest.digest, hashed, serving)

@@ -27,6 +27,7 @@ from infra_pulumi.components.network import Network
 from infra_pulumi.components.registry import repository_names
 from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.components.storage import StorageArgs
+from infra_pulumi.hosted import asking
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement, document
 
@@ -41,6 +42,8 @@ class IdentityArgs:
     """ARNs of the KMS keys that encrypt those sources, where they are not ours."""
     deploy: DeployArgs | None = None
     """GitHub deploys. None: people do."""
+    models: tuple[str, ...] = ()
+    """Models that Bedrock serves and the endpoint asks, by the ids or ARNs that specs give them."""
 
     def __post_init__(self) -> None:
         if wrong := [source for source in self.sources if not source.startswith("s3://")]:
@@ -100,14 +103,18 @@ class Identity(pulumi.ComponentResource):
             return (*rows, *unlocked, with_tables(database_name(self._owner), self._account))
         if kind == "endpoint":
             streams = tuple(self._account.arn("firehose", f"deliverystream/{name}") for name in stream_names(self._owner).values())
-            return (Statement(("firehose:PutRecord", "firehose:PutRecordBatch"), streams),)
+            return (
+                Statement(("firehose:PutRecord", "firehose:PutRecordBatch"), streams),
+                *asking(self._args.models, self._account),
+            )
         return ()
 
     def _inside(self, network: Network) -> tuple[Statement, ...]:
         return in_the_network(tuple(subnet.id for subnet in network.private), network.work.id, self._account)
 
     def _ceiling(self) -> aws.iam.Policy:
-        ceiling = boundary(self._owner, self._account, self._bucket, self._product, self._args.sources, self._args.source_keys)
+        args = self._args
+        ceiling = boundary(self._owner, self._account, self._bucket, self._product, args.sources, args.source_keys, args.models)
         return aws.iam.Policy(
             "boundary",
             name=f"{self._owner.prefix}-boundary",

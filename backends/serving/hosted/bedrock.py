@@ -51,13 +51,13 @@ def asking(region: str, *, at_once: int, silence: float, patience: int) -> Any:
         max_pool_connections=at_once,
         retries={"mode": "adaptive" if patience > 1 else "standard", "total_max_attempts": patience},
     )
-    return boto3.client("bedrock-runtime", config=settings)
+    return boto3.Session().client("bedrock-runtime", config=settings)
 
 
 def looking(region: str) -> Any:
     """A client that says what models there are."""
     settings = Config(region_name=region, connect_timeout=CONNECT_SECONDS, read_timeout=20.0, retries={"mode": "standard"})
-    return boto3.client("bedrock", config=settings)
+    return boto3.Session().client("bedrock", config=settings)
 
 
 def meaning(error: Exception, model: HostedModel, action: str = INVOKE) -> BedrockError:
