@@ -1,4 +1,4 @@
-"""What a container of ours may do where the foundation's endpoint role cannot be taken: read its artifacts, ask its hosted model, and nothing else."""
+"""What a container may do where the foundation's endpoint role cannot be taken: read its artifacts, ask its hosted model."""
 
 from infra_pulumi.account import Account
 from infra_pulumi.hosted import asking
