@@ -3,14 +3,19 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import Project
-from moto_parts import Aws, aws  # noqa: F401 - a fixture
 
 from backends.serving.contract import Contract
 from llmspec.errors import CallError
 from llmspec.export import IMPORTED, check_importable
+
+if TYPE_CHECKING:
+    from moto_parts import Aws
+
+pytest_plugins = ["moto_parts"]
 
 
 def model_of(shop: Project) -> Path:
@@ -91,7 +96,7 @@ def test_nothing_that_was_made_is_nothing_to_export(project: Project) -> None:
 
 
 @pytest.mark.aws
-def test_it_goes_to_s3_as_an_import_job_reads_it(applied: Project, aws: Aws) -> None:  # noqa: F811
+def test_it_goes_to_s3_as_an_import_job_reads_it(applied: Project, aws: "Aws") -> None:
     bucket = aws.bucket()
     applied.env |= aws.env
     applied.run("export", "tiny.yaml", "--form", "hf", "--to", f"s3://{bucket}/import/tiny")
