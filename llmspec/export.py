@@ -11,7 +11,7 @@ from llmspec import copies
 from llmspec.errors import CallError
 from llmspec.shelf import File, Shelf, files_in, sha256_of
 from llmspec.stage import Product
-from llmspec.store import Artifact
+from llmspec.store import Artifact, open_artifact
 
 Form = Literal["hf", "onnx"]
 IMPORTED = (
@@ -65,6 +65,9 @@ def export(product: Product, form: Form, to: Shelf) -> Exported:
         raise CallError(f"{to.uri} is not empty, and nothing is overwritten\n  name a new folder, or remove it first")
     release, artifact = chosen(product, form)
     source = copies.at_hand(artifact.uri)
+    here = open_artifact(source)
+    assert here, "at_hand gives a complete artifact"
+    here.verify()
     if form == "hf":
         check_importable(source)
     with tempfile.TemporaryDirectory(prefix="llmspec-export-") as name:

@@ -28,7 +28,7 @@ MODEL = "amazon.nova-lite-v1:0"
 def test_the_endpoint_may_ask_its_model_and_no_other_job_may(model: str, directly: str) -> None:
     world = small(identity=IdentityArgs(models=(model,)))
     (statement,) = [each for each in allowed(world, "endpoint") if each["Action"] == list(INVOKE)]
-    assert statement["Resource"] == directly
+    assert statement["Resource"] == [directly]
     others = [role for role in ("data", "training", "evaluation", "monitors", "build") if "bedrock" in str(allowed(world, role))]
     assert others == []
     assert directly in str(world.one("iam/policy:Policy", "boundary").documents())
@@ -37,9 +37,10 @@ def test_the_endpoint_may_ask_its_model_and_no_other_job_may(model: str, directl
 def test_a_profile_is_asked_itself_and_its_model_only_through_it() -> None:
     world = small(identity=IdentityArgs(models=(f"eu.{MODEL}",)))
     own, beyond = [each for each in allowed(world, "endpoint") if each["Action"] == list(INVOKE)]
-    assert own["Resource"].endswith(f":inference-profile/eu.{MODEL}")
+    (profile,) = own["Resource"]
+    assert profile.endswith(f":inference-profile/eu.{MODEL}")
     assert beyond["Resource"][0] == f"arn:aws:bedrock:*::foundation-model/{MODEL}"
-    assert beyond["Condition"] == {"StringEquals": {"bedrock:InferenceProfileArn": own["Resource"]}}
+    assert beyond["Condition"] == {"StringEquals": {"bedrock:InferenceProfileArn": profile}}
     assert beyond["Sid"] == "AProfilePassesQuestionsOnToItsModelInWhicheverRegionHasRoom"
 
 
