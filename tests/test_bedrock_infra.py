@@ -31,7 +31,7 @@ def test_the_endpoint_may_ask_its_model_and_no_other_job_may(model: str, directl
     assert statement["Resource"] == [directly]
     others = [role for role in ("data", "training", "evaluation", "monitors", "build") if "bedrock" in str(allowed(world, role))]
     assert others == []
-    assert directly in str(world.one("iam/policy:Policy", "boundary").documents())
+    assert directly in str(list(world.one("iam/policy:Policy", "boundary").documents()))
 
 
 def test_a_profile_is_asked_itself_and_its_model_only_through_it() -> None:
