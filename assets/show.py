@@ -25,7 +25,7 @@ def asset(
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """`@dg.asset` with what every stage's asset has: key, upstream, group, owner, tags, the YAML it came from, its checks."""
     product = stage.product
-    said = product.loaded.excerpt(stage.name)
+    said, text = product.loaded.excerpt(stage.name), stage.engine.makes or text
     make_asset: Any = dg.asset(
         key=dg.AssetKey(stage.asset_key),
         deps=[dg.AssetKey(dep) for dep in stage.deps],

@@ -1,6 +1,6 @@
 """foundation: what a product stands on in AWS, long-lived. This is the map; each line's room is `components/<name>.py`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi

@@ -16,7 +16,9 @@ def doors(spec: Spec) -> tuple[str, ...]:
     """Interface endpoints, each paid by hour and zone. The way to S3 is a route, and free."""
     asked = [place.doors(stage) or () for stage, place in spec.places.items()]
     hidden = [("secretsmanager",) for stage, place in spec.places.items() if place.doors(stage) and told_secrets(spec, stage)]
-    return tuple(dict.fromkeys(door for some in asked + hidden for door in some))
+    inside = "endpoint" in spec.places and spec.places["endpoint"].doors("endpoint") is not None
+    models = [("bedrock-runtime",)] if spec.hosted and inside else []
+    return tuple(dict.fromkeys(door for some in asked + hidden + models for door in some))
 
 
 def told_secrets(spec: Spec, stage: str) -> bool:

@@ -16,6 +16,10 @@ from llmspec.store import Manifest
 
 Action = Literal["reuse", "run", "rerun", "may rerun", "deploy", "redeploy", "may redeploy", "restart", "blocked", "skipped"]
 QUIET = ("reuse", "skipped")
+HOSTED_HINTS = {
+    "data": "if cleaning changes no row, nothing below runs",
+    "features": "if the prompt stays the same, nothing below runs",
+}
 HINTS = {"data": "if cleaning changes no row, nothing below runs", "features": "if no token changes, nothing below runs"}
 
 
@@ -133,14 +137,22 @@ def _steps(product: Product, chosen: tuple[str, ...], force: bool, live: Live | 
             steps.append(_monitors(product, _unsettled(name, steps)))
         else:
             steps.append(_step(stage, _unsettled(name, steps), force))
-            if name == "onnx" and product.precision[1]:
+            if name == "onnx" and product.precision[1] and not product.spec.hosted:
                 steps[-1].why.append("{}, {}".format(*product.precision))
     return steps
 
 
 def _costs(product: Product, steps: list[Step]) -> Costs | None:
     """Of the jobs that are pending, and of a month with the endpoint."""
-    return costs(product.spec, {step.stage: step.seconds for step in steps if step.pending})
+    pending = {step.stage: step.seconds for step in steps if step.pending}
+    return costs(product.spec, pending, tokens=_tokens(product) if product.spec.hosted else None)
+
+
+def _tokens(product: Product) -> tuple[int, int] | None:
+    """What the last evaluation sent to a hosted model, and what came back."""
+    last = product.stage("evaluation").head
+    found = last.manifest.metrics if last else {}
+    return (found["input_tokens"], found["output_tokens"]) if "input_tokens" in found else None
 
 
 def _unsettled(name: str, steps: list[Step]) -> dict[str, Action]:
@@ -168,7 +180,7 @@ def _step(stage: Stage, above: dict[str, Action], force: bool) -> Step:
         return Step(stage.name, "run", ["nothing was made yet"], **more)
     if key and stage.artifact:
         return Step(stage.name, "rerun", ["forced"], **more)
-    hint = HINTS.get(stage.name, "")
+    hint = (HOSTED_HINTS if stage.product.spec.hosted else HINTS).get(stage.name, "")
     if changes:
         return Step(stage.name, "rerun", changes=changes, hint=hint, **more)
     if key and head.manifest.key == key:

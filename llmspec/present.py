@@ -93,10 +93,12 @@ def cost_lines(costs: Costs) -> Iterable[str]:
         need = line.need
         often = "once" if need.once else "a month"
         note = f" ({need.note})" if need.note else ""
-        price = f"${line.price.usd:g} per {line.price.per}"
+        price = f"{line.price.figure} per {line.price.per}"
         yield f"    {need.stage:<12} {dollars(line.least, line.most):>20} {often:<8} {need.what} at {price}{note}"
-    once = f", and {dollars(*costs.total(once=True))} once" if any(line.need.once for line in costs.lines) else ""
-    yield f"    {'in all':<12} {dollars(*costs.total(once=False)):>20} a month{once}, for what is priced"
+    kinds = [kind for kind in (False, True) if any(line.need.once == kind for line in costs.lines)]
+    totals = [f"{dollars(*costs.total(once=kind)):>20} {'once' if kind else 'a month'}" for kind in kinds]
+    if totals:
+        yield f"    {'in all':<12} {totals[0]}{''.join(f', and {more.strip()}' for more in totals[1:])}, for what is priced"
     if costs.verdict:
         yield f"    {costs.verdict}"
     yield from (f"    unpriced     {each}" for each in costs.unpriced)

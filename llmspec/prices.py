@@ -15,6 +15,7 @@ from llmspec.errors import StoreError
 from llmspec.home import home
 from llmspec.registry import Place, name_of
 from llmspec.spec import Spec
+from llmspec.spec.model import BedrockBase
 
 MONTH = 730.0
 """Hours."""
@@ -30,6 +31,11 @@ class Price:
     usd: float
     per: str
     as_of: str
+
+    @property
+    def figure(self) -> str:
+        """'$0.00006': never with an exponent."""
+        return f"${f'{self.usd:.12f}'.rstrip('0').rstrip('.')}"
 
 
 @dataclass(frozen=True)
@@ -142,17 +148,23 @@ def _called(place: Place) -> str:
     return name_of(type(place))
 
 
-def costs(spec: Spec, seconds: Mapping[str, float | None], known: Mapping[str, Price] | None = None) -> Costs | None:
-    """What the spec costs, where something of it is in AWS. `seconds` is what its pending jobs are thought to take."""
+def costs(
+    spec: Spec,
+    seconds: Mapping[str, float | None],
+    known: Mapping[str, Price] | None = None,
+    tokens: tuple[int, int] | None = None,
+) -> Costs | None:
+    """What the spec costs, where something of it is in AWS. `seconds` is what its pending jobs are thought to take, `tokens` what
+    the last evaluation of a hosted model took."""
     inside = in_aws(spec)
-    if not inside or spec.region is None:
+    if (not inside and not spec.hosted) or spec.region is None:
         return None
     known = table(spec.region) if known is None else known
-    found = list(needs(spec, inside, seconds))
+    found = [*needs(spec, inside, seconds), *_questions(spec, seconds, tokens)]
     lines = [Line(need, known[need.what]) for need in found if need.what in known]
     missing = [f"{need.stage}: {need.what} in {spec.region}" for need in found if need.what not in known]
     budget = spec.governance.budget if spec.governance else None
-    unpriced = [*dict.fromkeys(missing), *_unknown(spec, inside, seconds)]
+    unpriced = [*dict.fromkeys(missing), *_unasked(spec, seconds, tokens, known), *_unknown(spec, inside, seconds)]
     return Costs(spec.region, lines, unpriced, budget.dollars if budget else None)
 
 
@@ -164,6 +176,8 @@ def needs(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float |
         elif (took := seconds.get(stage)) is not None:
             hours = took / 3600
             yield from (Need(stage, what, amount * hours, amount * hours, True, note) for what, amount, note in _job(place))
+    if not inside:
+        return
     if doors := len(network.doors(spec)):
         hours, zones = doors * network.zones(spec) * MONTH, network.zones(spec)
         yield Need("network", "vpc endpoint", hours, hours, note=f"{doors} in each of {zones} zones")
@@ -228,9 +242,54 @@ def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, floa
         yield "endpoint: requests to the API"
         if spec.endpoint.scale and spec.endpoint.scale.min:
             yield "endpoint: provisioned concurrency"
+    if not inside:
+        return
     yield "storage: by what is kept"
     yield "traffic, logs, metrics and requests: by use"
     if spec.governance and spec.governance.audit:
         yield "audit: CloudTrail, Config, Security Hub and Inspector, by use"
     if spec.governance and (spec.governance.backup or spec.governance.replicate_to):
         yield "backup: by what is kept"
+
+
+SIDES = ("input", "output")
+"""Tokens that a hosted model reads, and those that it writes: each has its price."""
+
+
+def per_token(model: BedrockBase, side: str) -> str:
+    """The table's word for 1,000 tokens of a hosted model. A profile within a geography costs what the model does."""
+    name = model.bedrock.rpartition("/")[2]
+    inside = model.geography and model.geography != "global"
+    return f"bedrock {name.partition('.')[2] if inside else name} {side}"
+
+
+def _questions(spec: Spec, seconds: Mapping[str, float | None], tokens: tuple[int, int] | None) -> Iterator[Need]:
+    """An evaluation of a hosted model: as last time, or at most what the limits let through."""
+    model, limits, rows = spec.hosted, spec.endpoint.limits, spec.evaluation.rows
+    if model is None or "evaluation" not in seconds:
+        return
+    if tokens:
+        for side, number in zip(SIDES, tokens, strict=True):
+            yield Need("evaluation", per_token(model, side), number / 1000, number / 1000, True, "as last time")
+    elif rows:
+        for side, number in zip(SIDES, (limits.input_tokens, limits.output_tokens), strict=True):
+            most = rows * number / 1000
+            yield Need(
+                "evaluation", per_token(model, side), most, most, True, f"at most: {rows} questions, none of them paid before"
+            )
+
+
+def _unasked(
+    spec: Spec, seconds: Mapping[str, float | None], tokens: tuple[int, int] | None, known: Mapping[str, Price]
+) -> Iterator[str]:
+    """Questions to a hosted model, as far as nobody knows how many there will be."""
+    if spec.hosted is None:
+        return
+    if "evaluation" in seconds and not tokens and not spec.evaluation.rows:
+        yield "evaluation: questions to the model, as many as the test part has rows (evaluation.rows bounds them)"
+    words = [per_token(spec.hosted, side) for side in SIDES]
+    figures = [
+        f"{known[word].figure} per {known[word].per} of {side}" for word, side in zip(words, SIDES, strict=True) if word in known
+    ]
+    yield f"endpoint: questions to {spec.hosted.bedrock}, by use" + (f", at {' and '.join(figures)}" if figures else "")
+    yield from (f"endpoint: {word} in {spec.region}" for word in words if word not in known)

@@ -49,6 +49,10 @@ class Engine(Card):
     """The heavy body, as `module:function(options, inputs, output, report) -> metrics`."""
     tool: ClassVar[str] = ""
     """Dagster's icon for it."""
+    hosted: ClassVar[bool] = False
+    """Whether it is for a model that somebody else serves; the others are for one whose weights lie here."""
+    makes: ClassVar[str] = ""
+    """What its artifact is, where that is not what the stage makes as a rule."""
     version: ClassVar[int] = 1
     """Part of every key: raised when the same options give another result."""
 

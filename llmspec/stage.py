@@ -20,7 +20,7 @@ from llmspec.release import Release, Releases
 from llmspec.secrets import names_in
 from llmspec.section import STAGES, MayHoldSecret, OutsideKey, Section
 from llmspec.spec import Spec
-from llmspec.spec.model import HubBase, PathBase, ScratchBase, SpecBase
+from llmspec.spec.model import BedrockBase, HubBase, PathBase, ScratchBase, SpecBase
 from llmspec.store import Artifact, Store, elders, remember_store
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -44,6 +44,13 @@ READS: Mapping[str, tuple[str, ...]] = {
     "monitors": ("monitors.engine", "monitors.every", "monitors.alarms"),
 }
 """Which parts of the spec a stage reads: a change anywhere else cannot reach it."""
+HOSTED_READS: Mapping[str, tuple[str, ...]] = {
+    **READS,
+    "features": ("features.engine", "data.template", "model.prompt", "endpoint.system_prompt"),
+    "model": ("model.engine", "model.base", "region"),
+    "onnx": ("onnx.engine",),
+}
+"""The same where the model is hosted: another region is another deployment of it, so it is in the key."""
 
 
 class NotReadyError(LLMSpecError):
@@ -142,7 +149,8 @@ class Product:
     def everything(self) -> dict[str, Any]:
         """The whole spec as JSON, with what it leaves open decided."""
         found = self.spec.model_dump(mode="json")
-        found["onnx"]["precision"], _ = self.precision
+        if not self.spec.hosted:
+            found["onnx"]["precision"], _ = self.precision
         return found
 
     @property
@@ -181,7 +189,7 @@ class Product:
     def base(self) -> Input | None:
         """The checkpoint that training starts from, when it is one on disk."""
         match self.spec.model.base:
-            case ScratchBase() | HubBase():
+            case ScratchBase() | HubBase() | BedrockBase():
                 return None
             case PathBase(path=path):
                 folder = files.base_folder(self.loaded, path)
@@ -266,6 +274,11 @@ class Stage:
     name: str
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The paths of the spec that it reads."""
+        return (HOSTED_READS if self.product.spec.hosted else READS)[self.name]
+
+    @property
     def asset_key(self) -> list[str]:
         return [self.product.name, self.name]
 
@@ -293,7 +306,7 @@ class Stage:
     @cached_property
     def keyed(self) -> dict[str, Any]:
         """The options in the key; paths in it are paths in the spec, so that a difference has a line."""
-        return picked(self.product.keyed, READS[self.name])
+        return picked(self.product.keyed, self.reads)
 
     @property
     def code_version(self) -> str:
@@ -310,7 +323,7 @@ class Stage:
             inputs[need] = Input(artifact.uri, artifact.manifest.digest)
         if self.name in ("features", "model") and (base := self.product.base()):
             inputs["base"] = base
-        options = picked(self.product.everything, READS[self.name])
+        options = picked(self.product.everything, self.reads)
         return self._job(options, self.keyed, inputs)
 
     def _job(self, options: dict[str, Any], keyed: dict[str, Any], inputs: dict[str, Input]) -> Job:

@@ -224,6 +224,9 @@ def test_examples_of_keys_are_values_that_the_language_takes(tmp_path: Path) -> 
             )
             if key in ("endpoint.scale", "endpoint.rollout", "endpoint.variants", "monitors.notify", "monitors.dashboards"):
                 good += "\nstore: s3://acme-llm/bots\nregion: eu-central-1\nplaces: {endpoint: sagemaker}\n"
+            if "bedrock" in example:
+                good = good.replace("{scratch: tiny}", "{bedrock: amazon.nova-lite-v1:0}").replace("method: full", "method: prompt")
+                good += "\nregion: eu-central-1\n"
             path.write_text(good.replace("{scratch: tiny}", "{path: x}") if "base" in example else good)
             load(path)
             tried += 1

@@ -13,7 +13,7 @@ from typing import NoReturn
 from backends.places.log_tail import Tail
 from backends.places.remote import PAPER, ROLES, Errand
 from backends.places.talk import Talk
-from backends.places.watch import Pace, follow
+from backends.places.watch import follow, stopped_with_us
 from llmspec import container
 from llmspec.errors import PlaceError
 from llmspec.job import digest_of
@@ -25,7 +25,6 @@ AGAIN = 2
 """How often a job is asked for again, by one apply, that failed for AWS's reasons."""
 PAUSE_SECONDS = 60.0
 """Before that: capacity that is not there now may be there then."""
-PACE = Pace()
 BASE = "/tmp/llmspec"
 """Where a container lays what it fetches: on its own disk, where whoever it runs as may write."""
 
@@ -133,7 +132,8 @@ class Direct(ABC):
             return not now.runs
 
         tail = Tail(self.errand.site.region, self.log_group, seen.stream)
-        follow(self.talk, tail, over, partial(self.stop, seen), PACE)
+        with stopped_with_us(partial(self.stop, seen)):
+            follow(self.talk, tail, over)
         return last[0]
 
     def stop(self, seen: Seen) -> None:

@@ -10,76 +10,45 @@ import socket
 import sys
 from pathlib import Path
 
-from backends.serving import classifier
 from backends.serving.access import Admission
 from backends.serving.api import application
-from backends.serving.classifier import Classifier
-from backends.serving.classify_api import Classification
 from backends.serving.control import Line
-from backends.serving.engine import Engine
 from backends.serving.http_server import HttpServer
 from backends.serving.journal import Journal
-from backends.serving.pump import Pump
-from backends.serving.service import Service
+from backends.serving.kinds import Kind, opened
 from backends.serving.sockets import bind, url_of
 from backends.serving.tracing import tracing
 from llmspec import tls
 from llmspec.errors import LLMSpecError, PlaceError
 from llmspec.release import Release
 from llmspec.secrets import scrub
-from llmspec.spec.endpoint import Endpoint, Limits
+from llmspec.spec.endpoint import Endpoint
 from llmspec.store import open_artifact
 
 log = logging.getLogger("llmspec")
 
 
-def load(release: Release, endpoint: Endpoint) -> Engine | Classifier:
-    """The engine or the classifier, on an artifact whose every byte is the one that was evaluated, after a first answer."""
+def load(release: Release, endpoint: Endpoint) -> Kind:
+    """What answers, on an artifact whose every byte is the one that was evaluated, after a first answer."""
     artifact = open_artifact(Path(release.artifact))
     if artifact is None:
         raise PlaceError(f"{release.artifact}: no complete artifact; apply again to rebuild it")
     if artifact.verify().manifest.digest != release.artifact_digest:
         raise PlaceError(f"{release.artifact}: another artifact than the one of release {release.number}; apply again")
-    limits = endpoint.limits
-    engine: Engine | Classifier
-    if (artifact.folder / classifier.NAME).exists():
-        engine = Classifier(artifact.folder, limits.input_tokens)
-    else:
-        engine = Engine(
-            artifact.folder,
-            slots=limits.concurrency,
-            max_len=limits.input_tokens + limits.output_tokens,
-            memory=limits.memory,
-            prefix_cache=endpoint.prefix_cache,
-        )
-    if engine.contract.hash != release.contract:
+    found = opened(artifact.folder, endpoint)
+    if found.contract != release.contract:
         raise PlaceError(
             f"{release.artifact}: its contract is not the one release {release.number} was evaluated with; apply again"
         )
-    _answer_once(engine)
-    return engine
-
-
-def _answer_once(engine: Engine | Classifier) -> None:
-    if isinstance(engine, Classifier):
-        engine.scores([engine.encode("Hello")])
-        return
-    warm = engine.encode(engine.contract.render([{"role": "user", "content": "Hello"}]))
-    engine.generate([warm[: engine.max_len - 2]], max_tokens=2)
-
-
-def answering(release: Release, limits: Limits, engine: Engine | Classifier) -> Service | Classification:
-    """It has a thread of its own from here on, which `close` ends."""
-    if isinstance(engine, Classifier):
-        return Classification(release, limits, engine)
-    return Service(release, limits, Pump(engine))
+    found.prove()
+    return found
 
 
 async def serve(
-    release: Release, endpoint: Endpoint, engine: Engine | Classifier, journal: Journal, admission: Admission, line: Line | None
+    release: Release, endpoint: Endpoint, kind: Kind, journal: Journal, admission: Admission, line: Line | None
 ) -> None:
     listener = await asyncio.to_thread(line.listener) if line else bind(endpoint.host, endpoint.port)
-    service = answering(release, endpoint.limits, engine)
+    service = kind.answering(release, endpoint.limits)
     door = application(service, journal, endpoint, admission)
     door.tracing = tracing(release)
     server = HttpServer(door, line, endpoint)
@@ -118,7 +87,7 @@ def main() -> int:
         endpoint = Endpoint.model_validate(release.serving)
         if endpoint.tls and (fault := tls.fault(endpoint.tls.certificate, endpoint.tls.key)[1]):
             raise PlaceError(f"endpoint.tls: {fault}")
-        engine = load(release, endpoint)
+        kind = load(release, endpoint)
     except Exception as error:
         # Whatever it was, the supervisor shall hear it: the old release stays, and the user reads why.
         log.exception("the release could not be loaded")
@@ -129,7 +98,7 @@ def main() -> int:
         line.say(loaded=True)
     journal = Journal(args.journal, endpoint.journal)
     admission = Admission(args.access, "test" if args.candidate else "use")
-    asyncio.run(serve(release, endpoint, engine, journal, admission, line))
+    asyncio.run(serve(release, endpoint, kind, journal, admission, line))
     journal.close()
     return 0
 

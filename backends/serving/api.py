@@ -1,39 +1,44 @@
 """The HTTP of the endpoint: OpenAI's paths, SageMaker's two, and what operators look at."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from backends.serving import classify_api, feedback, page, trail
+from backends.serving import feedback, page, trail
 from backends.serving.access import Admission, entrance
+from backends.serving.answering import Answering
 from backends.serving.bodies import Chat, Completion
-from backends.serving.classify_api import Classification
 from backends.serving.description import body_of, describe
 from backends.serving.door import Door
+from backends.serving.elsewhere import no_classes
 from backends.serving.journal import Journal
 from backends.serving.keys import CALLER
 from backends.serving.metrics import MEDIA_TYPE, Metrics
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
-from backends.serving.service import Service
 from llmspec.spec.endpoint import Endpoint
 
+if TYPE_CHECKING:
+    from backends.serving.classify_api import Classification
 
-def application(service: Service | Classification, journal: Journal, endpoint: Endpoint, admission: Admission) -> Door:
+
+def application(service: "Answering | Classification", journal: Journal, endpoint: Endpoint, admission: Admission) -> Door:
     """The ASGI application of one release."""
     metrics = Metrics(service.release)
     app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", docs_url=None, redoc_url=None)
     app.add_exception_handler(ApiError, _said)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)
-    if isinstance(service, Classification):
-        classify_api.paths(app, service)
-    else:
+    if isinstance(service, Answering):
         _asking(app, service)
-        classify_api.no_classes(app, service.release.spec)
+        no_classes(app, service.release.spec)
+    else:
+        from backends.serving import classify_api  # with what computes, which a hosted model does without
+
+        classify_api.paths(app, service)
     _looking(app, service, metrics)
     feedback.routes(app, journal)
     trail.routes(app, admission.folder)
@@ -41,7 +46,7 @@ def application(service: Service | Classification, journal: Journal, endpoint: E
     return Door(entrance(app, endpoint, admission), journal, metrics, service.release)
 
 
-def _asking(app: FastAPI, service: Service) -> None:
+def _asking(app: FastAPI, service: Answering) -> None:
     """The paths that make the model speak."""
     app.include_router(page.router(service))
 
@@ -64,7 +69,7 @@ def _asking(app: FastAPI, service: Service) -> None:
         return await service.chat(request, body)
 
 
-def _looking(app: FastAPI, service: Service | Classification, metrics: Metrics) -> None:
+def _looking(app: FastAPI, service: "Answering | Classification", metrics: Metrics) -> None:
     """The paths that only say how it is."""
     release = service.release
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backends.serving.guards import CONTENT_FILTER, OutputGuard, refusal
-from backends.serving.logprobs import Listing, Reach, joined
-from backends.serving.pump import Ticket
 from backends.serving.replies import ApiError, Piece
+from backends.serving.ticket import Waiting
+
+if TYPE_CHECKING:
+    from backends.serving.logprobs import Listing, Reach
 
 
 class Choice:
@@ -16,10 +18,10 @@ class Choice:
     def __init__(
         self,
         index: int,
-        ticket: Ticket,
+        ticket: Waiting,
         guard: OutputGuard,
         end: Callable[[], None],
-        listing: tuple[Listing, Reach] | None = None,
+        listing: "tuple[Listing, Reach] | None" = None,
         echo: str = "",
     ):
         """end: frees its slot when the guard stops it."""
@@ -57,14 +59,14 @@ class Choice:
 
     @property
     def num_tokens(self) -> int:
-        return len(self.ticket.generation.ids)
+        return self.ticket.generation.tokens_made
 
     def fault(self) -> ApiError | None:
         """Why what it has said is not an answer, where it is none."""
         made = self.ticket.generation
         if made.finish == "length" and made.joined is None:
             return ApiError(429, "its time was up before its turn came", code="queue_full", retry_after=1)
-        said = made.chooser.fault
+        said = made.complaint
         return ApiError(400, f"response_format: {said}", param="response_format") if said else None
 
 
@@ -89,5 +91,7 @@ async def answers(choices: list[Choice], news: asyncio.Event) -> list[Piece]:
         answer.text, answer.finish = answer.text + piece.text, piece.finish
         answer.refusal = piece.refusal
         if piece.logprobs:
+            from backends.serving.logprobs import joined  # only who computes them has what it needs
+
             answer.logprobs = joined(answer.logprobs, piece.logprobs)
     return whole

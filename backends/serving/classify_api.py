@@ -16,12 +16,12 @@ from backends.serving.batcher import Batcher
 from backends.serving.bodies import Part, Text, one_or_many
 from backends.serving.classifier import Classifier, TextError
 from backends.serving.door import RECORD, Record
+from backends.serving.elsewhere import GENERATING, elsewhere
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from llmspec.release import Release
 from llmspec.spec.endpoint import Limits
 
-GENERATING = ("/v1/chat/completions", "/v1/completions")
 HALF = 0.5
 """A label of several holds from this chance on."""
 
@@ -138,17 +138,4 @@ def paths(app: FastAPI, service: Classification) -> None:
         """SageMaker's one path."""
         return await service.classify(request, await read(request, lambda _: Classify))
 
-    _elsewhere(app, GENERATING, f"'{service.release.spec}' classifies and does not generate: POST /v1/classify")
-
-
-def no_classes(app: FastAPI, product: str) -> None:
-    """What a product that generates says to those who want it to classify."""
-    _elsewhere(app, ("/v1/classify",), f"'{product}' generates and does not classify: POST /v1/chat/completions")
-
-
-def _elsewhere(app: FastAPI, wrong: tuple[str, ...], said: str) -> None:
-    async def refuse() -> Response:
-        raise ApiError(404, said, code="wrong_task")
-
-    for path in wrong:
-        app.post(path, include_in_schema=False)(refuse)
+    elsewhere(app, GENERATING, f"'{service.release.spec}' classifies and does not generate: POST /v1/classify")

@@ -14,23 +14,25 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from backends.serving.__main__ import answering, load
+from backends.serving.__main__ import load
 from backends.serving.access import Admission
+from backends.serving.answering import Answering
 from backends.serving.api import application
-from backends.serving.classifier import Classifier
-from backends.serving.classify_api import Classification
-from backends.serving.engine import Engine
 from backends.serving.hall import Hall
 from backends.serving.http_server import HttpServer
 from backends.serving.journal import Journal
+from backends.serving.kinds import Kind
 from backends.serving.lines import JsonLog, Lines, PrintedJournal
-from backends.serving.service import Service
 from backends.serving.sockets import bind
 from backends.serving.surroundings import Surroundings
 from backends.serving.tracing import Tracing, tracing
 from llmspec import copies
 from llmspec.errors import LLMSpecError
+
+if TYPE_CHECKING:
+    from backends.serving.classify_api import Classification
 
 log = logging.getLogger("llmspec")
 
@@ -46,11 +48,11 @@ class Draining(HttpServer):
     def __init__(self, hall: Hall, around: Surroundings):
         self.seconds = around.stop_seconds - LAST_SECONDS
         super().__init__(hall, None, around.endpoint, patience=self.seconds)
-        self.service: Service | Classification | None = None
+        self.service: Answering | Classification | None = None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("asked to stop: answers under way have %d seconds", self.seconds)
-        if isinstance(self.service, Service):
+        if isinstance(self.service, Answering):
             asyncio.get_running_loop().call_later(self.seconds - HURRY_SECONDS, self.service.hurry)
         await super().shutdown(sockets)
 
@@ -80,8 +82,8 @@ async def serve(around: Surroundings, lines: Lines) -> int:
 async def open_door(hall: Hall, server: Draining, around: Surroundings, journal: Journal) -> Tracing | None:
     """Verify, load and try the release in a thread, while the hall answers; then let people in."""
     started, release = time.monotonic(), around.release
-    engine = await asyncio.wrap_future(_loaded(around))
-    service = server.service = answering(release, around.endpoint.limits, engine)
+    kind = await asyncio.wrap_future(_loaded(around))
+    service = server.service = kind.answering(release, around.endpoint.limits)
     admission = Admission(around.keys, granted=around.grants)
     door = application(service, journal, around.endpoint, admission)
     door.tracing = tracing(release)
@@ -90,20 +92,20 @@ async def open_door(hall: Hall, server: Draining, around: Surroundings, journal:
     return door.tracing
 
 
-def _loaded(around: Surroundings) -> "Future[Engine | Classifier]":
+def _loaded(around: Surroundings) -> "Future[Kind]":
     """In a thread that nobody waits for: a stop while it loads must not take as long as loading."""
-    future: Future[Engine | Classifier] = Future()
+    future: Future[Kind] = Future()
 
     def run() -> None:
         try:
             here = copies.at_hand(around.release.artifact, mends=False)
-            engine = load(replace(around.release, artifact=str(here)), around.endpoint)
+            kind = load(replace(around.release, artifact=str(here)), around.endpoint)
         except BaseException as error:  # noqa: BLE001 - it is raised again where the future is awaited
             if not future.cancelled():
                 future.set_exception(error)
         else:
             if not future.cancelled():
-                future.set_result(engine)
+                future.set_result(kind)
 
     threading.Thread(target=run, name="load", daemon=True).start()
     return future

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backends.serving.engine import Generation
 from backends.serving.journal import Journal
 from backends.serving.metrics import Metrics
+from backends.serving.ticket import Made
 
 if TYPE_CHECKING:
     from backends.serving.tracing import Tracing
@@ -48,7 +48,7 @@ class Record:
     """For feedback: what was said, to be counted."""
     body: Any = None
     """The request as it was understood."""
-    made: list[Generation] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
     """Its answers, from when they were queued."""
 
     @property

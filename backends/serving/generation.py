@@ -60,6 +60,18 @@ class Generation:
         return None if self.joined is None else self.joined - self.submitted
 
     @property
+    def complaint(self) -> str:
+        return self.chooser.fault
+
+    @property
+    def tokens_read(self) -> int:
+        return len(self.prompt)
+
+    @property
+    def tokens_made(self) -> int:
+        return len(self.ids)
+
+    @property
     def answering(self) -> bool:
         """Its prompt has been read; from now on it gets a token per step."""
         return self.read == len(self.prompt)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backends.serving.engine import Stats
+from backends.serving.stats import Stats
 from llmspec.release import Release
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def _tokens_of(record: "Record") -> tuple[int, int]:
     """Prompt and answer as far as they were really read and made. Never less than a moment ago: a counter only grows."""
     if not record.made:
         return (record.prompt_tokens, 0) if record.status == 200 else (0, 0)
-    read = [made for made in record.made if made.ids or made.finish in ("stop", "length")]
-    return sum(len(made.prompt) for made in read), sum(len(made.ids) for made in read)
+    read = [made for made in record.made if made.tokens_made or made.finish in ("stop", "length")]
+    return sum(made.tokens_read for made in read), sum(made.tokens_made for made in read)
 
 
 def _process(since: float) -> Iterator[str]:

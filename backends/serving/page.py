@@ -7,8 +7,8 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from backends.serving.answering import Answering
 from backends.serving.bodies import Part
-from backends.serving.service import Service
 
 FOLDER = Path(__file__).with_name("page")
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -58,7 +58,7 @@ class Product(Part):
     limits: Lengths
 
 
-def router(service: Service) -> APIRouter:
+def router(service: Answering) -> APIRouter:
     made = APIRouter()
     for path, file in FILES.items():
         made.add_api_route(path, _giving(file), methods=["GET", "HEAD"], include_in_schema=False)
@@ -68,8 +68,7 @@ def router(service: Service) -> APIRouter:
         """What a page must know before it asks."""
         release, limits = service.release, service.limits
         taken = Lengths(input_tokens=limits.input_tokens, output_tokens=limits.output_tokens)
-        reads = "context" in service.contract.template
-        return Product(id=release.spec, release=release.number, reads_context=reads, limits=taken)
+        return Product(id=release.spec, release=release.number, reads_context=service.reads_context, limits=taken)
 
     return made
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from backends.serving.choices import Choice, pieces
-from backends.serving.replies import DONE, Form, Piece, event
+from backends.serving.replies import DONE, ApiError, Form, Piece, event
 
 READING_SECONDS = 10.0
 """What a client has to read the rest, when the time for its answer is up."""
@@ -32,10 +32,20 @@ class Stream(Response):
 
         with contextlib.suppress(TimeoutError):  # a client that reads nothing at all is let go
             async with asyncio.timeout(self._patience), self._attend(receive):
+                if fault := await self._refused():
+                    await fault.response()(scope, receive, send)
+                    return
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 async for said in self._events():
                     await say(said)
             await say(DONE, more=False)
+
+    async def _refused(self) -> ApiError | None:
+        """Why there will be no stream, where that is known before its first word."""
+        return None
+
+    def _count(self) -> None:
+        self._form.usage.answer = sum(choice.num_tokens for choice in self._choices)
 
     async def _events(self) -> AsyncIterator[bytes]:
         if self._form.chat:
@@ -46,7 +56,7 @@ class Stream(Response):
                 return
             yield self._form.chunks(piece)
         if self._form.counted:
-            self._form.usage.answer = sum(choice.num_tokens for choice in self._choices)
+            self._count()
             yield self._form.usage_chunk()
 
 

@@ -4,11 +4,12 @@ import math
 import time
 from dataclasses import dataclass, field
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from backends.serving.engine import Generation
+if TYPE_CHECKING:
+    from backends.serving.engine import Generation
 
 NUM_WORST = 10
 
@@ -30,8 +31,14 @@ class Asked:
     scores: dict[str, float] = field(default_factory=dict)
     surprises: list[float] = field(default_factory=list)
     """-log p of each expected token."""
+    about: int = 0
+    """Tokens of the prompt, where they can only be guessed."""
 
-    def take(self, generation: Generation) -> None:
+    @property
+    def length(self) -> int:
+        return len(self.prompt) or self.about
+
+    def take(self, generation: "Generation") -> None:
         """It has been answered."""
         self.answer, self.finish, self.tokens = generation.text, str(generation.finish), len(generation.ids)
         self.first_token, self.seconds = generation.first_token or 0.0, time.monotonic() - generation.submitted
@@ -76,7 +83,7 @@ def refusals(refused: list[Asked], takes: int) -> str:
     if not refused:
         return f"No question is longer than the {takes:,} tokens that the endpoint takes.\n"
     head = f"{len(refused):,} questions are longer than the {takes:,} tokens that the endpoint takes; they count as not answered.\n"
-    rows = [f"| {cell(str(item.row['id']))} | {len(item.prompt):,} | {cell(item.row['question'], 80)} |" for item in refused]
+    rows = [f"| {cell(str(item.row['id']))} | {item.length:,} | {cell(item.row['question'], 80)} |" for item in refused]
     return "\n".join([head, "| id | tokens | question |", "|---|---|---|", *rows]) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from infra_pulumi.account import Account
 from infra_pulumi.components.duties import CARDS, LOGS, LOOKS, METRICS, PUSH, TABLES, UPLOADS, WRITE, from_sources
+from infra_pulumi.hosted import asking
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
 
@@ -9,7 +10,13 @@ EACH_ROLE = "A ceiling gives nothing and each role names its own"
 
 
 def boundary(
-    owner: Owner, account: Account, bucket: str, product: str, sources: tuple[str, ...], source_keys: tuple[str, ...]
+    owner: Owner,
+    account: Account,
+    bucket: str,
+    product: str,
+    sources: tuple[str, ...],
+    source_keys: tuple[str, ...],
+    models: tuple[str, ...] = (),
 ) -> tuple[Statement, ...]:
     """The ceiling for whatever runs a user's code, here and in the service stack: no identity, no trail, no other's rows."""
     return (
@@ -19,6 +26,7 @@ def boundary(
         Statement(("secretsmanager:GetSecretValue",), (account.arn("secretsmanager", f"secret:{owner.prefix}*"),)),
         Statement(PUSH, (account.arn("ecr", f"repository/{owner.prefix}-*"),)),
         *((Statement(("kms:Decrypt",), source_keys),) if source_keys else ()),
+        *asking(models, account),
         *_of_serving(owner, account),
         *_shared(account),
     )

@@ -22,7 +22,7 @@ class Cluster(pulumi.ComponentResource):
     def __init__(self, owner: Owner, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmspec:aws:Cluster", "cluster", None, opts)
         mine = pulumi.ResourceOptions(parent=self)
-        setting = {"name": "containerInsights", "value": "enabled" if args.insights else "disabled"}
+        setting: aws.ecs.ClusterSettingArgsDict = {"name": "containerInsights", "value": "enabled" if args.insights else "disabled"}
         name, tags = f"{owner.prefix}-jobs", owner.tagged("cluster")
         self.cluster = aws.ecs.Cluster("jobs", name=name, settings=[setting], tags=tags, opts=mine)
         aws.ecs.ClusterCapacityProviders("jobs", cluster_name=self.cluster.name, capacity_providers=["FARGATE"], opts=mine)

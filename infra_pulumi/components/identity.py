@@ -27,6 +27,7 @@ from infra_pulumi.components.network import Network
 from infra_pulumi.components.registry import repository_names
 from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.components.storage import StorageArgs
+from infra_pulumi.hosted import asking
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement, document
 
@@ -43,6 +44,8 @@ class IdentityArgs:
     """GitHub deploys. None: people do."""
     kinds: tuple[str, ...] = tuple(DUTIES)
     """Which kinds of job are done in AWS: what nobody does has no role."""
+    models: tuple[str, ...] = ()
+    """Models that Bedrock serves and the endpoint asks, by the ids or ARNs that specs give them."""
 
     def __post_init__(self) -> None:
         if unknown := [kind for kind in self.kinds if kind not in DUTIES]:
@@ -103,13 +106,16 @@ class Identity(pulumi.ComponentResource):
             unlocked = (Statement(("kms:Decrypt",), keys),) if keys else ()
             rows = from_sources(self._args.sources, self._account)
             return (*rows, *unlocked, with_tables(database_name(self._owner), self._account))
+        if kind == "endpoint":
+            return asking(self._args.models, self._account)
         return ()
 
     def _inside(self, network: Network) -> tuple[Statement, ...]:
         return in_the_network(tuple(subnet.id for subnet in network.private), network.work.id, self._account)
 
     def _ceiling(self) -> aws.iam.Policy:
-        ceiling = boundary(self._owner, self._account, self._bucket, self._product, self._args.sources, self._args.source_keys)
+        args = self._args
+        ceiling = boundary(self._owner, self._account, self._bucket, self._product, args.sources, args.source_keys, args.models)
         return aws.iam.Policy(
             "boundary",
             name=f"{self._owner.prefix}-boundary",

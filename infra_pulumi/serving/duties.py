@@ -1,6 +1,7 @@
-"""What a container of ours may do where the foundation's endpoint role cannot be taken: read its artifacts, and nothing else."""
+"""What a container may do where the foundation's endpoint role cannot be taken: read its artifacts, ask its hosted model."""
 
 from infra_pulumi.account import Account
+from infra_pulumi.hosted import asking
 from infra_pulumi.policies import Statement
 from infra_pulumi.serving.wanted import Serving
 
@@ -14,4 +15,5 @@ def reading(wanted: Serving, account: Account) -> tuple[Statement, ...]:
         Statement(("s3:GetObject",), tuple(account.bucket(f"{artifact}*") for artifact in artifacts)),
         Statement(("s3:ListBucket",), tuple(account.bucket(bucket) for bucket in buckets), {"StringLike": {"s3:prefix": prefixes}}),
         Statement(("kms:Decrypt",), (wanted.ground.key_arn,)),
+        *asking(tuple(dict.fromkeys(model for variant in wanted.sides().values() for model in variant.release.models)), account),
     )

@@ -32,6 +32,8 @@ class Release:
     """Plain settings of the container, the packed release among them (`LLMSPEC_RELEASE`); never a secret."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Settings whose value is in Secrets Manager: name -> ARN of the secret."""
+    models: Sequence[str] = ()
+    """Models that Bedrock serves and this release asks, by the ids or ARNs that specs give them."""
 
     def settings(self, **more: str) -> dict[str, str]:
         """The container's environment where the place itself brings the artifact; what the release says comes before `more`."""

@@ -27,6 +27,7 @@ COMMANDS = {
     "rollback": "make an older release live again",
     "ask": "ask the live endpoint a question",
     "batch": "ask many questions from a file",
+    "export": "take the model out, for Bedrock to import or for others to load",
     "keys": "who may ask the endpoint: make, list and revoke keys",
     "logs": "what the endpoint and the stages said",
     "stop": "stop the endpoint; everything else is kept",

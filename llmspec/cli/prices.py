@@ -6,7 +6,7 @@ import json
 from llmspec.cli.common import target_option
 from llmspec.errors import CallError
 from llmspec.load import Loaded, load
-from llmspec.prices import in_aws, needs, table
+from llmspec.prices import SIDES, in_aws, needs, per_token, table
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +31,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for what in sorted(wanted):
         price = known.get(what)
-        print(f"  {what:<28} " + (f"${price.usd:<12g} per {price.per:<7} {region}, {price.as_of}" if price else "unpriced"))
+        print(f"  {what:<28} " + (f"{price.figure:<13} per {price.per:<7} {region}, {price.as_of}" if price else "unpriced"))
     return 0
 
 
 def _wanted(loaded: Loaded) -> set[str]:
     """All that the target may need, jobs included."""
-    inside = in_aws(loaded.spec)
-    return {need.what for need in needs(loaded.spec, inside, dict.fromkeys(inside, 3600.0))} if inside else set()
+    spec, inside = loaded.spec, in_aws(loaded.spec)
+    tokens = {per_token(spec.hosted, side) for side in SIDES} if spec.hosted else set()
+    return tokens | {need.what for need in needs(spec, inside, dict.fromkeys(inside, 3600.0))}

@@ -43,7 +43,9 @@ def foundation_args(spec: Spec, target: str) -> FoundationArgs:
         owner=owner(spec, target),
         storage=governed.storage(spec),
         logs=LogsArgs(journal_days=governed.journal_days(spec)),
-        identity=IdentityArgs(governed.sources(spec), deploy=governed.deploy(spec, target), kinds=governed.kinds(spec)),
+        identity=IdentityArgs(
+            governed.sources(spec), deploy=governed.deploy(spec, target), kinds=governed.kinds(spec), models=hosted(spec)
+        ),
         network=governed.inside(spec),
         data=governed.spark(spec),
         cluster=governed.cluster(spec),
@@ -52,6 +54,11 @@ def foundation_args(spec: Spec, target: str) -> FoundationArgs:
         cost=governed.cost(spec),
         events=EventsArgs() if "endpoint" in in_aws(spec) else None,
     )
+
+
+def hosted(spec: Spec) -> tuple[str, ...]:
+    """The model that Bedrock serves, where the spec is a prompt for one."""
+    return (spec.hosted.bedrock,) if spec.hosted else ()
 
 
 def serving(site: Site, release: Release, ground: Mapping[str, Any], *, resolve: Callable[[str], str] = secrets.resolve) -> Serving:
@@ -85,6 +92,7 @@ def _served(spec: Spec, release: Release, ground: Mapping[str, Any]) -> Served:
         digest=release.content,
         archive=f"{artifact}.tar.gz",
         environment={**container.packed(release), **grants(spec)},
+        models=hosted(spec),
     )
 
 

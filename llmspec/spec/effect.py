@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from llmspec import registry
 from llmspec.registry import Card, Place, name_of
 from llmspec.section import Section, wrong
+from llmspec.spec import hosted
 
 if TYPE_CHECKING:
     from llmspec.spec.spec import Spec
@@ -23,6 +24,7 @@ _TRAFFIC = {
 
 def without(spec: "Spec") -> Iterator[PydanticCustomError]:
     """What has no effect at the places of this spec, one after the other."""
+    yield from hosted.without(spec)
     yield from _of_places(spec)
     yield from _of_traffic(spec)
     yield from _of_monitoring(spec)
@@ -118,7 +120,7 @@ def _of_clouds(spec: "Spec") -> Iterator[PydanticCustomError]:
     if any(place.cloud for place in spec.places.values()):
         return
     cure = "write it under the target that is in AWS, or take it out"
-    if spec.region is not None:
+    if spec.region is not None and not spec.hosted:
         yield wrong("region would have no effect: every stage is done here", cure, "region")
     if spec.governance is not None:
         yield wrong("governance would have no effect: it is for what is in AWS, and every stage is done here", cure, "governance")

@@ -1,11 +1,18 @@
 """model: what is trained, from what, and how."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
 
 from llmspec.registry import Engine, EngineOf
 from llmspec.section import Duration, Like, OutsideKey, SecretText, Section, wrong
+
+GEOGRAPHIES = ("us", "us-gov", "eu", "apac", "jp", "au", "ca", "global")
+"""What an inference profile's id begins with."""
+_MODEL = r"[a-z0-9-]+\.[A-Za-z0-9.:-]+"
+_PROFILE = r"[0-9]{12}:(application-)?inference-profile/[A-Za-z0-9.:-]+"
+_IMPORTED = r"[0-9]{12}:imported-model/[a-z0-9]+"
 
 
 class ScratchBase(Section):
@@ -44,7 +51,35 @@ class HubBase(Section):
     """For gated models: `${secret.HF_TOKEN}`."""
 
 
-_BASES = {"scratch": ScratchBase, "path": PathBase, "spec": SpecBase, "hub": HubBase}
+class BedrockBase(Section):
+    """A model that Amazon Bedrock serves. Nothing is trained: what is asked, and how, is the product."""
+
+    bedrock: Annotated[
+        str,
+        Field(pattern=rf"^({_MODEL}|arn:aws[a-z-]*:bedrock:[a-z0-9-]+:({_PROFILE}|{_IMPORTED}|:foundation-model/{_MODEL}))$"),
+        Like(
+            "write a model's id, an inference profile's, or the ARN of either: `amazon.nova-lite-v1:0`, `us.amazon.nova-lite-v1:0`"
+        ),
+    ]
+    """The model's id as Bedrock lists it, an inference profile's (`us.…`, `eu.…`), or the ARN of either or of an imported model."""
+
+    @property
+    def is_profile(self) -> bool:
+        """Whether it is an inference profile, which passes questions on to a model in one of several regions."""
+        return ":inference-profile/" in self.bedrock or ":application-inference-profile/" in self.bedrock or bool(self.geography)
+
+    @property
+    def is_imported(self) -> bool:
+        return ":imported-model/" in self.bedrock
+
+    @property
+    def geography(self) -> str:
+        """`us` of `us.amazon.nova-lite-v1:0`; empty for a model of one region."""
+        first = self.bedrock.partition(".")[0]
+        return first if first in GEOGRAPHIES else ""
+
+
+_BASES = {"scratch": ScratchBase, "path": PathBase, "spec": SpecBase, "hub": HubBase, "bedrock": BedrockBase}
 
 
 def _which_base(value: Any) -> str | None:
@@ -56,11 +91,12 @@ Base = Annotated[
     Annotated[ScratchBase, Tag("scratch")]
     | Annotated[PathBase, Tag("path")]
     | Annotated[SpecBase, Tag("spec")]
-    | Annotated[HubBase, Tag("hub")],
+    | Annotated[HubBase, Tag("hub")]
+    | Annotated[BedrockBase, Tag("bedrock")],
     Discriminator(
         _which_base,
         custom_error_type="llmspec",
-        custom_error_message="a base is one of {scratch: tiny}, {path: …}, {spec: …}, {hub: …, revision: …}",
+        custom_error_message="a base is one of {scratch: tiny}, {path: …}, {spec: …}, {hub: …, revision: …}, {bedrock: …}",
     ),
 ]
 
@@ -76,6 +112,17 @@ class Adapter(Section):
     """Share of the adapter's input that is dropped while training."""
     modules: Literal["auto"] | Annotated[list[str], Field(min_length=1)] = "auto"
     """Which linear layers it sits on; auto: all but the output head."""
+
+
+class Prompt(Section):
+    """How a hosted model is asked, beside endpoint.system_prompt and data.template."""
+
+    examples: int = Field(default=0, ge=0, le=100)
+    """So many training rows are said before each question, as if they had been asked and answered; always the same ones."""
+    temperature: float | None = Field(default=0.0, ge=0, le=1)
+    """For requests that name none; null leaves it to the model, as some take none."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Likewise; left to the model when absent."""
 
 
 class Training(Section):
@@ -113,13 +160,15 @@ class Model(Section):
     engine: Annotated[Engine, EngineOf("model")] = Field(default="train_hf", validate_default=True)
     """The tool that does it."""
     base: Base
-    """{scratch: tiny}, {path: …}, {spec: …} or {hub: …, revision: …}."""
+    """{scratch: tiny}, {path: …}, {spec: …}, {hub: …, revision: …} or {bedrock: …}."""
     task: Literal["generate"] = "generate"
     """generate: answer in words."""
-    method: Literal["full", "lora", "qlora"] = "full"
-    """full: every weight. lora: a small adapter. qlora: an adapter over a 4-bit base."""
+    method: Literal["full", "lora", "qlora", "prompt"] = "full"
+    """full: every weight. lora: a small adapter. qlora: an adapter over a 4-bit base. prompt: nothing, for a hosted base."""
     adapter: Adapter | None = None
     """For lora and qlora; its defaults when absent."""
+    prompt: Prompt | None = None
+    """For prompt; its defaults when absent."""
     training: Training = Training()
     """The loop."""
 
@@ -128,12 +177,39 @@ class Model(Section):
     def _defaults_follow_base_and_method(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        method, base, training = value.get("method", "full"), value.get("base"), value.get("training", {})
+        base, training = value.get("base"), value.get("training", {})
+        if isinstance(base, dict) and "bedrock" in base:
+            return {"method": "prompt", "prompt": {}, **value} if value.get("method", "prompt") == "prompt" else value
+        method = value.get("method", "full")
         if method in ("lora", "qlora") and value.get("adapter") is None:
             value = value | {"adapter": {}}
         if method == "full" and isinstance(base, dict) and isinstance(training, dict):
             value = value | {"training": (FROM_SCRATCH if "scratch" in base else FULL) | training}
         return value
+
+    @model_validator(mode="after")
+    def _prompting_fits(self) -> Self:
+        hosted = isinstance(self.base, BedrockBase)
+        if hosted and self.method != "prompt":
+            raise wrong(f"method: {self.method} trains, and a hosted model cannot be trained here", "use method: prompt", "method")
+        if self.method == "prompt" and not hosted:
+            raise wrong(
+                "method: prompt trains nothing, and only a hosted base is of use as it is",
+                "use method: full, lora or qlora",
+                "method",
+            )
+        if self.prompt is not None and not hosted:
+            raise wrong("prompt does nothing to a base that is trained", "take it out, or use `base: {bedrock: …}`", "prompt")
+        idle = next((name for name in ("adapter", "training") if name in self.said), None)
+        if hosted and idle:
+            raise wrong(f"{idle} has no effect: a hosted model is not trained", "take it out", idle)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        """Nothing is said of training where nothing is trained, nor of a prompt where something is."""
+        idle = ("training", "adapter") if self.method == "prompt" else ("prompt",)
+        return {name: value for name, value in handler(self).items() if name not in idle}
 
     @model_validator(mode="after")
     def _method_fits(self) -> Self:

@@ -1,20 +1,21 @@
 """The whole spec: one LLM product."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from llmspec import registry
 from llmspec.registry import AnyPlace, Place, name_of
 from llmspec.section import STAGES, Like, Section, wrong
-from llmspec.spec import effect
+from llmspec.spec import effect, hosted
 from llmspec.spec.data import Data
 from llmspec.spec.endpoint import Endpoint
 from llmspec.spec.evaluation import Evaluation
 from llmspec.spec.features import Features
 from llmspec.spec.governance import Governance, Region
-from llmspec.spec.model import HubBase, Model, PathBase, ScratchBase, SpecBase
+from llmspec.spec.model import BedrockBase, HubBase, Model, PathBase, ScratchBase, SpecBase
 from llmspec.spec.monitors import Monitors
 from llmspec.spec.onnx import Onnx
 
@@ -125,6 +126,22 @@ class Spec(Section):
         if not re.fullmatch(r"[A-Za-z0-9!_.*'()/-]{0,512}", prefix) or {"", ".", ".."} & set(prefix.split("/") if prefix else ()):
             raise wrong(f"{prefix!r} is no prefix for keys", "letters, digits, '-', '_' and '.' between single '/'")
         return f"s3://{bucket}/{prefix}".rstrip("/")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _engines_follow_base(cls, value: Any) -> Any:
+        return hosted.defaults(value)
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        """Nothing is said of options that have no effect on a hosted model."""
+        made = handler(self)
+        return hosted.said(made) if self.hosted else made
+
+    @property
+    def hosted(self) -> BedrockBase | None:
+        """The base, when somebody else serves it."""
+        return self.model.base if isinstance(self.model.base, BedrockBase) else None
 
     @model_validator(mode="after")
     def _tokenizer_fits(self) -> Self:
