@@ -112,12 +112,23 @@ def sound(product: Product, artifact: Artifact | None) -> Artifact | None:
 
 
 def revive(product: Product, place: Place) -> Live | None:
-    """What should be live and does not answer is started again, whatever becomes of the next release."""
+    """What should be live and does not answer is started again, whatever becomes of the next release. One whose artifact is
+    gone or damaged is not: it would not come up, and what is planned makes it again."""
     pointed = product.releases.live()
     if pointed is None or place.live(product.name, product.target) is not None:
         return None
     with product.lock(wait=3600):
+        if not _there(product, pointed):
+            return None
         return place.serve(product.located(pointed))
+
+
+def _there(product: Product, release: Release) -> bool:
+    """Whether all of what it serves is in the store."""
+    try:
+        return sound(product, product.store.find(product.name, "onnx", release.artifact_key)) is not None
+    except DamagedError:
+        return False
 
 
 def deploy(product: Product, place: Place) -> Deployed:

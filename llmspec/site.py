@@ -46,6 +46,11 @@ class Site:
             )
         return dict(json.loads(text))
 
+    @property
+    def founded(self) -> bool:
+        """Whether the foundation stands, as far as the store knows."""
+        return self.store.read(self._paper) is not None
+
     def found(self, outputs: Mapping[str, Any]) -> None:
         """The foundation stands: whoever shares the store knows it from now on."""
         self.store.write(self._paper, json.dumps(outputs, indent=1, sort_keys=True))

@@ -181,7 +181,7 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     "eks.domain": ("eks", "other.acme.example", "s.place.domain"),
     "eks.certificate": ("eks", CERTIFICATE, "s.place.certificate_arn"),
     "eks.zone": ("eks", "Z9999999999ABCDEFGHIJ", "s.place.zone_id"),
-    "emr.release": ("emr", "emr-7.14.0", "f.data.release_label"),
+    "emr.release": ("emr", "emr-spark-8.0.0", "f.data.release_label"),
     "emr.cpu": ("emr", 2, "f.data.max_memory_gb"),
     "emr.memory": ("emr", "20GB", "f.data.max_memory_gb"),
     "emr.max_vcpu": ("emr", 32, "f.data.max_vcpu"),
@@ -250,7 +250,7 @@ def test_every_spec_for_aws_makes_both_argument_sets_without_a_fault(path: Path)
     assert args.owner == wanted.owner
     assert type(wanted.place) in PROGRAMS
     assert unpacked(wanted.release.environment).number == wanted.release.number == 1
-    doors = {door for program in PROGRAMS.values() for door in program.doors} | set(SERVICES)
+    doors = {door for program in PROGRAMS.values() for door in program.doors} | {*SERVICES, "bedrock-runtime"}
     assert set(network.doors(loaded.spec)) <= doors
 
 
@@ -430,7 +430,9 @@ def test_a_job_may_do_in_its_folders_what_the_store_does_and_nothing_elsewhere()
     needed = {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
     (writes,) = [each for each in document["Statement"] if needed & set(each["Action"])]
     assert needed <= set(writes["Action"])
-    assert {arn.rpartition("/bot/")[2] for arn in writes["Resource"]} == {"features/*", "model/*", "onnx/*", "checkpoints/*"}
+    kept = {"features/*", "model/*", "onnx/*", "checkpoints/*"}
+    handed = {"jobs/features/*", "jobs/model/*", "jobs/onnx/*"}
+    assert {arn.rpartition("/bot/")[2] for arn in writes["Resource"]} == kept | handed
     actions = {action for each in document["Statement"] for action in each["Action"]}
     assert {"s3:ListBucket", "s3:GetObject", "s3:ListBucketMultipartUploads", "kms:Decrypt", "kms:GenerateDataKey"} <= actions
     assert set(world.exports["roles"]) == {"training", "endpoint", "build"}

@@ -69,6 +69,7 @@ def test_every_action_is_one_that_aws_knows(full_ground: World) -> None:
         "bedrock:InvokeModel",
         "bedrock:InvokeModelWithResponseStream",
         "sagemaker:InvokeEndpoint",
+        "sagemaker:InvokeEndpointWithResponseStream",
         "sagemaker:CallWithBearerToken",
     }
     apis = {"elasticloadbalancing": "elbv2", "tag": "resourcegroupstaggingapi"}

@@ -2,6 +2,7 @@
 # ruff: noqa: E501  (a table reads best with one line for each case)
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -222,11 +223,17 @@ def test_a_trained_base_takes_spot_at_sagemaker_only_for_training(tmp_path: Path
 
 @pytest.mark.aws
 def test_apply_refuses_at_once_what_no_place_can_do_yet(tmp_path: Path, aws: Aws) -> None:
-    spec = Path(__file__).parents[1] / "specs" / "aws-sagemaker.yaml"
+    specs, spec = Path(__file__).parents[1] / "specs", tmp_path / "aws-sagemaker.yaml"
+    shutil.copytree(specs / "data", tmp_path / "data")
+    spec.write_text((specs / spec.name).read_text().replace("    places:\n", "    places:\n      monitors: sagemaker\n"))
     command = [sys.executable, "-P", "-m", "llmspec", "apply", str(spec), "--target", "prod", "--yes"]
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **aws.env, "LLMSPEC_HOME": str(tmp_path)}, timeout=120
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **aws.env, "LLMSPEC_HOME": str(tmp_path / ".llmspec")},
+        timeout=120,
     )
     assert done.returncode == 1
-    assert "model: this version validates, plans and prices sagemaker" in done.stdout + done.stderr
+    assert "monitors: this version validates, plans and prices sagemaker" in done.stdout + done.stderr
     assert not list(tmp_path.rglob("manifest.json")), "nothing was made"

@@ -311,12 +311,12 @@ def test_what_is_longer_or_more_than_aws_takes_is_said_all_at_once(project: Proj
 
 
 def test_names_of_jobs_fit_however_long_the_product_is_called_and_differ_between_stores(project: Project, training: Job) -> None:
-    project.edit("name: tiny", f"name: {'long-' * 7}name")
-    long = project.spec.rename(project.folder / f"{'long-' * 7}name.yaml")
+    project.edit("name: tiny", f"name: {'long-' * 7}by")
+    long = project.spec.rename(project.folder / f"{'long-' * 7}by.yaml")
     site = load(long).place("model").site  # type: ignore[attr-defined]
     names = {Errand(site, job).name(number) for number in (1, 99) for job in (training, elsewhere(training, "other"))}
     assert len(names) == 4
-    assert all(len(name) <= 63 and name.startswith(f"{'long-' * 7}name-local-") for name in names), names
+    assert all(len(name) <= 63 and name.startswith(f"{'long-' * 7}by-local-") for name in names), names
 
 
 def test_a_secret_in_a_line_reaches_neither_the_log_nor_dagster(

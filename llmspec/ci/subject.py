@@ -10,7 +10,6 @@ from llmspec import __version__
 from llmspec.errors import CallError
 from llmspec.load import Loaded, load
 from llmspec.secrets import names_in
-from llmspec.shelf import S3
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
 """What may stand in a shell's line without a thought."""
@@ -112,8 +111,6 @@ def _obstacle(loaded: Loaded) -> str:
     where = f"{loaded.path} at {loaded.target}"
     if not loaded.spec.place("endpoint").cloud:
         return f"{where} serves on the machine that applies it, and a runner is gone after each job"
-    if not loaded.spec.store.startswith(S3):
-        return f"{where} keeps its store in a folder, and a runner begins with an empty one: name `store: s3://…`"
     return ""
 
 

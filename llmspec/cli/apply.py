@@ -107,15 +107,22 @@ def _apply(args: argparse.Namespace) -> int:
         return _do(_ready(product), select, force, started)
 
 
-def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) -> "Wanted":
-    """What the foundation needs. Where it has yet to make the store, that comes first, asked apart: no plan lies anywhere else."""
+def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) -> "Wanted | None":
+    """What the foundation needs; None where it stands, cannot be looked at here, and is all that jobs ask for. Where it has yet to make the store, that comes first, asked apart: no plan lies anywhere else."""
     from llmspec import policy
     from llmspec.cli import cloud
+    from llmspec.infra.command import CliMissingError, installed
     from llmspec.infra.wanted import foundation_wanted
 
     policy.require(product.loaded)
     what = plan(product, select=args.select, force=args.force, **look(product))
     missing(product, what)
+    if not installed():
+        serves = "endpoint" in in_aws(product.spec) and any(step.stage == "endpoint" for step in what.pending)
+        if serves or not product.loaded.site.founded:
+            raise CliMissingError
+        print("The foundation stands and is not compared: the Pulumi CLI is not installed here.", file=sys.stderr)
+        return None
     if args.unlock:
         cloud.unlock(product)
     found = foundation_wanted(product)
