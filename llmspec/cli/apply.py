@@ -108,7 +108,9 @@ def _apply(args: argparse.Namespace) -> int:
 
 
 def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) -> "Wanted | None":
-    """What the foundation needs; None where it stands, cannot be looked at here, and is all that jobs ask for. Where it has yet to make the store, that comes first, asked apart: no plan lies anywhere else."""
+    """What the foundation needs; None where it stands, cannot be looked at here, and is all that jobs ask for.
+
+    Where it has yet to make the store, that comes first, asked apart: no plan lies anywhere else."""
     from llmspec import policy
     from llmspec.cli import cloud
     from llmspec.infra.command import CliMissingError, installed
