@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from pulumi_engine.errors import RefusedError
 
@@ -56,6 +56,8 @@ def _told(do: Callable[[], Any]) -> Any:
     except ClientError as error:
         said = error.response["Error"]
         raise RefusedError(f"operation error {error.operation_name}: api error {said['Code']}: {said['Message']}") from error
+    except ParamValidationError as error:
+        raise RefusedError(f"api error ValidationException: {error}") from error
 
 
 def provider(kind: str, region: str) -> Provider | None:
@@ -199,8 +201,23 @@ def topic(region: str) -> Provider:
     return Provider(region, make, lambda id_, _: sns.delete_topic(TopicArn=id_), lambda id_: sns.get_topic_attributes(TopicArn=id_))
 
 
+def repository(region: str) -> Provider:
+    ecr = client("ecr", region)
+
+    def make(_: str, inputs: Inputs) -> tuple[str, Inputs]:
+        asked = {"repositoryName": inputs["name"], "imageTagMutability": inputs.get("imageTagMutability", "MUTABLE")}
+        made = ecr.create_repository(**asked, tags=labels(inputs))["repository"]
+        return inputs["name"], {"arn": made["repositoryArn"], "repositoryUrl": made["repositoryUri"]}
+
+    def drop(id_: str, inputs: Inputs) -> None:
+        ecr.delete_repository(repositoryName=id_, force=bool(inputs.get("forceDelete")))
+
+    return Provider(region, make, drop, lambda id_: ecr.describe_repositories(repositoryNames=[id_])["repositories"][0])
+
+
 def sagemaker(verb: str, name: str, asked: Callable[[Inputs], Inputs], changes: bool = False) -> Callable[[str], Provider]:
-    """`verb` is boto3's ending: `model`; `name` its parameter for the name. moto cannot change an endpoint: it is made again."""
+    """`verb` is boto3's ending: `model`; `name` its parameter for the name. moto itself cannot change an endpoint; what stands
+    before it in a test that changes one can."""
 
     def provide(region: str) -> Provider:
         api = client("sagemaker", region)
@@ -213,11 +230,12 @@ def sagemaker(verb: str, name: str, asked: Callable[[Inputs], Inputs], changes: 
             getattr(api, f"delete_{verb}")(**{name: id_})
 
         def put(id_: str, inputs: Inputs) -> None:
-            if changes:
-                drop(id_, inputs)
-                make(id_, inputs)
+            found = getattr(api, f"describe_{verb}")(**{name: id_})
+            if any(found[key] != value for key, value in asked(inputs).items()):
+                getattr(api, f"update_{verb}")(**{name: id_, **asked(inputs)})
+            api.add_tags(ResourceArn=found[f"{name.removesuffix('Name')}Arn"], Tags=labels(inputs))
 
-        return Provider(region, make, drop, lambda id_: getattr(api, f"describe_{verb}")(**{name: id_}), put)
+        return Provider(region, make, drop, lambda id_: getattr(api, f"describe_{verb}")(**{name: id_}), put if changes else None)
 
     return provide
 
@@ -233,6 +251,9 @@ def _model(inputs: Inputs) -> Inputs:
 
 def _configuration(inputs: Inputs) -> Inputs:
     asked = {"ProductionVariants": pascal(inputs["productionVariants"])}
+    for variant in asked["ProductionVariants"]:
+        if "RoutingConfigs" in variant:
+            (variant["RoutingConfig"],) = variant.pop("RoutingConfigs")  # a list of one, to Pulumi
     asked |= {"KmsKeyId": inputs["kmsKeyArn"]} if inputs.get("kmsKeyArn") else {}
     more = {name: inputs[name] for name in ("dataCaptureConfig", "asyncInferenceConfig") if name in inputs}
     return asked | pascal(more)
@@ -246,6 +267,7 @@ PROVIDERS: dict[str, Callable[[str], Provider]] = {
     "aws:iam/role:Role": role,
     "aws:cloudwatch/logGroup:LogGroup": log_group,
     "aws:sns/topic:Topic": topic,
+    "aws:ecr/repository:Repository": repository,
     "aws:sagemaker/model:Model": sagemaker("model", "ModelName", _model),
     "aws:sagemaker/endpointConfiguration:EndpointConfiguration": sagemaker("endpoint_config", "EndpointConfigName", _configuration),
     "aws:sagemaker/endpoint:Endpoint": sagemaker(
