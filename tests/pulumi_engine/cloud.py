@@ -74,7 +74,8 @@ class Cloud:
 
     def outputs(self, kind: str, id_: str, name: str, inputs: dict[str, Any], region: str) -> dict[str, Any]:
         """What a resource that was found says of itself."""
-        return {**bare(inputs), **_said(kind, id_, bare(inputs), region)}
+        made = self._provided(kind, region)
+        return {**bare(inputs), **_said(kind, id_, bare(inputs), region), **(made.says(made.seen(id_)) if made else {})}
 
     def invoke(self, token: str, region: str) -> dict[str, Any]:
         answers: dict[str, dict[str, Any]] = {

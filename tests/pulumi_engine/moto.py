@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import boto3
@@ -23,6 +23,8 @@ class Provider:
     seen: Callable[[str], Any]
     """What is there, or None; a ClientError says that as well."""
     put: Callable[[str, Inputs], None] | None = None
+    says: Callable[[Any], Inputs] = lambda _: {}
+    """What it says of itself, of what `seen` gave; where that does not follow from its name."""
 
     def create(self, name: str, inputs: Inputs) -> tuple[str, Inputs]:
         return _told(lambda: self.make(name, inputs))
@@ -206,25 +208,35 @@ def repository(region: str) -> Provider:
 
     def make(_: str, inputs: Inputs) -> tuple[str, Inputs]:
         asked = {"repositoryName": inputs["name"], "imageTagMutability": inputs.get("imageTagMutability", "MUTABLE")}
-        made = ecr.create_repository(**asked, tags=labels(inputs))["repository"]
-        return inputs["name"], {"arn": made["repositoryArn"], "repositoryUrl": made["repositoryUri"]}
+        return inputs["name"], says(ecr.create_repository(**asked, tags=labels(inputs))["repository"])
+
+    def says(made: Any) -> Inputs:
+        return {"arn": made["repositoryArn"], "repositoryUrl": made["repositoryUri"]}
 
     def drop(id_: str, inputs: Inputs) -> None:
         ecr.delete_repository(repositoryName=id_, force=bool(inputs.get("forceDelete")))
 
-    return Provider(region, make, drop, lambda id_: ecr.describe_repositories(repositoryNames=[id_])["repositories"][0])
+    def seen(id_: str) -> Any:
+        return ecr.describe_repositories(repositoryNames=[id_])["repositories"][0]
+
+    return Provider(region, make, drop, seen, says=says)
 
 
 def sagemaker(verb: str, name: str, asked: Callable[[Inputs], Inputs], changes: bool = False) -> Callable[[str], Provider]:
     """`verb` is boto3's ending: `model`; `name` its parameter for the name. moto itself cannot change an endpoint; what stands
     before it in a test that changes one can."""
 
+    arn = f"{name.removesuffix('Name')}Arn"
+
     def provide(region: str) -> Provider:
         api = client("sagemaker", region)
 
         def make(_: str, inputs: Inputs) -> tuple[str, Inputs]:
             made = getattr(api, f"create_{verb}")(**{name: inputs["name"], "Tags": labels(inputs), **asked(inputs)})
-            return inputs["name"], {"arn": next(value for key, value in made.items() if key.endswith("Arn"))}
+            return inputs["name"], says(made)
+
+        def says(found: Any) -> Inputs:
+            return {"arn": found[arn]}
 
         def drop(id_: str, _: Inputs) -> None:
             getattr(api, f"delete_{verb}")(**{name: id_})
@@ -233,11 +245,16 @@ def sagemaker(verb: str, name: str, asked: Callable[[Inputs], Inputs], changes: 
             found = getattr(api, f"describe_{verb}")(**{name: id_})
             if any(found[key] != value for key, value in asked(inputs).items()):
                 getattr(api, f"update_{verb}")(**{name: id_, **asked(inputs)})
-            api.add_tags(ResourceArn=found[f"{name.removesuffix('Name')}Arn"], Tags=labels(inputs))
+            api.add_tags(ResourceArn=found[arn], Tags=labels(inputs))
 
-        return Provider(region, make, drop, lambda id_: getattr(api, f"describe_{verb}")(**{name: id_}), put if changes else None)
+        seen = partial(_described, getattr(api, f"describe_{verb}"), name)
+        return Provider(region, make, drop, seen, put if changes else None, says)
 
     return provide
+
+
+def _described(describe: Callable[..., Any], name: str, id_: str) -> Any:
+    return describe(**{name: id_})
 
 
 def _model(inputs: Inputs) -> Inputs:
