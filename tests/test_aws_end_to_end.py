@@ -155,7 +155,8 @@ def test_a_silent_rollback_is_a_failure_and_once_its_cause_is_gone_the_release_c
     assert configuration.startswith(f"tiny-prod-r{number}-")
 
 
-def test_destroy_removes_both_stacks_keeps_the_store_and_tells_of_what_is_in_none(cloud: Cloud) -> None:
+def test_destroy_keeps_the_store_tells_of_what_is_in_no_stack_and_an_apply_goes_on_with_what_was_kept(cloud: Cloud) -> None:
+    key = cloud.paper("foundation")["data_key"]
     topic = cloud.client("sns").create_topic(
         Name="by-hand", Tags=[{"Key": "llmspec:name", "Value": "tiny"}, {"Key": "llmspec:target", "Value": "prod"}]
     )["TopicArn"]
@@ -174,3 +175,7 @@ def test_destroy_removes_both_stacks_keeps_the_store_and_tells_of_what_is_in_non
     assert cloud.aws.keys(BUCKET, "llm/tiny/model/") == kept
     assert {arn.split(":")[2] for arn in cloud.tagged()} == {"s3", "kms", "sagemaker", "sns"}, "store, keys, the records of jobs"
     cloud.client("sns").delete_topic(TopicArn=topic)
+    assert "kept when it was destroyed, and taken in again" in cloud.apply("--select", "data").stdout
+    assert cloud.paper("foundation")["data_key"] == key, "another key would open nothing of the store"
+    assert cloud.project.actions("--target", "prod")["model"] == "reuse"
+    assert cloud.orphans() == set()
