@@ -211,6 +211,20 @@ def test_killed_in_the_middle_the_next_up_makes_nothing_twice_and_leaves_nothing
     assert stack(shop()).preview() == []
 
 
+@pytest.mark.parametrize("moment", ["before:store", "after:store", "delete:store"])
+def test_killed_while_something_is_replaced_the_next_up_ends_with_the_new_one_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    stack(shop()).up()
+    other = stack(shop(bucket="acme-two"))
+    pid, thread, _ = paused(engine, monkeypatch, moment, other.up)
+    os.kill(pid, signal.SIGKILL)
+    thread.join()
+    other.up()
+    assert set(engine.things()) == {"s3.bucket.Bucket/acme-two", "iam.role.Role/worker"}
+    assert other.preview() == []
+
+
 def test_a_thing_of_which_aws_alone_knows_the_name_is_told_after_a_kill(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def keys() -> None:
         Thing(KEY, "data", description="rows")

@@ -1,6 +1,7 @@
 """Providers that speak to moto through boto3, for the types that an end-to-end test reads back. The rest is only recorded."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -232,6 +233,9 @@ def sagemaker(verb: str, name: str, asked: Callable[[Inputs], Inputs], changes: 
         api = client("sagemaker", region)
 
         def make(_: str, inputs: Inputs) -> tuple[str, Inputs]:
+            with suppress(ClientError):  # moto would make it a second time
+                if seen(inputs["name"]):
+                    raise RefusedError(f"api error ValidationException: Cannot create already existing {verb} {inputs['name']}")
             made = getattr(api, f"create_{verb}")(**{name: inputs["name"], "Tags": labels(inputs), **asked(inputs)})
             return inputs["name"], says(made)
 
