@@ -60,13 +60,18 @@ class Cloud:
     project: Project
     said: list[str] = field(default_factory=list)
     """What its first applies printed."""
+    made: str = ""
+    """The spec that was applied last."""
 
     def client(self, service: str) -> Any:
         keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
         return boto3.client(service, region_name=REGION, endpoint_url=self.aws.url, **keys)
 
     def apply(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        return self.project.run("apply", *PROD, "--yes", *words, check=check)
+        done = self.project.run("apply", *PROD, "--yes", *words, check=check)
+        if done.returncode == 0 and not words:
+            self.made = self.project.spec.read_text(encoding="utf-8")
+        return done
 
     def paper(self, part: str) -> dict[str, Any]:
         """What a stack gave, as the store has it."""
@@ -88,7 +93,7 @@ class Cloud:
 
     def stands(self) -> bool:
         """Whether what the spec asks for is what is up."""
-        return POINTER in self.aws.keys(BUCKET, POINTER) and "Nothing to change" in self.project.run("plan", *PROD).stdout
+        return self.made == self.project.spec.read_text(encoding="utf-8") and "tiny-prod" in self.hosting.backend.endpoints
 
     def live(self) -> tuple[int, str]:
         """The release of the pointer, and the configuration that the endpoint really has."""
