@@ -166,7 +166,7 @@ def test_destroy_keeps_the_store_tells_of_what_is_in_no_stack_and_an_apply_goes_
 
 @pytest.mark.xfail(
     strict=True,
-    reason="after a silent rollback Pulumi removes the configuration and the model that were replaced, and that are in service again",
+    reason="after a silent rollback Pulumi removes the configuration and the model that it replaced, which are in service again",
 )
 def test_a_silent_rollback_is_a_failure_and_once_its_cause_is_gone_the_release_comes_up(cloud: Cloud) -> None:
     before = cloud.live()
