@@ -95,12 +95,19 @@ class SageMaker:
     """The reason with which the next job fails before its container starts."""
     deaf: bool = False
     """Whoever asks may not read logs."""
+    room: threading.Event = field(default_factory=threading.Event)
+    """While it is not set, jobs wait for their machine."""
+
+    def __post_init__(self) -> None:
+        self.room.set()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         service, _, verb = target.partition(".")
         if self.deaf and verb == "DescribeLogStreams":
             return _sent(start_response, *_no("AccessDeniedException", "not authorized to perform: logs:DescribeLogStreams"))
+        if service == "SageMaker" and (kind := next((kind for kind in KINDS if verb == f"List{kind}s"), "")):
+            return self._listed(kind, environ, start_response)
         kind = next((kind for kind in KINDS if verb in (f"Create{kind}", f"Describe{kind}", f"Stop{kind}")), "")
         if service != "SageMaker" or not kind:
             return self.app(environ, start_response)
@@ -130,6 +137,17 @@ class SageMaker:
             return "200 OK", {}
         code, said = self._moto(environ)
         return code, said | self._described(box)
+
+    def _listed(self, kind: str, environ: Any, start_response: Any) -> list[bytes]:
+        """Those in the state that is asked for; moto calls all of them completed."""
+        asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        boxes = [box for box in self.boxes.values() if box.kind == kind and asked.get("StatusEquals") in (None, box.status)]
+        noun = "training-job" if kind == "TrainingJob" else "processing-job"
+        arn = f"arn:aws:sagemaker:{self.aws.env['AWS_REGION']}:123456789012:{noun}/"
+        said = [
+            {f"{kind}Name": box.name, f"{kind}Arn": arn + box.name, f"{kind}Status": box.status, "CreationTime": 0} for box in boxes
+        ]
+        return _sent(start_response, "200 OK", {f"{kind}Summaries": said})
 
     def _described(self, box: Box) -> dict[str, Any]:
         found = {f"{box.kind}Status": box.status, **box.more}
@@ -168,6 +186,7 @@ class SageMaker:
             box.more, self.fail_first = {"FailureReason": self.fail_first}, ""
             box.status = box.second = "Failed"
             return
+        self.room.wait()
         while not box.ended:
             box.starts += 1
             box.asked_to = ""
@@ -259,6 +278,7 @@ class SageMaker:
 
     def close(self) -> None:
         """Nothing is left running."""
+        self.room.set()
         for box in self.boxes.values():
             if box.process is not None:
                 self._signal(box, "stop")

@@ -211,6 +211,20 @@ def test_killed_in_the_middle_the_next_up_makes_nothing_twice_and_leaves_nothing
     assert stack(shop()).preview() == []
 
 
+@pytest.mark.parametrize("moment", ["before:store", "after:store", "delete:store"])
+def test_killed_while_something_is_replaced_the_next_up_ends_with_the_new_one_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    stack(shop()).up()
+    other = stack(shop(bucket="acme-two"))
+    pid, thread, _ = paused(engine, monkeypatch, moment, other.up)
+    os.kill(pid, signal.SIGKILL)
+    thread.join()
+    other.up()
+    assert set(engine.things()) == {"s3.bucket.Bucket/acme-two", "iam.role.Role/worker"}
+    assert other.preview() == []
+
+
 def test_a_thing_of_which_aws_alone_knows_the_name_is_told_after_a_kill(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def keys() -> None:
         Thing(KEY, "data", description="rows")
@@ -222,6 +236,43 @@ def test_a_thing_of_which_aws_alone_knows_the_name_is_told_after_a_kill(engine: 
     stack(keys).up(said.append)
     assert any("kms Key data may have been made twice" in line for line in said)
     assert len(engine.things()) == 2, "the sweep is for the other"
+
+
+def test_what_destroy_kept_is_taken_in_again_and_made_anew_only_where_it_is_gone(engine: Engine) -> None:
+    made = stack(shop(keep=True))
+    made.up()
+    made.destroy()
+    assert set(engine.things()) == {"s3.bucket.Bucket/acme"}
+    assert not made.exists()
+    assert ops(made.preview()) == {"worker": "create"}, "a plan knows it, too"
+    said: list[str] = []
+    assert made.up(said.append) == {"bucket": "arn:aws:s3:::acme"}
+    assert said[0].startswith("bot-prod-foundation: kept when it was destroyed, and taken in again: store")
+    assert set(engine.things()) == {"s3.bucket.Bucket/acme", "iam.role.Role/worker"}
+    assert made.preview() == []
+    made.destroy()
+    engine.file("s3.bucket.Bucket/acme").unlink()
+    made.up()
+    assert set(engine.things()) == {"s3.bucket.Bucket/acme", "iam.role.Role/worker"}
+
+
+def test_a_destroy_that_was_killed_and_begun_again_forgets_nothing_that_it_kept(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def program() -> None:
+        role = Thing(ROLE, "worker", name="worker")
+        keep = pulumi.ResourceOptions(retain_on_delete=True, depends_on=[role])
+        Thing(BUCKET, "store", bucket="acme", opts=keep)  # it goes out of the stack before the role goes
+
+    made = stack(program)
+    made.up()
+    pid, thread, _ = paused(engine, monkeypatch, "delete:worker", made.destroy)
+    os.kill(pid, signal.SIGKILL)
+    thread.join()
+    made.destroy()
+    assert set(engine.things()) == {"s3.bucket.Bucket/acme"}
+    made.up()
+    assert made.preview() == []
 
 
 def test_a_stack_that_somebody_else_changes_says_who_and_cancel_takes_the_lock_off(

@@ -85,4 +85,4 @@ def left(product: Product, every: dict[str, list[Held]]) -> list[str]:
     ]
     tags = standing(site, "foundation").tags
     found_ = strays(tags, site.region, {thing.arn for thing in things})
-    return [*kept, *(f"  ? {stray.arn}  is in no stack; remove it: {stray.cure}" for stray in found_)]
+    return [*dict.fromkeys(kept), *(f"  ? {stray.arn}  is in no stack; remove it: {stray.cure}" for stray in found_)]

@@ -40,17 +40,21 @@ def adopted(deployment: dict[str, Any]) -> tuple[dict[str, Any], list[str], list
 
     Each is only assumed here. A refresh of these URNs, which must follow, asks AWS and drops what is not there.
     """
-    resources = list(deployment.get("resources") or [])
-    known = {resource["urn"] for resource in resources}
+    resources = [dict(resource) for resource in deployment.get("resources") or []]
+    live = {resource["urn"]: resource for resource in resources if not resource.get("delete")}
     taken: list[str] = []
     unknown: list[str] = []
     for operation in deployment.get("pending_operations") or []:
         resource = operation["resource"]
-        if operation["type"] != "creating" or resource["urn"] in known:
+        replaced = live.get(resource["urn"])
+        id_ = id_of(resource)
+        if operation["type"] != "creating" or (replaced is not None and replaced.get("id") == id_):
             continue
-        if id_ := id_of(resource):
-            resources.append({**resource, "id": id_, "outputs": {"id": id_}})
-            taken.append(resource["urn"])
-        else:
+        if not id_:
             unknown.append(resource["urn"])
+            continue
+        if replaced is not None:
+            replaced["delete"] = True  # Pulumi's own word for: goes once its successor is there
+        resources.append({**resource, "id": id_, "outputs": {"id": id_}})
+        taken.append(resource["urn"])
     return {**deployment, "resources": resources, "pending_operations": []}, taken, unknown

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmspec.infra.change import CloudChange, Steps, real
+from llmspec.infra.kept import Kept, kept
 from llmspec.infra.state import State
 from llmspec.infra.workspace import Say, Workspace, quiet
 
@@ -40,10 +41,13 @@ class Stack:
     state alone would believe that the new one is there, and change nothing."""
 
     def up(self, say: Say = quiet) -> dict[str, Any]:
-        """Make what the program asks for; what it gives out. What a killed one left is put in order first."""
+        """Make what the program asks for; what it gives out. What a killed or a destroyed one left is put in order first."""
         self.state.make()
         work = self._open(make=True)
         work.mend(say)
+        if left := self._kept.read():
+            work.look_at(work.take_in(left, say))
+            self._kept.forget()
         return _plain(work.run(lambda stack, **how: stack.up(refresh=self.moves, **how), say).outputs)
 
     def preview(self) -> list[CloudChange]:
@@ -51,7 +55,10 @@ class Stack:
         if (work := self._selected()) is None:
             with tempfile.TemporaryDirectory(prefix="llmspec-") as folder:
                 nowhere = State(f"file://{folder}", "passphrase", {"PULUMI_CONFIG_PASSPHRASE": "nothing is kept"})
-                return _previewed(Workspace(self.name, self.program, self.region, nowhere, make=True, at=Path(folder) / "work"))
+                empty = Workspace(self.name, self.program, self.region, nowhere, make=True, at=Path(folder) / "work")
+                if self.state.stands() and (left := self._kept.read()):
+                    empty.take_in(left, quiet)
+                return _previewed(empty)
         return _previewed(work)
 
     def exists(self) -> bool:
@@ -81,6 +88,7 @@ class Stack:
 
         def remove(work: Workspace) -> None:
             work.mend(say)
+            self._kept.add(kept(work.export()))
             work.run(lambda stack, **how: stack.destroy(remove=True, **how), say)
 
         self._found(remove, None)
@@ -88,6 +96,10 @@ class Stack:
     def cancel(self) -> None:
         """Take the lock off. Only for when whoever holds it is known to be dead."""
         self._found(lambda work: work.ask(work.stack.cancel), None)
+
+    @property
+    def _kept(self) -> Kept:
+        return Kept(self.state.shelf, self.name)
 
     def _open(self, make: bool = False) -> Workspace:
         return Workspace(self.name, self.program, self.region, self.state, make=make)

@@ -14,6 +14,8 @@ from typing import Any
 
 from llmspec.errors import PlaceError
 from llmspec.home import home
+from llmspec.shelf import Folder, Shelf
+from llmspec.shelf_s3 import S3Shelf
 from llmspec.spec import Spec
 
 MARK = {"Key": "llmspec:stage", "Value": "state"}
@@ -40,6 +42,11 @@ class State:
             _passphrase()
         elif not self.stands():
             _make_bucket(self._bucket, self._region)
+
+    @property
+    def shelf(self) -> Shelf:
+        """For what is written beside the states."""
+        return Folder(self._folder) if self._local else S3Shelf.at(f"s3://{self._bucket}/llmspec")
 
     @property
     def _local(self) -> bool:

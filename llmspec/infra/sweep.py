@@ -1,10 +1,16 @@
 """What carries our tags in AWS and is in no stack: what a killed apply left, what was kept, what a job left behind."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from llmspec.errors import PlaceError
+
+JOBS: Mapping[str, tuple[str, str, str]] = {
+    "sagemaker:training-job": ("list_training_jobs", "TrainingJobSummaries", "TrainingJobArn"),
+    "sagemaker:processing-job": ("list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobArn"),
+}
+"""Kinds of job -> how AWS is asked which of them run."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Stray:
             "sagemaker:model": f"aws sagemaker delete-model --model-name {name}",
             "sagemaker:endpoint-config": f"aws sagemaker delete-endpoint-config --endpoint-config-name {name}",
             "sagemaker:endpoint": f"aws sagemaker delete-endpoint --endpoint-name {name}",
+            "sagemaker:training-job": f"aws sagemaker stop-training-job --training-job-name {name}",
+            "sagemaker:processing-job": f"aws sagemaker stop-processing-job --processing-job-name {name}",
             "logs:log-group": f"aws logs delete-log-group --log-group-name {self.arn.split(':log-group:')[-1].removesuffix(':*')}",
             "ecr:repository": f"aws ecr delete-repository --force --repository-name {self.arn.partition('repository/')[2]}",
             "sns": f"aws sns delete-topic --topic-arn {self.arn}",
@@ -42,22 +50,36 @@ class Stray:
 
 
 def strays(tags: Mapping[str, str], region: str, held: Iterable[str]) -> list[Stray]:
-    """Asked of AWS's index of tags, which knows the resources of one region, and some minutes late."""
+    """Asked of AWS's index of tags, which knows the resources of one region, and some minutes late.
+
+    A job that has ended is no stray: AWS keeps its record, which costs nothing and explains the bill.
+    """
     known = set(held)
-    return [stray for stray in _tagged(tags, region) if stray.arn not in known]
+    found = [stray for stray in _tagged(tags, region) if stray.arn not in known]
+    running = {kind: _running(kind, region) for kind in JOBS if any(stray.kind == kind for stray in found)}
+    return [stray for stray in found if stray.arn in running.get(stray.kind, {stray.arn})]
 
 
-def _tagged(tags: Mapping[str, str], region: str) -> Iterable[Stray]:
+def _tagged(tags: Mapping[str, str], region: str) -> Iterator[Stray]:
+    filters = [{"Key": name, "Values": [value]} for name, value in tags.items()]
+    for each in _pages("resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList", region, TagFilters=filters):
+        yield Stray(each["ResourceARN"], {tag["Key"]: tag["Value"] for tag in each["Tags"]})
+
+
+def _running(kind: str, region: str) -> set[str]:
+    verb, items, arn = JOBS[kind]
+    return {each[arn] for each in _pages("sagemaker", verb, items, region, StatusEquals="InProgress")}
+
+
+def _pages(service: str, verb: str, items: str, region: str, **asked: Any) -> Iterator[dict[str, Any]]:
     try:
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError as error:
         raise PlaceError("boto3 is not installed\n  pip install 'llmspec[aws]'") from error
-    filters = [{"Key": name, "Values": [value]} for name, value in tags.items()]
     try:
-        pages = boto3.client("resourcegroupstaggingapi", region_name=region).get_paginator("get_resources")
-        for page in pages.paginate(TagFilters=filters):
-            for each in page["ResourceTagMappingList"]:
-                yield Stray(each["ResourceARN"], {tag["Key"]: tag["Value"] for tag in each["Tags"]})
+        for page in boto3.client(service, region_name=region).get_paginator(verb).paginate(**asked):
+            yield from page[items]
     except (BotoCoreError, ClientError) as error:
-        raise PlaceError(f"AWS's index of tags cannot be asked: {error}\n  who sweeps needs tag:GetResources") from error
+        needs = "tag:GetResources, sagemaker:ListTrainingJobs and sagemaker:ListProcessingJobs"
+        raise PlaceError(f"AWS cannot be asked what carries our tags: {error}\n  who sweeps needs {needs}") from error

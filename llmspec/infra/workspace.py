@@ -14,6 +14,7 @@ from llmspec.infra import mend
 from llmspec.infra.change import OPS, Op, Steps, called, real
 from llmspec.infra.command import pulumi
 from llmspec.infra.failure import Faults
+from llmspec.infra.kept import Resource, returned
 from llmspec.infra.state import State
 from llmspec.present import seconds
 
@@ -123,16 +124,31 @@ class Workspace:
             return
         say(f"{self.name}: an apply was killed here; asking AWS what it had made")
         whole, taken, unknown = mend.adopted(deployment)
-        from pulumi.automation import Deployment
-
-        mended = Deployment(version=3, deployment=whole)
-        self._past_the_dead(lambda: self.ask(lambda: self.stack.import_stack(mended)), say)
-        if taken:
-            self.run(lambda stack, **how: stack.refresh(target=taken, **how), quiet)
+        self._replace(whole, say)
+        self.look_at(taken)
         for urn in unknown:
             parts = urn.split("::")
             what = f"{called(parts[2].split('$')[-1])} {parts[-1]}"
             say(f"{self.name}: {what} may have been made twice; `llmspec destroy` finds it by its tags")
+
+    def take_in(self, left: list[Resource], say: Say) -> list[str]:
+        """What an earlier stack of this name left in AWS is this one's; the URNs of it, for AWS to be asked about."""
+        whole, taken = returned(self.export(), left)
+        if taken:
+            say(f"{self.name}: kept when it was destroyed, and taken in again: {', '.join(urn.split('::')[-1] for urn in taken)}")
+            self._replace(whole, say)
+        return taken
+
+    def look_at(self, urns: list[str]) -> None:
+        """What these are by now; what is not there is dropped."""
+        if urns:
+            self.run(lambda stack, **how: stack.refresh(target=urns, **how), quiet)
+
+    def _replace(self, deployment: dict[str, Any], say: Say) -> None:
+        from pulumi.automation import Deployment
+
+        state = Deployment(version=3, deployment=deployment)
+        self._past_the_dead(lambda: self.ask(lambda: self.stack.import_stack(state)), say)
 
 
 class _Told:

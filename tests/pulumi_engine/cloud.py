@@ -44,11 +44,13 @@ class Cloud:
 
     def update(self, kind: str, id_: str, name: str, inputs: dict[str, Any], was: dict[str, Any], region: str) -> dict[str, Any]:
         self._may(name)
+        self.wait("before", name)
         plain = bare(inputs)
         if (made := self._provided(kind, region)) is not None:
             made.update(id_, plain)
         else:
             self._write(kind, id_, plain)
+        self.wait("after", name)
         kept = {key: value for key, value in was.items() if key not in plain and key not in _gone(was, plain)}
         return {**kept, **plain}
 
@@ -72,7 +74,8 @@ class Cloud:
 
     def outputs(self, kind: str, id_: str, name: str, inputs: dict[str, Any], region: str) -> dict[str, Any]:
         """What a resource that was found says of itself."""
-        return {**bare(inputs), **_said(kind, id_, bare(inputs), region)}
+        made = self._provided(kind, region)
+        return {**bare(inputs), **_said(kind, id_, bare(inputs), region), **(made.says(made.seen(id_)) if made else {})}
 
     def invoke(self, token: str, region: str) -> dict[str, Any]:
         answers: dict[str, dict[str, Any]] = {

@@ -34,10 +34,12 @@ class Deployment:
         self.cloud, self.lock = Cloud(), threading.RLock()
         latest = stack.load()
         opened = of(latest["secrets_providers"]) if latest.get("secrets_providers") else cipher
-        self.old: dict[str, State] = {state["urn"]: state for state in opened.open(latest.get("resources", []))}
+        found: list[State] = opened.open(latest.get("resources", []))
+        self.old: dict[str, State] = {state["urn"]: state for state in found if not state.get("delete")}
         self.pending: list[dict[str, Any]] = opened.open(latest.get("pending_operations", []))
         self.new: dict[str, State] = {}
-        self.later: list[State] = []
+        self.later: list[State] = [state for state in found if state.get("delete")]
+        """Replaced, and still there."""
         self.changes: dict[str, int] = {}
         self.failed: list[str] = []
         self.cancelled = False
@@ -149,12 +151,13 @@ class Deployment:
 
     def sweep(self) -> None:
         """What the program did not ask for, the youngest first."""
-        for old in reversed(self.later):
+        for old in list(reversed(self.later)):
             self._go_on()
             self.told("resourcePreEvent", "delete-replaced", None, old)
             if not self.dry:
                 self._removed(old)
-        self.later = []
+                self.later.remove(old)
+                self.save()
         for urn, old in reversed(list(self.old.items())):
             if urn not in self.new:
                 self._go_on()

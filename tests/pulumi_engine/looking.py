@@ -31,7 +31,9 @@ def _seen(deployment: Deployment, old: State) -> tuple[State | None, str, dict[s
     now = deployment.cloud.read(old["type"], old["id"], old["inputs"], region)
     if now is None:
         return None, "delete", {}
-    outputs = old["outputs"] or deployment.cloud.outputs(old["type"], old["id"], old["urn"].split("::")[-1], now, region)
+    outputs = old["outputs"]
+    if set(outputs) <= {"id"}:  # it was taken in, and is asked what it is for the first time
+        outputs = deployment.cloud.outputs(old["type"], old["id"], old["urn"].split("::")[-1], now, region)
     found = differences({name: bare(old["inputs"].get(name)) for name in now}, now)
     if not found:
         return {**old, "outputs": outputs}, "same", {}

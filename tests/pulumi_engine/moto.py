@@ -1,12 +1,13 @@
 """Providers that speak to moto through boto3, for the types that an end-to-end test reads back. The rest is only recorded."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from pulumi_engine.errors import RefusedError
 
@@ -23,6 +24,8 @@ class Provider:
     seen: Callable[[str], Any]
     """What is there, or None; a ClientError says that as well."""
     put: Callable[[str, Inputs], None] | None = None
+    says: Callable[[Any], Inputs] = lambda _: {}
+    """What it says of itself, of what `seen` gave; where that does not follow from its name."""
 
     def create(self, name: str, inputs: Inputs) -> tuple[str, Inputs]:
         return _told(lambda: self.make(name, inputs))
@@ -56,6 +59,8 @@ def _told(do: Callable[[], Any]) -> Any:
     except ClientError as error:
         said = error.response["Error"]
         raise RefusedError(f"operation error {error.operation_name}: api error {said['Code']}: {said['Message']}") from error
+    except ParamValidationError as error:
+        raise RefusedError(f"api error ValidationException: {error}") from error
 
 
 def provider(kind: str, region: str) -> Provider | None:
@@ -199,27 +204,61 @@ def topic(region: str) -> Provider:
     return Provider(region, make, lambda id_, _: sns.delete_topic(TopicArn=id_), lambda id_: sns.get_topic_attributes(TopicArn=id_))
 
 
+def repository(region: str) -> Provider:
+    ecr = client("ecr", region)
+
+    def make(_: str, inputs: Inputs) -> tuple[str, Inputs]:
+        asked = {"repositoryName": inputs["name"], "imageTagMutability": inputs.get("imageTagMutability", "MUTABLE")}
+        return inputs["name"], says(ecr.create_repository(**asked, tags=labels(inputs))["repository"])
+
+    def says(made: Any) -> Inputs:
+        return {"arn": made["repositoryArn"], "repositoryUrl": made["repositoryUri"]}
+
+    def drop(id_: str, inputs: Inputs) -> None:
+        ecr.delete_repository(repositoryName=id_, force=bool(inputs.get("forceDelete")))
+
+    def seen(id_: str) -> Any:
+        return ecr.describe_repositories(repositoryNames=[id_])["repositories"][0]
+
+    return Provider(region, make, drop, seen, says=says)
+
+
 def sagemaker(verb: str, name: str, asked: Callable[[Inputs], Inputs], changes: bool = False) -> Callable[[str], Provider]:
-    """`verb` is boto3's ending: `model`; `name` its parameter for the name. moto cannot change an endpoint: it is made again."""
+    """`verb` is boto3's ending: `model`; `name` its parameter for the name. moto itself cannot change an endpoint; what stands
+    before it in a test that changes one can."""
+
+    arn = f"{name.removesuffix('Name')}Arn"
 
     def provide(region: str) -> Provider:
         api = client("sagemaker", region)
 
         def make(_: str, inputs: Inputs) -> tuple[str, Inputs]:
+            with suppress(ClientError):  # moto would make it a second time
+                if seen(inputs["name"]):
+                    raise RefusedError(f"api error ValidationException: Cannot create already existing {verb} {inputs['name']}")
             made = getattr(api, f"create_{verb}")(**{name: inputs["name"], "Tags": labels(inputs), **asked(inputs)})
-            return inputs["name"], {"arn": next(value for key, value in made.items() if key.endswith("Arn"))}
+            return inputs["name"], says(made)
+
+        def says(found: Any) -> Inputs:
+            return {"arn": found[arn]}
 
         def drop(id_: str, _: Inputs) -> None:
             getattr(api, f"delete_{verb}")(**{name: id_})
 
         def put(id_: str, inputs: Inputs) -> None:
-            if changes:
-                drop(id_, inputs)
-                make(id_, inputs)
+            found = getattr(api, f"describe_{verb}")(**{name: id_})
+            if any(found[key] != value for key, value in asked(inputs).items()):
+                getattr(api, f"update_{verb}")(**{name: id_, **asked(inputs)})
+            api.add_tags(ResourceArn=found[arn], Tags=labels(inputs))
 
-        return Provider(region, make, drop, lambda id_: getattr(api, f"describe_{verb}")(**{name: id_}), put)
+        seen = partial(_described, getattr(api, f"describe_{verb}"), name)
+        return Provider(region, make, drop, seen, put if changes else None, says)
 
     return provide
+
+
+def _described(describe: Callable[..., Any], name: str, id_: str) -> Any:
+    return describe(**{name: id_})
 
 
 def _model(inputs: Inputs) -> Inputs:
@@ -233,6 +272,9 @@ def _model(inputs: Inputs) -> Inputs:
 
 def _configuration(inputs: Inputs) -> Inputs:
     asked = {"ProductionVariants": pascal(inputs["productionVariants"])}
+    for variant in asked["ProductionVariants"]:
+        if "RoutingConfigs" in variant:
+            (variant["RoutingConfig"],) = variant.pop("RoutingConfigs")  # a list of one, to Pulumi
     asked |= {"KmsKeyId": inputs["kmsKeyArn"]} if inputs.get("kmsKeyArn") else {}
     more = {name: inputs[name] for name in ("dataCaptureConfig", "asyncInferenceConfig") if name in inputs}
     return asked | pascal(more)
@@ -246,6 +288,7 @@ PROVIDERS: dict[str, Callable[[str], Provider]] = {
     "aws:iam/role:Role": role,
     "aws:cloudwatch/logGroup:LogGroup": log_group,
     "aws:sns/topic:Topic": topic,
+    "aws:ecr/repository:Repository": repository,
     "aws:sagemaker/model:Model": sagemaker("model", "ModelName", _model),
     "aws:sagemaker/endpointConfiguration:EndpointConfiguration": sagemaker("endpoint_config", "EndpointConfigName", _configuration),
     "aws:sagemaker/endpoint:Endpoint": sagemaker(
