@@ -69,6 +69,7 @@ def test_every_action_is_one_that_aws_knows(full_ground: World) -> None:
         "bedrock:InvokeModel",
         "bedrock:InvokeModelWithResponseStream",
         "sagemaker:InvokeEndpoint",
+        "sagemaker:InvokeEndpointWithResponseStream",
         "sagemaker:CallWithBearerToken",
     }
     apis = {"elasticloadbalancing": "elbv2", "tag": "resourcegroupstaggingapi"}
@@ -187,6 +188,7 @@ def test_exports_are_what_the_service_stack_asks_for(full_ground: World) -> None
         "logs_key",
         "boundary",
         "deploy_role",
+        "plan_role",
         "vpc",
         "work_security_group",
         "cidr",

@@ -167,5 +167,5 @@ def test_without_what_spark_unpacks_it_is_said_how_to_build_it(project: Project,
     bucket = data_of(project).output.removeprefix("s3://").partition("/")[0]
     for key in aws.keys(bucket, "bots/tiny/code/"):
         aws.s3.delete_object(Bucket=bucket, Key=key)
-    with pytest.raises(PlaceError, match="start-build --project-name tiny-emr-training"):
+    with pytest.raises(PlaceError, match=r"what Spark unpacks of this source is not there: .*\n  build it: llmspec apply"):
         done(place(project, "data"), data_of(project))

@@ -13,6 +13,7 @@ from infra_pulumi.components.logs import STEPS
 from infra_pulumi.components.network import NetworkArgs
 from infra_pulumi.components.storage import StorageArgs
 from llmspec import network
+from llmspec.infra.state import state_of
 from llmspec.prices import in_aws
 from llmspec.registry import name_of
 from llmspec.section import STAGES
@@ -105,9 +106,12 @@ def addresses(spec: Spec) -> tuple[str, ...]:
 
 
 def deploy(spec: Spec, target: str) -> DeployArgs | None:
-    """GitHub's role, for the places of this target and no other."""
+    """GitHub's roles, for the places of this target and no other."""
     asked = rules(spec).deploy
     if asked is None:
         return None
     places = tuple(dict.fromkeys(name_of(type(place)) for place in in_aws(spec).values()))
-    return DeployArgs(asked.github, asked.environment or target, asked.owner_id, asked.repository_id, places=places)
+    zone: str | None = getattr(spec.place("endpoint"), "zone", None)
+    known = (asked.github, asked.environment or target, asked.owner_id, asked.repository_id)
+    state = state_of(spec).url.partition("?")[0]
+    return DeployArgs(*known, places=places, state=state if state.startswith(S3) else None, zones=(zone,) if zone else ())
