@@ -15,6 +15,7 @@ from moto_parts import Aws, aws, aws_here
 from backends.places.aws_calls import Service
 from llmspec.errors import PlaceError
 from llmspec.infra import build, images
+from llmspec.infra.told import image_lines
 from llmspec.load import load
 from llmspec.site import Site
 
@@ -181,6 +182,11 @@ def test_a_plan_says_what_would_be_built_and_how_long_it_took_the_last_time(
     where = site(aws_here, tmp_path)
     (first,) = build.lacking(where, ["data", "model"])
     assert first.line == f"training     {images.tag('training', 'cpu')}  how long is not known: none was built here yet"
+    assert list(image_lines([first]))[1:] == [
+        "images: 1 build at CodeBuild, before the first stage",
+        f"  + build    {first.line}",
+    ]
+    assert list(image_lines([first], markdown=True))[-1] == f"- {first.line}"
     build.ready(where, ["model"])
     assert build.lacking(where, ["model"]) == []
     taken_out(where, aws_here)

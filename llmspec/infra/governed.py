@@ -95,14 +95,7 @@ def backup(spec: Spec) -> BackupArgs | None:
 
 def cost(spec: Spec) -> CostArgs | None:
     asked = rules(spec).budget
-    return CostArgs(asked.dollars, asked.warn_at, addresses(spec)) if asked else None
-
-
-def addresses(spec: Spec) -> tuple[str, ...]:
-    """Who is told of money: who is told of alarms, and who answers for the product where that is an address."""
-    told = spec.monitors.notify.email if spec.monitors.notify else None
-    answers = spec.owner if spec.owner and "@" in spec.owner else None
-    return tuple(dict.fromkeys(address for address in (told, answers) if address))
+    return CostArgs(asked.dollars, asked.warn_at, spec.addresses) if asked else None
 
 
 def deploy(spec: Spec, target: str) -> DeployArgs | None:
