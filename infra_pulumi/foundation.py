@@ -108,6 +108,7 @@ class Foundation(pulumi.ComponentResource):
             "roles": {kind: role.arn for kind, role in self.identity.roles.items()},
             "boundary": self.identity.boundary.arn,
             "deploy_role": deployer and deployer.role.arn,
+            "plan_role": deployer and deployer.reader.arn,
             "log_groups": {kind: group.name for kind, group in self.logs.groups.items()},
         }
         found = {**always, **self._of_network(), **self._of_registry(), **self._of_the_rest()}

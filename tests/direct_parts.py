@@ -13,6 +13,7 @@ import dagster as dg
 from conftest import Project
 from serving_parts import eventually
 
+from llmspec.infra import build
 from llmspec.job import Job
 from llmspec.load import load
 from llmspec.progress import Event, listening
@@ -42,7 +43,9 @@ def ground(aws: "Aws", target: str) -> dict[str, Any]:
     manifest = {"schemaVersion": 2, "config": {"digest": f"sha256:{1:064}"}, "layers": []}
     kind = "application/vnd.docker.distribution.manifest.v2+json"
     name = repository["repositoryName"]
-    ecr.put_image(repositoryName=name, imageManifest=json.dumps(manifest), imageManifestMediaType=kind, imageTag="1")
+    ecr.put_image(
+        repositoryName=name, imageManifest=json.dumps(manifest), imageManifestMediaType=kind, imageTag=build.training().tag
+    )
     vpc = ec2.create_vpc(CidrBlock="10.42.0.0/16")["Vpc"]["VpcId"]
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
     subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.42.{number}.0/24")["Subnet"]["SubnetId"] for number in (1, 2)]

@@ -188,6 +188,7 @@ def test_exports_are_what_the_service_stack_asks_for(full_ground: World) -> None
         "logs_key",
         "boundary",
         "deploy_role",
+        "plan_role",
         "vpc",
         "work_security_group",
         "cidr",

@@ -137,7 +137,7 @@ def test_github_makes_roles_below_the_boundary_only_and_cannot_lift_it(full_grou
 
 def test_github_may_work_only_where_the_spec_works() -> None:
     world = small(identity=IdentityArgs(deploy=DeployArgs("acme/bot", "prod", places=("lambda",))))
-    assert set(world.of("iam/policy:Policy")) == {"boundary", "deploy-lambda"}
+    assert set(world.of("iam/policy:Policy")) == {"boundary", "deploy-monitoring", "deploy-lambda"}
     (document,) = world.one("iam/policy:Policy", "deploy-lambda").documents()
     assert {action.split(":")[0] for each in document["Statement"] for action in each["Action"]} == {
         "lambda",

@@ -17,6 +17,7 @@ from backends.places.aws_calls import Service
 from backends.places.ecs_job import Task
 from backends.places.remote import Errand
 from llmspec.errors import PlaceError
+from llmspec.infra import build
 from llmspec.job import Input, Job
 from llmspec.load import load
 from llmspec.stage import Product
@@ -95,7 +96,7 @@ def test_what_is_asked_for_is_bounded_apart_and_found_again_by_its_tags(project:
     assert (definition["cpu"], definition["memory"], definition["ephemeralStorage"]) == ("512", "2048", {"sizeInGiB": 30})
     assert definition["executionRoleArn"] == definition["taskRoleArn"] == outputs["roles"]["data"]
     (work,) = definition["containerDefinitions"]
-    assert work["image"].startswith(outputs["repositories"]["training"] + "@sha256:")
+    assert work["image"] == f"{outputs['repositories']['training']}:{build.training().tag}", "of this very source"
     assert work["logConfiguration"]["options"]["awslogs-group"] == "/llmspec/tiny-ecs/data"
     assert task.request("other")["taskDefinition"] == asked["taskDefinition"], "it serves every job of the stage"
 

@@ -1,7 +1,6 @@
 """Data at EMR Serverless: the same program on the application's Spark, with the same bytes out, asked for once."""
 
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from backends.places.emr_job import Run
 from backends.places.remote import Errand
 from backends.work.clean_engine import sail
 from llmspec.errors import PlaceError
+from llmspec.infra import build
 from llmspec.job import Job
 from llmspec.load import load
 from llmspec.stage import Product
@@ -58,7 +58,7 @@ def project(
     (made.folder / "more.csv").write_text("question,answer\nWhere is the rack?,It is in the hall.\n")
     monkeypatch.setenv("LLMSPEC_HOME", str(made.folder / ".llmspec"))
     load(made.spec).place("data").site.found(outputs | {"bucket": bucket})
-    aws_here.s3.put_object(Bucket=bucket, Key="bots/tiny/code/spark-1.tar.gz", Body=b"archive")
+    aws_here.s3.put_object(Bucket=bucket, Key=f"bots/tiny/code/spark-{build.spark().tag}.tar.gz", Body=b"archive")
     with sail() as remote:
         emr.spark = remote
         yield made
@@ -105,9 +105,8 @@ def test_what_is_asked_for_is_bounded_encrypted_and_found_again_by_its_tags(
     project: Project, outputs: dict[str, Any], aws: "Aws"
 ) -> None:
     job = data_of(project)
-    time.sleep(1.1)  # S3 tells of whole seconds
     bucket = job.output.removeprefix("s3://").partition("/")[0]
-    aws.s3.put_object(Bucket=bucket, Key="bots/tiny/code/spark-0-newer.tar.gz", Body=b"a newer archive")
+    aws.s3.put_object(Bucket=bucket, Key="bots/tiny/code/spark-0-newer.tar.gz", Body=b"of another source")
     errand = Errand(place(project, "data").site, job)
     run = Run(errand, None, place(project, "data"))  # type: ignore[arg-type] - nothing is said
     asked = run.request("token")
@@ -123,7 +122,7 @@ def test_what_is_asked_for_is_bounded_encrypted_and_found_again_by_its_tags(
     for who in ("driver", "executor"):
         assert settings[f"spark.{who}.cores"] == "4"
         assert settings[f"spark.{who}.memory"] == settings[f"spark.{who}.memoryOverhead"] == "8192m", "16 GB together"
-    assert settings["spark.archives"] == f"{errand.store.uri}/tiny/code/spark-0-newer.tar.gz#environment"
+    assert settings["spark.archives"] == f"{errand.store.uri}/tiny/code/spark-{build.spark().tag}.tar.gz#environment"
     assert settings["spark.executorEnv.PYSPARK_PYTHON"] == "./environment/bin/python"
     assert settings["spark.emr-serverless.driverEnv.LLMSPEC_OUTPUT"] == job.output
     assert not [value for value in settings.values() if " " in value], "they are said in one line"
@@ -168,5 +167,5 @@ def test_without_what_spark_unpacks_it_is_said_how_to_build_it(project: Project,
     bucket = data_of(project).output.removeprefix("s3://").partition("/")[0]
     for key in aws.keys(bucket, "bots/tiny/code/"):
         aws.s3.delete_object(Bucket=bucket, Key=key)
-    with pytest.raises(PlaceError, match="start-build --project-name tiny-emr-training"):
+    with pytest.raises(PlaceError, match=r"what Spark unpacks of this source is not there: .*\n  build it: llmspec apply"):
         done(place(project, "data"), data_of(project))

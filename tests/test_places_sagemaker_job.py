@@ -21,12 +21,13 @@ from training_parts import make_features, write_base, write_data
 
 from backends.places import sagemaker_job, watch
 from backends.places.aws_calls import Service
-from backends.places.remote import Errand, image
+from backends.places.remote import Errand
 from backends.places.sagemaker import SageMaker as Place
 from backends.places.sagemaker_request import request
 from backends.places.talk import Passing, Talk
 from backends.work.checkpoint import is_whole
 from llmspec.errors import FAILED, DamagedError, PlaceError, SpecError
+from llmspec.infra import build
 from llmspec.job import Input, Job
 from llmspec.load import load
 from llmspec.progress import Event, listening
@@ -81,15 +82,13 @@ def foundation(aws: "Aws") -> Foundation:
         role = iam.create_role(RoleName=f"tiny-local-{kind}", AssumeRolePolicyDocument="{}")
         roles[kind] = role["Role"]["Arn"]
     repository = ecr.create_repository(repositoryName="tiny-local-training")["repository"]
-    for number in (1, 2):
-        manifest = {"schemaVersion": 2, "config": {"digest": f"sha256:{number:064}"}, "layers": []}
-        kind = "application/vnd.docker.distribution.manifest.v2+json"
-        ecr.put_image(
-            repositoryName="tiny-local-training",
-            imageManifest=json.dumps(manifest),
-            imageManifestMediaType=kind,
-            imageTag=f"{number}",
-        )
+    manifest = {"schemaVersion": 2, "config": {"digest": f"sha256:{1:064}"}, "layers": []}
+    ecr.put_image(
+        repositoryName="tiny-local-training",
+        imageManifest=json.dumps(manifest),
+        imageManifestMediaType="application/vnd.docker.distribution.manifest.v2+json",
+        imageTag=build.training().tag,
+    )
     bucket = aws.bucket()
     outputs = {
         "bucket": bucket,
@@ -209,9 +208,12 @@ def test_what_is_asked_for_is_encrypted_bounded_apart_and_found_again_by_its_tag
 ) -> None:
     where = place(project, instance="ml.g5.xlarge", spot=True, max_runtime="2h", volume="80GB")
     errand = Errand(where.site, training)
-    asked = request(where, errand, image(foundation.outputs, "training", REGION), errand.name(1))
+    asked = request(where, errand, build.required(where.site, build.training()), errand.name(1))
     assert Service("sagemaker", REGION).faults("create_training_job", asked) == []
-    assert asked["AlgorithmSpecification"]["TrainingImage"].startswith(foundation.outputs["repositories"]["training"] + "@sha256:")
+    assert (
+        asked["AlgorithmSpecification"]["TrainingImage"]
+        == f"{foundation.outputs['repositories']['training']}:{build.training().tag}"
+    )
     assert asked["RoleArn"] == foundation.outputs["roles"]["training"]
     assert asked["OutputDataConfig"]["KmsKeyId"] == foundation.outputs["data_key"]
     assert asked["ResourceConfig"] == {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30}, (
@@ -277,7 +279,7 @@ def test_a_job_that_ended_while_nobody_looked_is_taken_and_one_that_was_taken_is
     job = Product.open(project.spec).stage("data").job
     errand = Errand(where.site, job)
     errand.hand_over({})
-    asked = request(where, errand, image(foundation.outputs, "training", REGION), errand.name(1))
+    asked = request(where, errand, build.required(where.site, build.training()), errand.name(1))
     Service("sagemaker", REGION).ask("create_processing_job", **asked)  # and the client was killed
     box = sagemaker.job(errand.name(1))
     eventually(lambda: box.ended, 60)
@@ -435,7 +437,7 @@ def test_what_is_not_there_is_said_before_anything_is_sent(
         done(place(project), job)
     empty = boto3.client("ecr", REGION).create_repository(repositoryName="tiny-bare-training")["repository"]["repositoryUri"]
     site.found(foundation.outputs | {"repositories": {"training": empty}})
-    with pytest.raises(PlaceError, match=r"there is no training image in .*\n  build one: aws codebuild start-build"):
+    with pytest.raises(PlaceError, match=r"the training image of this source is not there: .*\n  build it: llmspec apply"):
         done(place(project), job)
     site.found(foundation.outputs | {"bucket": "another"})
     with pytest.raises(PlaceError, match="the foundation was built for s3://another"):

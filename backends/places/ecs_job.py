@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from backends.places import remote
 from backends.places.aws import GB
 from backends.places.aws_calls import RefusedError, Service
 from backends.places.direct import Direct, Seen
@@ -12,6 +11,7 @@ from backends.places.remote import Errand
 from backends.places.talk import talking
 from llmspec import container, secrets
 from llmspec.errors import DAMAGED_CODE, PlaceError
+from llmspec.infra import build
 from llmspec.job import Job, digest_of
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Task(Direct):
         logs = {"awslogs-group": self.log_group, "awslogs-region": region, "awslogs-stream-prefix": errand.job.stage}
         work: dict[str, Any] = {
             "name": WORK,
-            "image": remote.image(errand.ground, "training", region),
+            "image": build.required(errand.site, build.training()),
             "essential": True,
             "cpu": round(place.cpu * UNITS),
             "memory": round(place.memory / GB * UNITS),

@@ -15,8 +15,8 @@ from backends.places.direct import Direct, Seen
 from backends.places.remote import PAPER, Errand
 from backends.places.talk import talking
 from llmspec.errors import DAMAGED_CODE, PlaceError
+from llmspec.infra import build
 from llmspec.job import Job
-from llmspec.shelf_s3 import S3Shelf
 
 if TYPE_CHECKING:
     import dagster
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MIB_OF_GB = 1024
 PYTHON = "./environment/bin/python"
 """Of the archive, where Spark unpacks it."""
-ARCHIVE = re.compile(r"spark-.*\.tar\.gz")
 ENTRY = """\
 from backends.work.container import main
 
@@ -132,7 +131,7 @@ class Run(Direct):
             "spark.dynamicAllocation.enabled": "false",
             "spark.driver.maxResultSize": "0",
             "spark.api.mode": "classic",
-            "spark.archives": f"{archive(self.errand)}#environment",
+            "spark.archives": f"{build.required(self.errand.site, build.spark())}#environment",
         }
         told = {**self.told, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYSPARK_PYTHON": PYTHON}
         workers = ("AWS_REGION", "AWS_DEFAULT_REGION", "PYSPARK_PYTHON")
@@ -161,24 +160,6 @@ def run(place: "Emr", context: "dagster.AssetExecutionContext", job: Job) -> Non
     """To the artifact in the store."""
     with talking(context, job) as talk:
         Run(Errand(place.site, job), talk, place).result()
-
-
-def archive(errand: Errand) -> str:
-    """The latest that was built for the product, by S3's own clock. Its name says which source it was built from."""
-    shelf = errand.store.below(f"{errand.site.name}/code")
-    found = [item for item in _listed(shelf) if ARCHIVE.fullmatch(item["Key"].removeprefix(shelf.prefix))]
-    if not found:
-        project = errand.ground.get("build_projects", {}).get("training", "")
-        raise PlaceError(
-            f"{errand.job.stage}: there is no spark-….tar.gz in {shelf.uri}\n"
-            f"  build it, with the training image: aws codebuild start-build --project-name {project}"
-        )
-    latest = max(found, key=lambda item: (item["LastModified"], item["Key"]))
-    return f"s3://{shelf.bucket.name}/{latest['Key']}"
-
-
-def _listed(shelf: S3Shelf) -> list[Mapping[str, Any]]:
-    return list(shelf.bucket.ask("list_objects_v2", Prefix=f"{shelf.prefix}spark-").get("Contents", []))
 
 
 def _seen(said: Mapping[str, Any]) -> Seen:

@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from backends.places.aws_calls import Service
 from llmspec import container, copies, s3_files
 from llmspec.errors import DamagedError, PlaceError
 from llmspec.job import Job, digest_of
@@ -163,14 +162,3 @@ def _send_folder(to: S3Shelf, folder: Path) -> None:
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     files = {name: File(sha256_of(folder / name), (folder / name).stat().st_size) for name in names}
     s3_files.send(to.bucket, to.prefix, folder, files)
-
-
-def image(ground: Mapping[str, Any], kind: str, region: str) -> str:
-    """The latest image of this kind that was built for the product, named by its digest, so that it cannot move under the job."""
-    address = str(ground["repositories"][kind])
-    said = Service("ecr", region).ask("describe_images", repositoryName=address.partition("/")[2], filter={"tagStatus": "TAGGED"})
-    found = sorted(said["imageDetails"], key=lambda detail: (detail["imagePushedAt"], detail["imageDigest"]))
-    if not found:
-        project = ground.get("build_projects", {}).get(kind, "")
-        raise PlaceError(f"there is no {kind} image in {address}\n  build one: aws codebuild start-build --project-name {project}")
-    return f"{address}@{found[-1]['imageDigest']}"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from backends.places import remote
 from backends.places.aws_calls import RefusedError, Service
 from backends.places.log_tail import Tail
 from backends.places.remote import Errand
@@ -18,6 +17,7 @@ from backends.places.sagemaker_request import Kind, kind_of, output_of, request
 from backends.places.talk import Talk, talking
 from backends.places.watch import follow, stopped_with_us
 from llmspec.errors import DAMAGED_CODE, PlaceError
+from llmspec.infra import build
 from llmspec.job import Job
 from llmspec.progress import publish
 from llmspec.shelf_s3 import S3Shelf
@@ -121,7 +121,7 @@ class Work:
 
     def create(self, name: str) -> Seen:
         """All that can be wrong is looked at before anything is sent."""
-        image = remote.image(self.errand.ground, "training", self.errand.site.region)
+        image = build.required(self.errand.site, build.training())
         wanted, verb = request(self.place, self.errand, image, name), f"create_{self.kind.noun}"
         if faults := self.service.faults(verb, wanted):
             raise PlaceError("\n".join(f"{self.errand.job.stage}: {fault}" for fault in faults))

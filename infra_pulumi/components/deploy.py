@@ -1,12 +1,13 @@
-"""GitHub's door: a workflow of one repository and environment deploys, without a key that could be stolen."""
+"""GitHub's doors: from one environment of a repository a workflow deploys, from another it looks. There is no key to steal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pulumi
 import pulumi_aws as aws
 
 from infra_pulumi.account import Account
 from infra_pulumi.components.deploy_calls import CALLS, everywhere
+from infra_pulumi.components.deploy_watching import machines, named, watching
 from infra_pulumi.components.duties import UPLOADS, WRITE
 from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.owner import Owner
@@ -15,6 +16,10 @@ from infra_pulumi.policies import Statement, document
 ISSUER = "token.actions.githubusercontent.com"
 SERVICE_ROLES = ("function", "machines", "pods", "shift", "starter-*", "webhook")
 """The roles that the service stack has of its own, by what follows the product's name."""
+READING = "-plan"
+"""What ends the name of the environment in which nothing is changed: `prod-plan`."""
+CONTENT = ("secretsmanager:GetSecretValue", "logs:GetLogEvents", "logs:FilterLogEvents", "ecr:BatchGetImage", "lambda:GetFunction")
+"""Looks that would show a secret, what people asked, or code."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,9 @@ class DeployArgs:
     places: tuple[str, ...] = ("sagemaker",)
     """Where the spec works: `sagemaker`, `emr`, `ecs`, `lambda`."""
     state: str | None = None
-    """`s3://bucket/folder` of Pulumi's state."""
+    """`s3://bucket` or `s3://bucket/folder` of Pulumi's state; its key has the alias `<bucket>`."""
+    zones: tuple[str, ...] = ()
+    """Hosted zones of Route 53 in which the endpoint gets its name."""
 
     def __post_init__(self) -> None:
         faults = [f"no calls are known for {place} (known: {', '.join(CALLS)})" for place in self.places if place not in CALLS]
@@ -44,12 +51,12 @@ class DeployArgs:
         if faults:
             raise ValueError("deploy: " + "; ".join(faults))
 
-    def subjects(self) -> list[str]:
+    def subjects(self, environment: str) -> list[str]:
         """Repositories made since July 2026 carry their numbers in a token's subject; elder ones do not."""
         owner, name = self.repository.split("/")
         numbers = (self.owner_id, self.repository_id) if self.owner_id else ("*", "*")
-        newer = f"repo:{owner}@{numbers[0]}/{name}@{numbers[1]}:environment:{self.environment}"
-        return [f"repo:{self.repository}:environment:{self.environment}", newer]
+        newer = f"repo:{owner}@{numbers[0]}/{name}@{numbers[1]}:environment:{environment}"
+        return [f"repo:{self.repository}:environment:{environment}", newer]
 
 
 @dataclass(frozen=True)
@@ -73,33 +80,48 @@ class Deployer(pulumi.ComponentResource):
         self.issuer: pulumi.Input[str] = args.provider_arn or self._issuer(owner, mine)
         wanted = RoleArgs(
             stage="identity",
-            trusts=(self._trust(args),),
+            trusts=(self._trust(args, args.environment),),
             allows=(
                 *_of_the_product(ground, account),
                 *_of_roles(owner, account, ground),
                 *everywhere(owner, account),
-                *(_of_state(args.state, account) if args.state else ()),
+                *(_of_state(args.state, account, writes=True) if args.state else ()),
             ),
-            # A nightly look for drift reads how things are set up, and no content.
+            # A look for drift reads how things are set up, and no content.
             managed=(account.managed("SecurityAudit"),),
         )
         self.role = Role(owner, account, "deploy", wanted, mine)
-        for place in args.places:
-            self._may_work_at(place, owner, account)
-        self.register_outputs({"role": self.role.arn})
+        for about, statements in _parts(owner, account, args).items():
+            self._may(about, statements, owner)
+        self.reader = self._reader(owner, account, args, ground)
+        self.register_outputs({"role": self.role.arn, "reader": self.reader.arn})
 
-    def _may_work_at(self, place: str, owner: Owner, account: Account) -> None:
-        """A policy for each place: all of them in the role would be more letters than IAM takes."""
+    def _may(self, about: str, statements: tuple[Statement, ...], owner: Owner) -> None:
+        """A policy for each part: all of them in the role would be more letters than IAM takes."""
         mine = pulumi.ResourceOptions(parent=self)
         policy = aws.iam.Policy(
-            f"deploy-{place}",
-            name=f"{owner.prefix}-deploy-{place}",
-            description=f"What a deployment asks of {place}",
-            policy=document(*CALLS[place](owner, account)),
+            f"deploy-{about}",
+            name=f"{owner.prefix}-deploy-{about}",
+            description=f"What a deployment asks of {about}",
+            policy=document(*statements),
             tags=owner.tagged("identity"),
             opts=mine,
         )
-        aws.iam.RolePolicyAttachment(f"deploy-{place}", role=self.role.name, policy_arn=policy.arn, opts=mine)
+        aws.iam.RolePolicyAttachment(f"deploy-{about}", role=self.role.name, policy_arn=policy.arn, opts=mine)
+
+    def _reader(self, owner: Owner, account: Account, args: DeployArgs, ground: Ground) -> Role:
+        """For pull requests and the nightly look: whoever may push a branch becomes it, so it changes nothing and reads no rows."""
+        wanted = RoleArgs(
+            stage="identity",
+            trusts=(self._trust(args, f"{args.environment}{READING}"),),
+            allows=(
+                *_papers(ground, account),
+                *looking(owner, account, args),
+                *(_of_state(args.state, account, writes=False) if args.state else ()),
+            ),
+            managed=(account.managed("SecurityAudit"),),
+        )
+        return Role(owner, account, "plan", wanted, pulumi.ResourceOptions(parent=self))
 
     def _issuer(self, owner: Owner, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         issuer = aws.iam.OpenIdConnectProvider(
@@ -107,12 +129,12 @@ class Deployer(pulumi.ComponentResource):
         )
         return issuer.arn
 
-    def _trust(self, args: DeployArgs) -> Statement:
+    def _trust(self, args: DeployArgs, environment: str) -> Statement:
         # Never "for all values", which also holds for a token without that value.
         conditions: dict[str, dict[str, str | list[str]]] = {"StringEquals": {f"{ISSUER}:aud": "sts.amazonaws.com"}}
         # Without GitHub's numbers any number of that name is let in.
         compared = "StringEquals" if args.owner_id else "StringLike"
-        conditions.setdefault(compared, {})[f"{ISSUER}:sub"] = args.subjects()
+        conditions.setdefault(compared, {})[f"{ISSUER}:sub"] = args.subjects(environment)
         return Statement(("sts:AssumeRoleWithWebIdentity",), principals={"Federated": self.issuer}, conditions=conditions)
 
 
@@ -132,7 +154,7 @@ def _of_the_product(ground: Ground, account: Account) -> tuple[Statement, ...]:
 def _of_roles(owner: Owner, account: Account, ground: Ground) -> tuple[Statement, ...]:
     """It hands the jobs' roles to services, and makes the service stack's own below the boundary."""
     own = tuple(account.arn("iam", f"role/{owner.prefix}-{name}", region="") for name in SERVICE_ROLES)
-    takers = ("sagemaker", "ecs-tasks", "lambda", "emr-serverless", "scheduler", "codedeploy")
+    takers = ("sagemaker", "ecs-tasks", "lambda", "emr-serverless", "scheduler", "codedeploy", "ec2", "logs")
     services = [f"{name}.amazonaws.com" for name in takers]
     below = {"StringEquals": {"iam:PermissionsBoundary": ground.boundary}}
     make = ("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy")
@@ -151,11 +173,52 @@ def _of_roles(owner: Owner, account: Account, ground: Ground) -> tuple[Statement
     )
 
 
-def _of_state(state: str, account: Account) -> tuple[Statement, ...]:
+def _parts(owner: Owner, account: Account, args: DeployArgs) -> dict[str, tuple[Statement, ...]]:
+    """What is asked, by what it is for: what watches an endpoint, each place, and at ECS what copies run on and are called."""
+    found = {"monitoring": watching(owner, account), **{place: CALLS[place](owner, account) for place in args.places}}
+    if "ecs" in args.places:
+        found["machines"] = machines(owner, account)
+    if args.zones:
+        found["names"] = named(args.zones, account)
+    return found
+
+
+def looking(owner: Owner, account: Account, args: DeployArgs) -> tuple[Statement, ...]:
+    """Of all that a deployment asks, the questions: no verb that makes, and none that gives a secret or lines of a journal."""
+    every = (*everywhere(owner, account), *(each for part in _parts(owner, account, args).values() for each in part))
+    kept = ((each, tuple(action for action in each.actions if _looks(action))) for each in every)
+    return tuple(replace(each, actions=actions) for each, actions in kept if actions)
+
+
+def _looks(action: str) -> bool:
+    verb = action.partition(":")[2]
+    return action not in CONTENT and verb.startswith(("Describe", "List", "BatchGet", "Get", "GET"))
+
+
+def _papers(ground: Ground, account: Account) -> tuple[Statement, ...]:
+    """A plan reads manifests, releases and what stands: JSON, wherever it lies in the product's folder. Rows are Parquet."""
+    listed = {"StringLike": {"s3:prefix": [f"{ground.product}*"]}}
+    papers = account.bucket(f"{ground.bucket}/{ground.product}*.json")
+    return (
+        Statement(("s3:GetBucketLocation",), (account.bucket(ground.bucket),)),
+        Statement(("s3:ListBucket",), (account.bucket(ground.bucket),), listed),
+        Statement(("s3:GetObject",), (papers,), reason="Manifests and releases lie in folders named by their keys"),
+        Statement(("kms:Decrypt", "kms:DescribeKey"), (ground.key,)),
+    )
+
+
+def _of_state(state: str, account: Account, writes: bool) -> tuple[Statement, ...]:
+    """The stacks' state, and the key that seals it, which is known by its alias alone."""
     bucket, _, folder = state.removeprefix("s3://").partition("/")
     below = f"{folder.strip('/')}/" if folder.strip("/") else ""
     whole = "" if below else "The state has this bucket to itself"
+    fence = {"StringLike": {"s3:prefix": [f"{below}*"]}} if below else {}
+    objects = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject") if writes else ("s3:GetObject",)
+    seals = ("kms:Decrypt", "kms:DescribeKey", *(("kms:Encrypt", "kms:GenerateDataKey") if writes else ()))
+    alias = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{bucket}"}}
     return (
-        Statement(("s3:ListBucket",), (account.bucket(bucket),), {"StringLike": {"s3:prefix": [f"{below}*"]}}),
-        Statement(("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), (account.bucket(f"{bucket}/{below}*"),), reason=whole),
+        Statement(("s3:ListBucket",), (account.bucket(bucket),), fence),
+        Statement(("s3:GetBucketTagging", "s3:GetBucketLocation"), (account.bucket(bucket),)),
+        Statement(objects, (account.bucket(f"{bucket}/{below}*"),), reason=whole),
+        Statement(seals, (account.arn("kms", "key/*"),), alias, reason="The key of the state is known by its alias"),
     )

@@ -17,11 +17,10 @@ def everywhere(owner: Owner, account: Account) -> tuple[Statement, ...]:
     """Alarms, dashboards, notices, logs, images and prices: the same for all places."""
     alarms = _calls("cloudwatch", "PutMetricAlarm", "DeleteAlarms", "DescribeAlarms", "TagResource", "ListTagsForResource")
     boards = _calls("cloudwatch", "PutDashboard", "GetDashboard", "DeleteDashboards")
-    topics = _calls(
-        "sns", "CreateTopic", "DeleteTopic", "GetTopicAttributes", "SetTopicAttributes", "Subscribe", "Unsubscribe", "TagResource"
-    )
-    logs = _calls("logs", "PutMetricFilter", "DeleteMetricFilter", "GetLogEvents", "FilterLogEvents", "DescribeLogStreams")
-    builds = _calls("codebuild", "StartBuild", "BatchGetBuilds", "StopBuild")
+    makes = ("CreateTopic", "DeleteTopic", "GetTopicAttributes", "SetTopicAttributes", "TagResource", "ListTagsForResource")
+    topics = _calls("sns", *makes, "Subscribe", "Unsubscribe", "GetSubscriptionAttributes")
+    logs = _calls("logs", "GetLogEvents", "FilterLogEvents", "DescribeLogStreams")
+    builds = _calls("codebuild", "StartBuild", "BatchGetBuilds", "ListBuildsForProject")
     images = _calls("ecr", "DescribeImages", "DescribeRepositories", "BatchGetImage")
     mine = owner.prefix
     return (
@@ -106,7 +105,10 @@ def ecs(owner: Owner, account: Account) -> tuple[Statement, ...]:
     setting = ("ModifyLoadBalancerAttributes", "ModifyTargetGroupAttributes", "SetSecurityGroups", "SetSubnets")
     looks = (
         "DescribeLoadBalancers",
+        "DescribeLoadBalancerAttributes",
+        "DescribeListenerAttributes",
         "DescribeTargetGroups",
+        "DescribeTargetGroupAttributes",
         "DescribeListeners",
         "DescribeRules",
         "DescribeTargetHealth",

@@ -27,7 +27,7 @@ class RegistryArgs:
     """How images are built and how long they are kept."""
 
     bundle: str = "code/images.zip"
-    """The source bundle's path in the product's folder of the store."""
+    """Where a build looks that names no source, in the product's folder. `apply` names the bundle of its own source."""
     buildspec: str = "containers/buildspec.yml"
     """The build's steps, in the bundle. They read $SERVING_REPOSITORY or $TRAINING_REPOSITORY, and $TAG."""
     machine: str = "BUILD_GENERAL1_LARGE"

@@ -94,7 +94,7 @@ def _apply(args: argparse.Namespace) -> int:
                 return 0 if args.candidate else _nothing(product, started)
             product = product.fresh()
             what = plan(product, select=select, force=force, **look(product))
-        print("\n".join(plan_lines(what, _cloud_lines(cloud))))
+        print("\n".join(plan_lines(what, _cloud_lines(product, what, cloud))))
         missing(product, what)
         if not (args.yes or saved):
             if what.blocked and not what.pending:
@@ -131,7 +131,7 @@ def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) ->
     cloud.same_cloud(found, saved)
     if product.store.stands(product.name):
         return found
-    print("\n".join(plan_lines(what, _cloud_lines(found))))
+    print("\n".join(plan_lines(what, _cloud_lines(product, what, found))))
     if not (args.yes or saved) and not _agree():
         print("Nothing was run.")
         return replace(found, compared=False)
@@ -139,12 +139,13 @@ def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) ->
     return replace(found, changes=[])
 
 
-def _cloud_lines(cloud: "Wanted | None") -> Iterable[str]:
-    if cloud is None or not cloud.changes:
+def _cloud_lines(product: Product, what: Plan, cloud: "Wanted | None") -> Iterable[str]:
+    if cloud is None:
         return ()
-    from llmspec.infra.told import cloud_lines
+    from llmspec.infra.told import cloud_lines, image_lines
+    from llmspec.infra.wanted import images_wanted
 
-    return cloud_lines([cloud])
+    return (*(cloud_lines([cloud]) if cloud.changes else ()), *image_lines(images_wanted(product, what)))
 
 
 def _found(product: Product, found: "Wanted | None", args: argparse.Namespace) -> None:
@@ -196,6 +197,10 @@ def _agree() -> bool:
 
 def _do(product: Product, select: str | None, force: bool, started: float) -> int:
     what = plan(product, select=select, force=force, **look(product))
+    if what.pending and in_aws(product.spec):
+        from llmspec.cli import cloud
+
+        cloud.built(product, what)
     if what.pending and (code := _make(product, what, select, force)):
         return code
     if what.blocked:

@@ -3,10 +3,12 @@
 from typing import Any
 
 from llmspec.errors import BlockedError, PlaceError, StaleError
+from llmspec.infra.build import ready
 from llmspec.infra.stack import Held
 from llmspec.infra.stacks import foundation_stack, standing
 from llmspec.infra.sweep import strays
 from llmspec.infra.wanted import Wanted
+from llmspec.plan import Plan
 from llmspec.stage import Product
 
 PARTS = ("service", "foundation")
@@ -42,6 +44,12 @@ def found(product: Product, cloud: Wanted) -> None:
     outputs = foundation_stack(site).up(lambda line: print(f"    {line}", flush=True))
     site.found(outputs)
     print(f"  ✓ foundation   {cloud.summary if cloud.changes else 'up'}")
+
+
+def built(product: Product, what: Plan) -> None:
+    """What the pending stages are started from, before the first of them."""
+    stages = [step.stage for step in what.pending]
+    ready(product.place("endpoint").site, stages, lambda line: print(f"  … images       {line}", flush=True))
 
 
 def _recorded(site: Any) -> bool:

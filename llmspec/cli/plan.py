@@ -20,6 +20,7 @@ from llmspec.stage import Product
 from llmspec.store import Store
 
 if TYPE_CHECKING:
+    from llmspec.infra.build import Lacking
     from llmspec.infra.wanted import Wanted
 
 
@@ -63,40 +64,39 @@ class Found:
     plan: Plan
     cloud: "Sequence[Wanted]"
     """Its stacks, where something of it is in AWS and that was looked at."""
+    images: "Sequence[Lacking]" = ()
+    """What would be built first."""
 
     @property
     def pending(self) -> bool:
         return bool(self.plan.pending) or any(stack.pending for stack in self.cloud)
 
     def to_dict(self) -> dict[str, Any]:
-        return self.plan.to_dict() | ({"cloud": [stack.to_dict() for stack in self.cloud]} if self.cloud else {})
+        cloud = {"cloud": [stack.to_dict() for stack in self.cloud]} if self.cloud else {}
+        return self.plan.to_dict() | cloud | ({"images": [image.to_dict() for image in self.images]} if self.images else {})
 
     def cloud_lines(self, markdown: bool = False) -> Iterable[str]:
         if not self.cloud:
             return ()
-        from llmspec.infra.told import cloud_lines, cloud_markdown
+        from llmspec.infra.told import cloud_lines, cloud_markdown, image_lines
 
-        return cloud_markdown(self.cloud) if markdown else cloud_lines(self.cloud)
+        stacks = cloud_markdown(self.cloud) if markdown else cloud_lines(self.cloud)
+        return (*stacks, *image_lines(self.images, markdown))
 
 
 def _found(file: str, args: argparse.Namespace) -> Found:
     product = _offline(file, args.target) if args.offline else Product.open(file, args.target)
     what = plan(product, select=args.select, force=args.force, **look(product))
-    return Found(product, what, () if args.offline else _cloud(product))
+    if args.offline or not in_aws(product.spec):  # of a product with nothing in AWS nothing is loaded
+        return Found(product, what, ())
+    from llmspec.infra.wanted import images_wanted, wanted
+
+    return Found(product, what, wanted(product), images_wanted(product, what))
 
 
 def _offline(file: str, target: str | None) -> Product:
     """A product of which nothing was made, as far as this machine knows: its store is a folder that does not exist."""
     return Product(load(file, target), Store(Folder(home() / "offline"), ()))
-
-
-def _cloud(product: Product) -> "Sequence[Wanted]":
-    """Of a product with nothing in AWS nothing is loaded."""
-    if not in_aws(product.spec):
-        return ()
-    from llmspec.infra.wanted import wanted
-
-    return wanted(product)
 
 
 def _markdown(found: list[Found], offline: bool) -> str:

@@ -13,6 +13,7 @@ from infra_pulumi.components.logs import STEPS
 from infra_pulumi.components.network import NetworkArgs
 from infra_pulumi.components.storage import StorageArgs
 from llmspec import network
+from llmspec.infra.state import state_of
 from llmspec.prices import in_aws
 from llmspec.registry import name_of
 from llmspec.section import STAGES
@@ -94,20 +95,16 @@ def backup(spec: Spec) -> BackupArgs | None:
 
 def cost(spec: Spec) -> CostArgs | None:
     asked = rules(spec).budget
-    return CostArgs(asked.dollars, asked.warn_at, addresses(spec)) if asked else None
-
-
-def addresses(spec: Spec) -> tuple[str, ...]:
-    """Who is told of money: who is told of alarms, and who answers for the product where that is an address."""
-    told = spec.monitors.notify.email if spec.monitors.notify else None
-    answers = spec.owner if spec.owner and "@" in spec.owner else None
-    return tuple(dict.fromkeys(address for address in (told, answers) if address))
+    return CostArgs(asked.dollars, asked.warn_at, spec.addresses) if asked else None
 
 
 def deploy(spec: Spec, target: str) -> DeployArgs | None:
-    """GitHub's role, for the places of this target and no other."""
+    """GitHub's roles, for the places of this target and no other."""
     asked = rules(spec).deploy
     if asked is None:
         return None
     places = tuple(dict.fromkeys(name_of(type(place)) for place in in_aws(spec).values()))
-    return DeployArgs(asked.github, asked.environment or target, asked.owner_id, asked.repository_id, places=places)
+    zone: str | None = getattr(spec.place("endpoint"), "zone", None)
+    known = (asked.github, asked.environment or target, asked.owner_id, asked.repository_id)
+    state = state_of(spec).url.partition("?")[0]
+    return DeployArgs(*known, places=places, state=state if state.startswith(S3) else None, zones=(zone,) if zone else ())

@@ -14,6 +14,10 @@ from llmspec.infra.workspace import Say, Workspace, quiet
 _Answer = TypeVar("_Answer")
 
 
+def nothing(_: Say) -> None:
+    """It needs nothing before."""
+
+
 @dataclass(frozen=True)
 class Held:
     """A resource that a stack has in AWS."""
@@ -39,9 +43,12 @@ class Stack:
     moves: bool = False
     """The platform changes it by itself: a rollout that went wrong is taken back. Then AWS is asked before every change; the
     state alone would believe that the new one is there, and change nothing."""
+    before: Callable[[Say], None] = nothing
+    """Whatever has to be there before anything is made: the image that a service is started from."""
 
     def up(self, say: Say = quiet) -> dict[str, Any]:
         """Make what the program asks for; what it gives out. What a killed or a destroyed one left is put in order first."""
+        self.before(say)
         self.state.make()
         work = self._open(make=True)
         work.mend(say)

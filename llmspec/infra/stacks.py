@@ -1,8 +1,10 @@
 """The two stacks of a product at a target: what it stands on, and what serves a release."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from llmspec.errors import PlaceError
+from llmspec.infra.build import ready
 from llmspec.infra.stack import Stack
 from llmspec.infra.state import state_of
 from llmspec.release import Release
@@ -30,7 +32,7 @@ def service_stack(site: Site, release: Release) -> Stack:
 
         service(serving(site, release, site.ground))
 
-    return _stack(site, "service", program, moves=True)
+    return replace(_stack(site, "service", program), moves=True, before=lambda say: ready(site, ["endpoint"], say))
 
 
 def standing(site: Site, part: str) -> Stack:
@@ -42,6 +44,6 @@ def standing(site: Site, part: str) -> Stack:
     return _stack(site, part, program)
 
 
-def _stack(site: Site, part: str, program: Callable[[], None], moves: bool = False) -> Stack:
+def _stack(site: Site, part: str, program: Callable[[], None]) -> Stack:
     tags = {"llmspec:name": site.name, "llmspec:target": site.target}
-    return Stack(f"{site.name}-{site.target}-{part}", program, site.region, state_of(site.spec), tags, moves)
+    return Stack(f"{site.name}-{site.target}-{part}", program, site.region, state_of(site.spec), tags)

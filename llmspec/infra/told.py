@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
+from llmspec.infra.build import Lacking
 from llmspec.infra.change import CloudChange
 from llmspec.infra.wanted import Wanted
 from llmspec.infra.workspace import MARKS
-from llmspec.present import coloured
+from llmspec.present import coloured, count
 
 SHOWN = 12
 """Resources of a stack that is made from nothing or only listed; the rest of them is counted, and `-o json` has them all."""
@@ -38,6 +39,16 @@ def cloud_markdown(every: Iterable[Wanted]) -> Iterable[str]:
         for change in rows:
             lost = f" **Loses {change.loses_data}.**" if change.loses_data else ""
             yield f"| {MARKS[change.op]} {change.op} | {change.kind} {change.name} | {change.reason.replace('|', ' ')}{lost} |"
+
+
+def image_lines(every: Iterable[Lacking], markdown: bool = False) -> Iterable[str]:
+    """What is built before the first stage, and how long that took the last time."""
+    found = list(every)
+    if found:
+        yield from ["", f"{'#### ' if markdown else ''}images: {count(len(found), 'build')} at CodeBuild, before the first stage"]
+        yield from ([""] if markdown else [])
+    for each in found:
+        yield f"- {each.line}" if markdown else coloured("  + build    ", "+") + each.line
 
 
 def _line(change: CloudChange) -> str:

@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmspec.errors import LLMSpecError, NoStoreError, PlaceError
+from llmspec.infra.build import Lacking, lacking
 from llmspec.infra.change import CloudChange, counted
 from llmspec.infra.command import CliMissingError, installed
 from llmspec.infra.listed import listed
 from llmspec.infra.stacks import foundation_stack, service_stack
+from llmspec.plan import Plan
 from llmspec.prices import in_aws
 from llmspec.release import Release
 from llmspec.stage import NotReadyError, Product
@@ -54,6 +56,11 @@ def wanted(product: Product) -> list[Wanted]:
     if not in_aws(product.spec):
         return []
     return _compared(product) if installed() else _listed(product)
+
+
+def images_wanted(product: Product, what: Plan) -> list[Lacking]:
+    """What has to be built before the stages that are pending can run."""
+    return lacking(product.place("endpoint").site, [step.stage for step in what.pending])
 
 
 def foundation_wanted(product: Product) -> Wanted:

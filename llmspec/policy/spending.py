@@ -15,6 +15,9 @@ def budget(view: View) -> Iterator[Fault]:
     if governance is None or governance.budget is None:
         where = view.written("governance", *(f"places.{stage}" for stage in view.inside))
         yield Fault(where, "nobody watches what a month costs", "add `governance: {budget: {monthly: 500 USD}}`")
+    elif not view.spec.addresses:
+        cure = "add `monitors: {notify: {email: …}}`, or make `owner` an address"
+        yield Fault("governance.budget", "it warns nobody: no address is named", cure)
 
 
 @rule("spot-checkpoints", "warning", "A spot machine is taken away with two minutes' notice; what was not saved is paid twice.")

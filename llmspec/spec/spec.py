@@ -139,6 +139,13 @@ class Spec(Section):
         return hosted.said(made) if self.hosted else made
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Who is told of money: who is told of alarms, and who answers for the product where that is an address."""
+        told = self.monitors.notify.email if self.monitors.notify else None
+        answers = self.owner if self.owner and "@" in self.owner else None
+        return tuple(dict.fromkeys(address for address in (told, answers) if address))
+
+    @property
     def hosted(self) -> BedrockBase | None:
         """The base, when somebody else serves it."""
         return self.model.base if isinstance(self.model.base, BedrockBase) else None
