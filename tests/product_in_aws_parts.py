@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from builder_part import push
 from cloud_parts import Copies
 from conftest import TINY, Project
 from moto_parts import REGION, Aws, listening
@@ -21,6 +22,8 @@ from pulumi_engine_parts import Engine, engine_in
 from sagemaker_part import SageMaker
 from sagemaker_parts import Hosting
 from serving_parts import eventually
+
+from llmspec.infra.images import tag
 
 BUCKET = "acme-models"
 TARGET = """\
@@ -41,7 +44,6 @@ CHECKS = ("alarms", "audit", "backup", "budget", "guards", "rate-limit", "retent
 PROD = ("tiny.yaml", "--target", "prod")
 TAGS = [{"Key": "llmspec:name", "Values": ["tiny"]}, {"Key": "llmspec:target", "Values": ["prod"]}]
 POINTER = "llm/tiny/endpoint/prod/live.json"
-MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 def spec() -> str:
@@ -78,13 +80,11 @@ class Cloud:
         found: dict[str, Any] = json.loads(self.aws.body(BUCKET, f"llm/tiny/{part}/prod.json"))
         return found
 
-    def put_image(self) -> str:
-        """As CodeBuild would: an image in the repository that the foundation made. Its digest."""
-        repository = self.paper("foundation")["repositories"]["training"].partition("/")[2]
-        manifest = json.dumps({"schemaVersion": 2, "config": {"digest": f"sha256:{1:064}"}, "layers": []})
-        asked = {"repositoryName": repository, "imageManifest": manifest, "imageManifestMediaType": MANIFEST, "imageTag": "1"}
-        said = self.client("ecr").put_image(**asked)
-        return str(said["image"]["imageId"]["imageDigest"])
+    def put_images(self) -> None:
+        """As CodeBuild would: images of this source in the repositories that the foundation made."""
+        repositories = self.paper("foundation")["repositories"]
+        for name, variant in (("training", "cpu"), ("serving", "cpu")):
+            push(self.aws, repositories[name].partition("/")[2], tag(name, variant))
 
     def pointer(self) -> dict[str, Any]:
         """Which release the store says is live, to the letter."""

@@ -49,6 +49,9 @@ class Endpoint(ABC):
     def leave(self, outputs: Outputs) -> None:  # noqa: B027 - most have nothing of the kind
         """Before the stack goes: what was made for it and is in no stack."""
 
+    def left(self, outputs: Outputs) -> None:  # noqa: B027 - most have nothing of the kind
+        """After the stack is gone: what it leaves to its place."""
+
     def call(self, outputs: Outputs) -> "Call | None":
         """How it is asked where HTTP alone does not get in."""
         return None
@@ -119,6 +122,8 @@ def stop(endpoint: Endpoint) -> bool:
     if outputs := paper.read():
         endpoint.leave(outputs)
     stacks.standing(site, "service").destroy(_say)
+    if outputs:
+        endpoint.left(outputs)
     paper.remove()
     return True
 

@@ -1,5 +1,6 @@
 """A release at SageMaker: waited for, read back model by model, asked. UpdateEndpoint can report success after a rollback."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -61,9 +62,27 @@ class SageMakerEndpoint(Endpoint):
         self._as_asked(running, release, outputs)
         if form(outputs) == "async":
             watch.see("it was read back, and not asked: an asynchronous endpoint answers through S3")
-            return
-        for side in running.sides:
-            self._answers(side, running, outputs)
+        else:
+            for side in running.sides:
+                self._answers(side, running, outputs)
+        self._tidy(outputs, {running.configuration, *outputs["names"]["models"].values()})
+
+    def left(self, outputs: Outputs) -> None:
+        self._tidy(outputs, set())
+
+    def _tidy(self, outputs: Outputs, kept: set[str]) -> None:
+        """Models and configurations of older releases go when the new one has answered, and no sooner: until then SageMaker may
+        go back to them by itself. Ours are known by their form, `<name>-<target>-r13-1a2b3c4d`."""
+        stem = outputs["names"]["configuration"].rpartition("-r")[0]
+        ours = re.compile(rf"{re.escape(stem)}-r[0-9]+-[0-9a-f]{{8}}")
+        for listed, key, name, gone in (
+            ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", "delete_endpoint_config"),
+            ("list_models", "Models", "ModelName", "delete_model"),
+        ):
+            found = [each[name] for each in self.aws.pages("sagemaker", listed, key, NameContains=stem)]
+            for old in found:
+                if ours.fullmatch(old) and old not in kept:
+                    self.aws.look("sagemaker", gone, **{name: old})
 
     def look(self, outputs: Outputs) -> Live | None:
         running = self._running(outputs)

@@ -66,7 +66,13 @@ def sagemaker(owner: Owner, account: Account) -> tuple[Statement, ...]:
         *(account.arn("sagemaker", f"{kind}/{owner.prefix}-*") for kind in kinds),
         account.arn("sagemaker", f"endpoint/{owner.prefix}"),  # it has one name from release to release
     )
-    return (Statement(_calls("sagemaker", *makes, *stops, *looks, *moves, *asks), mine), _scaling(account), _scaling_looks())
+    lists = Statement(_calls("sagemaker", "ListModels", "ListEndpointConfigs"), ("*",), reason="A list names no resource")
+    return (
+        Statement(_calls("sagemaker", *makes, *stops, *looks, *moves, *asks), mine),
+        lists,
+        _scaling(account),
+        _scaling_looks(),
+    )
 
 
 def emr(owner: Owner, account: Account) -> tuple[Statement, ...]:

@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from infra_pulumi.components.alarms import rollback_alarms
 from infra_pulumi.names import fitted
 from infra_pulumi.serving.guardrails import guardrails
-from infra_pulumi.serving.sagemaker_configuration import configuration, immutable_name, settings
+from infra_pulumi.serving.sagemaker_configuration import OUTLIVES, configuration, immutable_name, settings
 from infra_pulumi.serving.sagemaker_signals import health, signals
 from infra_pulumi.serving.scaling import scale_instances
 from infra_pulumi.serving.served import Served
@@ -85,6 +85,7 @@ def _model(wanted: Serving, place: SagemakerArgs, side: str, release: Release) -
         primary_container=_container(place, release),
         vpc_config=inside,
         tags=wanted.owner.tagged("endpoint", release.number),
+        opts=OUTLIVES,
     )
 
 

@@ -15,6 +15,8 @@ from llmspec.machines import has_local_disk
 if TYPE_CHECKING:
     from infra_pulumi.serving.sagemaker import SagemakerArgs
 
+OUTLIVES = pulumi.ResourceOptions(retain_on_delete=True)
+"""Models and configurations outlive the rollout that replaces them."""
 START_SECONDS = 600
 """A copy loads its artifact and compiles its grammars before it answers `/ping`."""
 
@@ -22,7 +24,8 @@ START_SECONDS = 600
 def configuration(
     wanted: Serving, place: "SagemakerArgs", models: Mapping[str, aws.sagemaker.Model]
 ) -> aws.sagemaker.EndpointConfiguration:
-    """Immutable: any change gives it another name, so that the old one is there to go back to until the new one serves."""
+    """Immutable: any change gives it another name, and the old one stays: SageMaker itself may go back to it, and say that all
+    went well. Whoever has seen the new one answer removes what is older (`backends/places/sagemaker_endpoint.py`)."""
     variants = [_variant(wanted, place, side, variant, models[side]) for side, variant in wanted.sides().items()]
     encrypted = None if place.form == "serverless" or has_local_disk(place.instance) else wanted.ground.key_arn
     return aws.sagemaker.EndpointConfiguration(
@@ -33,6 +36,7 @@ def configuration(
         async_inference_config=_queue(wanted) if place.form == "async" else None,
         kms_key_arn=encrypted,
         tags=wanted.tags(),
+        opts=OUTLIVES,
     )
 
 

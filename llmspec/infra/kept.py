@@ -11,6 +11,8 @@ from typing import Any
 from llmspec.shelf import Shelf
 
 Resource = dict[str, Any]
+PLACES = ("aws:sagemaker/model:Model", "aws:sagemaker/endpointConfiguration:EndpointConfiguration")
+"""A stack leaves these to their place, which removes them when nothing can go back to them any more."""
 
 
 class Kept:
@@ -34,11 +36,16 @@ class Kept:
 def kept(deployment: Mapping[str, Any]) -> list[Resource]:
     """What stays, and the components and providers that it stands in, in the state's order."""
     every = [each for each in deployment.get("resources") or [] if not each.get("delete")]
-    stay = {each["urn"] for each in every if each.get("custom") and each.get("retainOnDelete")}
+    stay = {each["urn"] for each in every if each.get("custom") and stays(each)}
     for each in reversed(every):  # whoever is named stands before who names him
         if each["urn"] in stay:
             stay |= {each.get("parent", ""), each.get("provider", "").rsplit("::", 1)[0]}
     return [_alone(each, stay) for each in every if each["urn"] in stay]
+
+
+def stays(resource: Mapping[str, Any]) -> bool:
+    """Whether it is there after the product is gone."""
+    return bool(resource.get("retainOnDelete")) and resource["type"] not in PLACES
 
 
 def _alone(resource: Resource, there: set[str]) -> Resource:

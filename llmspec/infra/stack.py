@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmspec.infra.change import CloudChange, Steps, real
-from llmspec.infra.kept import Kept, kept
+from llmspec.infra.kept import Kept, kept, stays
 from llmspec.infra.state import State
 from llmspec.infra.workspace import Say, Workspace, quiet
 
@@ -140,4 +140,4 @@ def _plain(outputs: Mapping[str, Any]) -> dict[str, Any]:
 def _held(resource: Mapping[str, Any]) -> Held:
     arn = str((resource.get("outputs") or {}).get("arn") or "")
     name = str(resource["urn"]).split("::")[-1]
-    return Held(resource["type"], name, str(resource.get("id", "")), arn, bool(resource.get("retainOnDelete")))
+    return Held(resource["type"], name, str(resource.get("id", "")), arn, stays(resource))
