@@ -111,6 +111,18 @@ def checkpoint(cache: Path) -> Path:
     return once(cache / "checkpoint", make_checkpoint)
 
 
+def built_for_genai(cache: Path) -> Path:
+    """The same model in int4 as onnxruntime-genai's own builder writes it: its runtime knows nothing of our input `logit_rows`."""
+
+    def make(folder: Path) -> None:
+        from onnxruntime_genai.models import builder
+
+        where = ("", str(checkpoint(cache)), str(folder), "int4", "cpu", str(folder / "cache"))
+        builder.create_model(*where, **builder.parse_extra_options(*where, ["hf_token=false"]))
+
+    return once(cache / "genai-int4", make)
+
+
 class Quiet:
     """A report for nobody."""
 

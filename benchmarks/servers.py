@@ -145,11 +145,11 @@ class LlamaCpp(Server):
 
 
 class Genai(Server):
-    """onnxruntime-genai, int4, its own batching."""
+    """onnxruntime-genai, int4 as its builder makes it, its own batching."""
 
     def __init__(self, cache: Path, slots: int):
-        port, made = free_port(), bench_model.artifact(cache, "int4")
-        command = [sys.executable, str(HERE / "peer_genai.py"), str(made.folder), str(port), str(slots), str(CPUS)]
+        port, made = free_port(), bench_model.built_for_genai(cache)
+        command = [sys.executable, str(HERE / "peer_genai.py"), str(made), str(port), str(slots), str(CPUS)]
         super().__init__("onnxruntime-genai int4", command, port)
 
 
