@@ -161,6 +161,7 @@ def test_destroy_keeps_the_store_tells_of_what_is_in_no_stack_and_an_apply_goes_
     assert {arn.split(":")[2] for arn in cloud.tagged()} == {"s3", "kms", "sagemaker", "sns"}, "store, keys, the records of jobs"
     cloud.client("sns").delete_topic(TopicArn=topic)
     assert "kept when it was destroyed, and taken in again" in cloud.apply("--select", "data").stdout
+    cloud.put_images()
     assert cloud.paper("foundation")["data_key"] == key, "another key would open nothing of the store"
     assert cloud.project.actions("--target", "prod")["model"] == "reuse"
     assert cloud.orphans() == set()

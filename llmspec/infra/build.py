@@ -271,9 +271,14 @@ def link(site: Site, project: str, build: str) -> str:
 
 
 def _builds(site: Site, project: str) -> list[dict[str, Any]]:
-    """The latest of a project, newest first."""
+    """The latest of a project, newest first; none of one that is not there, which a start will say."""
     codebuild = Service("codebuild", site.region)
-    ids = codebuild.ask("list_builds_for_project", projectName=project, sortOrder="DESCENDING")["ids"][:LOOKED_AT]
+    try:
+        ids = codebuild.ask("list_builds_for_project", projectName=project, sortOrder="DESCENDING")["ids"][:LOOKED_AT]
+    except RefusedError as error:
+        if error.gone:
+            return []
+        raise
     found = codebuild.ask("batch_get_builds", ids=ids)["builds"] if ids else []
     return sorted(found, key=lambda build: build["startTime"], reverse=True)
 
