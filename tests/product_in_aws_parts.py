@@ -127,6 +127,8 @@ class Cloud:
         known = set()
         for part in ("foundation", "service"):
             key = f".pulumi/stacks/llmspec/tiny-prod-{part}.json"
+            if key not in self.aws.keys(f"{BUCKET}-state"):
+                continue  # it was destroyed
             found = json.loads(self.aws.body(f"{BUCKET}-state", key))["checkpoint"]["latest"]
             assert not found.get("pending_operations")
             known |= {str((each.get("outputs") or {}).get("arn")) for each in found["resources"]}

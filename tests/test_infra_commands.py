@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from builder_part import client
 from conftest import TINY, Project
 from moto_parts import Aws, aws
 from pulumi_engine_parts import Engine, engine_in
@@ -31,7 +32,10 @@ def spec(bucket: str, tag: str = "cx-1") -> str:
 
 @pytest.fixture
 def shop(aws: Aws, tmp_path: Path) -> Project:
-    """A product whose store is made by its foundation."""
+    """A product whose store is made by its foundation. What another file's foundation of this name left at moto is no part of it."""
+    logs = client(aws, "logs")
+    for group in logs.describe_log_groups(logGroupNamePrefix="/llmspec/tiny-prod")["logGroups"]:
+        logs.delete_log_group(logGroupName=group["logGroupName"])
     made = Project(tmp_path / "shop")
     made.folder.mkdir()
     made.env |= aws.env
