@@ -1,5 +1,7 @@
 """What the rewrites of a built graph share: constants, nodes put before others, and the weights that training made."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -7,7 +9,7 @@ import onnx_ir as ir
 FP32 = npt.NDArray[np.float32]
 
 
-class Rewriting:
+class Rewriting(ABC):
     """One graph on its way from fp32 to something smaller."""
 
     def __init__(self, graph: ir.Graph):
@@ -34,13 +36,13 @@ class Rewriting:
         ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
         self.graph.remove(node, safe=True)
 
+    @abstractmethod
     def product(self, node: ir.Node) -> None:
         """x [.., K] @ W [K, N]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embedding(self, node: ir.Node, table: ir.Value) -> None:
         """A table [V, H] is looked up."""
-        raise NotImplementedError
 
     def all(self) -> int:
         """Every product and every look-up. Returns how many products changed."""
