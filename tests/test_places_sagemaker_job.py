@@ -1,6 +1,7 @@
 """Jobs at SageMaker: asked for once, whatever is killed, heard while they run, and taken into the store byte by byte."""
 
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -478,7 +479,8 @@ def test_whoever_kills_an_apply_pays_for_no_second_job(
     apply.communicate()
     assert not box.ended, "the job is not the client's child"
     again = shop.run("apply", "tiny.yaml", "--yes", "--select", "model")
-    assert "runs already: nothing is asked for again" in again.stdout + again.stderr
+    said = again.stdout + again.stderr  # on quick cores the job has ended before anybody can look
+    assert re.search(r"(runs already|has ended meanwhile): nothing is asked for again", said), said
     assert set(sagemaker.boxes) - before == {box.name}
     for stage in ("data", "features", "model"):
         found = [key for key in aws.keys(foundation.bucket, f"bots/tiny/{stage}/") if key.endswith("manifest.json")]
