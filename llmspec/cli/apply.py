@@ -96,12 +96,8 @@ def _apply(args: argparse.Namespace) -> int:
             what = plan(product, select=select, force=force, **look(product))
         print("\n".join(plan_lines(what, _cloud_lines(product, what, cloud))))
         missing(product, what)
-        if not (args.yes or saved):
-            if what.blocked and not what.pending:
-                raise BlockedError(_why_blocked(what))
-            if not _agree():
-                print("Nothing was run.")
-                return 1
+        if not (args.yes or saved) and not _wanted(what):
+            return 1
         if what.pending or not what.blocked:  # at a gate that is shut already nothing in the cloud is touched
             _found(product, cloud, args)
         return _do(_ready(product), select, force, started)
@@ -183,6 +179,16 @@ def _nothing(product: Product, started: float) -> int:
     where = f" Release {live.release} is live: {live.url}" if live else ""
     print(f"Nothing to change.{where}  ({time.monotonic() - started:.1f} s)")
     return 0
+
+
+def _wanted(what: Plan) -> bool:
+    """Whether somebody says yes to it. Nobody is asked about what is blocked anyhow."""
+    if what.blocked and not what.pending:
+        raise BlockedError(_why_blocked(what))
+    if _agree():
+        return True
+    print("Nothing was run.")
+    return False
 
 
 def _why_blocked(what: Plan) -> str:
