@@ -14,7 +14,7 @@ READ_SECONDS = 70
 _ENVIRONMENT = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN")
 _making = Lock()
 _ABSENT = ("NotFound", "NoSuchEntity", "DoesNotExist")
-_UNKNOWN = (
+UNKNOWN = (
     "ExpiredToken",
     "ExpiredTokenException",
     "InvalidClientTokenId",
@@ -23,7 +23,7 @@ _UNKNOWN = (
     "SignatureDoesNotMatch",
     "IncompleteSignature",
 )
-_SIGN_IN = "sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+SIGN_IN = "sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
 class AbsentError(PlaceError):
@@ -104,8 +104,8 @@ def _answered(what: str, region: str, response: Any) -> PlaceError:
     code, said = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))
     if any(word in code for word in _ABSENT) or (code.startswith("Validation") and "could not find" in said.lower()):
         return AbsentError(f"{what} in {region}: {said or code}")
-    if code in _UNKNOWN:
-        return PlaceError(f"{what}: AWS does not accept these credentials ({code})\n  {_SIGN_IN}")
+    if code in UNKNOWN:
+        return PlaceError(f"{what}: AWS does not accept these credentials ({code})\n  {SIGN_IN}")
     if "AccessDenied" in code or code in ("UnauthorizedOperation", "403"):
         return PlaceError(f"{what} in {region}: access denied ({said or code})\n  whoever applies needs this permission")
     if "Throttl" in code or code in ("TooManyRequestsException", "RequestLimitExceeded"):
@@ -116,8 +116,13 @@ def _answered(what: str, region: str, response: Any) -> PlaceError:
 def _failed(what: str, region: str, error: Exception) -> PlaceError:
     """No answer came, or no question could be put."""
     kind = type(error).__name__
-    if any(word in kind for word in ("Credential", "Token", "Profile", "SSO", "Login")):
-        return PlaceError(f"{what}: no credentials ({error})\n  {_SIGN_IN}")
+    if without_credentials(error):
+        return PlaceError(f"{what}: no credentials ({error})\n  {SIGN_IN}")
     if "Param" in kind or "Validation" in kind:
         return PlaceError(f"{what}: {error}")
     return PlaceError(f"{what} in {region}: AWS cannot be reached: {error}\n  check the network, the region and AWS_ENDPOINT_URL")
+
+
+def without_credentials(error: Exception) -> bool:
+    """Whether botocore found nobody to be."""
+    return any(word in type(error).__name__ for word in ("Credential", "Token", "Profile", "SSO", "Login"))

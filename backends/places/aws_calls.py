@@ -1,18 +1,10 @@
-"""AWS's services as places ask them: what they say no with becomes place, fault and cure, and boto3 is loaded only then."""
+"""AWS's services as jobs ask them: a refusal keeps its code, so that a job that is taken or gone is told from one that failed."""
 
-from functools import cache
 from typing import Any
 
+from backends.places.asking_aws import SIGN_IN, UNKNOWN, Aws, without_credentials
 from llmspec.errors import PlaceError
 
-_CREDENTIALS = "sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_UNKNOWN = (
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidSignatureException",
-)
 _GONE = ("could not find", "not found", "does not exist")
 
 
@@ -62,10 +54,7 @@ class Service:
         return list(faults(model.input_shape, what))
 
     def _client(self) -> Any:
-        try:
-            return _made(self.name, self.region)
-        except ImportError as error:
-            raise PlaceError(f"{self.name}: boto3 is not installed\n  pip install 'llmspec[aws]'") from error
+        return Aws(self.region).client(self.name)
 
     def _refused(self, verb: str, error: dict[str, str]) -> RefusedError:
         code, said = str(error.get("Code", "")), str(error.get("Message", ""))
@@ -77,8 +66,8 @@ def _camel(verb: str) -> str:
 
 
 def _answered(call: str, code: str, said: str) -> str:
-    if code in _UNKNOWN:
-        return f"AWS does not accept these credentials ({code})\n  {_CREDENTIALS}"
+    if code in UNKNOWN:
+        return f"AWS does not accept these credentials ({code})\n  {SIGN_IN}"
     if code.startswith(("AccessDenied", "Unauthorized")):
         return f"access denied ({said})\n  who applies needs {call}"
     if code.startswith("ResourceLimitExceeded"):
@@ -88,16 +77,6 @@ def _answered(call: str, code: str, said: str) -> str:
 
 def _failed(error: Exception) -> str:
     """No answer came, or no question could be put."""
-    kind = type(error).__name__
-    if any(word in kind for word in ("Credential", "Token", "Profile", "SSO", "Login")):
-        return f"no credentials ({error})\n  {_CREDENTIALS}"
+    if without_credentials(error):
+        return f"no credentials ({error})\n  {SIGN_IN}"
     return f"cannot be reached: {error}\n  check the network and AWS_ENDPOINT_URL, then apply again: a job that runs is found again"
-
-
-@cache
-def _made(name: str, region: str) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    how = Config(retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=60)
-    return boto3.client(name, region_name=region, config=how)
