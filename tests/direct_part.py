@@ -146,7 +146,8 @@ class Cloud(ABC):
         folder.mkdir()
         command, told = self.command(box, folder)
         told |= {name: value for name, value in self.aws.env.items() if not name.endswith("REGION")}
-        clean = {name: value for name, value in environment().items() if not name.startswith("AWS")}
+        # Spark Connect, where a test spoke it in this process, leaves names of its own.
+        clean = {name: value for name, value in environment().items() if not name.startswith(("AWS", "SPARK"))}
         # On a machine of its own it would have this folder for itself.
         told[container.BASE] = told[container.BASE].replace("/tmp/llmspec", str(folder / "llmspec"))
         out = subprocess.PIPE

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any
 
+import httpx
 import pytest
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
@@ -100,6 +101,7 @@ def listening(before: Callable[[Any], Any] = lambda app: app) -> Iterator[Aws]:
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
+    httpx.post(f"{url}/moto-api/reset").raise_for_status()  # what it knows is the process's, whichever server was asked
     keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
     try:
         yield Aws(url, {"AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true", **keys}, gate)
@@ -108,9 +110,9 @@ def listening(before: Callable[[Any], Any] = lambda app: app) -> Iterator[Aws]:
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def aws() -> Iterator[Aws]:
-    """One server for all tests; each makes a bucket of its own."""
+    """One server, and an empty account, for all tests of a file; each makes a bucket of its own."""
     with listening() as found:
         yield found
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from conftest import ROOT
 from foundation_parts import allowed, small
 from pulumi_parts import REGION, World
 from pulumi_service_parts import run, serving
@@ -11,6 +12,8 @@ from infra_pulumi.components.identity import IdentityArgs
 from infra_pulumi.components.network import NetworkArgs
 from infra_pulumi.hosted import INVOKE
 from infra_pulumi.serving.lambda_ import LambdaArgs
+from llmspec import network
+from llmspec.load import load
 
 MODEL = "amazon.nova-lite-v1:0"
 
@@ -48,12 +51,10 @@ def test_without_a_hosted_model_nobody_may_ask_bedrock(bare_ground: World) -> No
     assert all("bedrock:" not in str(allowed(bare_ground, role)) for role in bare_ground.exports["roles"])
 
 
-def test_a_private_network_has_a_door_to_the_hosted_model() -> None:
-    def doors(world: World) -> set[str]:
-        return set(world.of("ec2/vpcEndpoint:VpcEndpoint"))
-
-    asks = small(identity=IdentityArgs(models=(MODEL,)), network=NetworkArgs())
-    assert doors(asks) - doors(small(network=NetworkArgs())) == {"door-bedrock-runtime"}
+def test_a_private_network_has_a_door_to_the_hosted_model_and_only_where_one_is_asked() -> None:
+    hosted, own = (network.doors(load(ROOT / "specs" / name, "prod", env={}).spec) for name in ("aws-bedrock.yaml", "aws-ecs.yaml"))
+    assert set(hosted) - set(own) == {"bedrock-runtime"}
+    assert "door-bedrock-runtime" in small(network=NetworkArgs(services=hosted)).of("ec2/vpcEndpoint:VpcEndpoint")
 
 
 def test_a_function_that_has_a_role_of_its_own_may_ask_too() -> None:

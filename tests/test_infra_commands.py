@@ -32,7 +32,7 @@ def spec(bucket: str, tag: str = "cx-1") -> str:
 
 @pytest.fixture
 def shop(aws: Aws, tmp_path: Path) -> Project:
-    """A product whose store is made by its foundation. What another file left at moto under its name is no part of it."""
+    """A product whose store is made by its foundation. What an earlier test left at moto under its name is no part of it."""
     logs = client(aws, "logs")
     for group in logs.describe_log_groups(logGroupNamePrefix="/llmspec/tiny-prod")["logGroups"]:
         logs.delete_log_group(logGroupName=group["logGroupName"])
