@@ -115,10 +115,12 @@ HOSTILE = {
 
 
 def test_bodies_that_mean_no_good_are_refused_in_words_and_leave_nothing_behind(url: str) -> None:
-    assert refused_otherwise(url) == {}
-    before = memory(worker())
-    assert refused_otherwise(url) == {}
-    assert memory(worker()) - before < 32 * 2**20
+    grew = []
+    for _ in range(4):
+        before = memory(worker())
+        assert refused_otherwise(url) == {}
+        grew.append(memory(worker()) - before)
+    assert min(grew[1:]) < 4 * 2**20, "what is kept is kept each time; where an allocator lays ten megabytes differs"
 
 
 def refused_otherwise(url: str) -> dict[str, tuple[int, str]]:
