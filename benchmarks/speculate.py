@@ -2,9 +2,9 @@
 
 python benchmarks/speculate.py [--rounds 5]
 
-An answer that repeats what stood before it is guessed well. Random weights repeat nothing, so the answer of a first run is put where
-the guesser looks, whole or with every nth token another one: all else, the guesses' price included, is what a repetitive answer meets.
-Answers with and without are compared token by token.
+An answer that repeats what stood before it is guessed well. Random weights repeat nothing, so the answer of a first run is put
+where the guesser looks, whole or with every nth token another one: all else, the guesses' price included, is what a repetitive
+answer meets. Answers with and without are compared token by token.
 """
 
 import argparse
