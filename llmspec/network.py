@@ -3,8 +3,8 @@
 Prices count by these lists and the foundation is built from them: what is counted is what is made.
 """
 
+from llmspec.reads import READS, picked, secret_paths
 from llmspec.spec import Spec
-from llmspec.stage import READS, picked, secret_paths
 
 
 def stands(spec: Spec) -> bool:

@@ -8,10 +8,11 @@ from llmspec.estimate import estimate
 from llmspec.expressions import Verdict
 from llmspec.job import digest_of
 from llmspec.prices import Costs, costs
+from llmspec.reads import NEEDS
 from llmspec.registry import name_of
 from llmspec.release import Live, Release
 from llmspec.section import STAGES
-from llmspec.stage import NEEDS, NotReadyError, Product, Stage
+from llmspec.stage import NotReadyError, Product, Stage
 from llmspec.store import Manifest
 
 Action = Literal["reuse", "run", "rerun", "may rerun", "deploy", "redeploy", "may redeploy", "restart", "blocked", "skipped"]

@@ -1,7 +1,6 @@
 """A spec at a target, stage by stage: what each reads, its job, its artifact. Plan and apply both look here, so they agree."""
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,44 +12,14 @@ from llmspec.errors import CallError, DamagedError, LLMSpecError
 from llmspec.expressions import Verdict
 from llmspec.home import journal_folder
 from llmspec.job import Input, Job, digest_of
-from llmspec.language import fields
 from llmspec.load import Loaded, load
-from llmspec.registry import Card, Engine, Place, name_of
+from llmspec.reads import HOSTED_READS, NEEDS, READS, keyed, picked, secret_paths
+from llmspec.registry import Engine, Place, name_of
 from llmspec.release import Release, Releases
-from llmspec.secrets import names_in
-from llmspec.section import STAGES, MayHoldSecret, OutsideKey, Section
+from llmspec.section import STAGES
 from llmspec.spec import Spec
 from llmspec.spec.model import BedrockBase, HubBase, PathBase, ScratchBase, SpecBase
 from llmspec.store import Artifact, Store, elders, remember_store
-
-NEEDS: Mapping[str, tuple[str, ...]] = {
-    "data": (),
-    "features": ("data",),
-    "model": ("features",),
-    "onnx": ("model", "features"),
-    "evaluation": ("onnx", "data"),
-    "endpoint": ("onnx", "evaluation"),
-    "monitors": ("endpoint",),
-}
-"""Whose artifacts a stage reads."""
-
-READS: Mapping[str, tuple[str, ...]] = {
-    "data": ("data.engine", "data.sources", "data.clean", "data.split"),
-    "features": ("features", "data.template", "model.base", "endpoint.system_prompt"),
-    "model": ("model",),
-    "onnx": ("onnx",),
-    "evaluation": ("evaluation", "endpoint.limits.input_tokens", "endpoint.limits.output_tokens"),
-    "endpoint": ("endpoint",),
-    "monitors": ("monitors.engine", "monitors.every", "monitors.alarms"),
-}
-"""Which parts of the spec a stage reads: a change anywhere else cannot reach it."""
-HOSTED_READS: Mapping[str, tuple[str, ...]] = {
-    **READS,
-    "features": ("features.engine", "data.template", "model.prompt", "endpoint.system_prompt"),
-    "model": ("model.engine", "model.base", "region"),
-    "onnx": ("onnx.engine",),
-}
-"""The same where the model is hosted: another region is another deployment of it, so it is in the key."""
 
 
 class NotReadyError(LLMSpecError):
@@ -59,45 +28,6 @@ class NotReadyError(LLMSpecError):
     def __init__(self, stage: str, needs: str, cure: str = ""):
         self.fault = f"{needs} has not been made" + (f": {cure}" if cure else "")
         super().__init__(f"{stage} needs {needs}, which has not been made" + (f"\n  {cure}" if cure else ""))
-
-
-def keyed(value: Any) -> Any:
-    """The part of a section that changes what comes out, as JSON. Absent is absent, so a new optional key moves no old one."""
-    if isinstance(value, Section):
-        fields = type(value).model_fields
-        kept = {name for name, info in fields.items() if not any(isinstance(mark, OutsideKey) for mark in info.metadata)}
-        inner = {name: keyed(item) for name in fields if name in kept and (item := getattr(value, name)) is not None}
-        return {name_of(type(value)): inner} if isinstance(value, Card) else inner
-    if isinstance(value, dict):
-        return {key: keyed(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [keyed(item) for item in value]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def picked(tree: dict[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
-    """Only these dotted paths of a tree; one that is absent stays absent."""
-    out: dict[str, Any] = {}
-    for path in paths:
-        *parents, last = path.split(".")
-        source, target = tree, out
-        for parent in parents:
-            source = source.get(parent) or {}
-            target = target.setdefault(parent, {})
-        if last in source:
-            target[last] = source[last]
-    return out
-
-
-def secret_paths(value: Any, path: fields.Path = ()) -> Iterator[fields.Path]:
-    """Where `${secret.NAME}` stands in a field that may hold one."""
-    if isinstance(value, str):
-        meant = fields.at(path) if names_in(value) else None
-        if meant is not None and meant.marked(MayHoldSecret):
-            yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for part, item in items:
-        yield from secret_paths(item, (*path, part))
 
 
 @dataclass(frozen=True)

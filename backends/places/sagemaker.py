@@ -137,7 +137,7 @@ class SageMaker(InAws):
 
 def secret_in(spec: "Spec", stage: str) -> str | None:
     """The first secret that a job of this stage would need."""
-    from llmspec.stage import READS, picked, secret_paths
+    from llmspec.reads import READS, picked, secret_paths
 
     options = picked(spec.model_dump(mode="json"), READS[stage])
     return next((".".join(map(str, path)) for path in secret_paths(options)), None)
