@@ -104,11 +104,6 @@ class Place(Card):
         """What of the spec this place cannot do, or would leave without effect; None when all is well."""
         return None
 
-    @classmethod
-    def acts(cls, stage: str) -> bool:
-        """Whether it does what it declares. One that does not is validated, planned and priced, and `apply` refuses it at once."""
-        return cls.serve is not Place.serve if stage == "endpoint" else cls.run is not Place.run
-
     def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
         """Run the job to its end; its manifest is in the store when this returns."""
         raise AssertionError(f"{type(self).__name__} runs nothing")

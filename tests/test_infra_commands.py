@@ -19,7 +19,7 @@ targets:
   prod:
     region: eu-central-1
     store: s3://{bucket}/models
-    places: {{monitors: sagemaker}}
+    places: {{evaluation: sagemaker}}
     governance: {{waive: [{waived}]}}
 """
 CHECKS = ("alarms", "audit", "backup", "budget", "guards", "notify", "rate-limit", "retention", "gates", "copies", "journal")

@@ -1,14 +1,9 @@
 """The language for AWS: what only a cloud makes real is an error where nothing makes it real, and is taken where it is."""
 # ruff: noqa: E501  (a table reads best with one line for each case)
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from moto_parts import Aws
 from test_language_faults import GOOD, HUB, problems
 
 from llmspec.load import Loaded, load
@@ -57,6 +52,7 @@ FAULTS = {
     "spot for an endpoint": (at("{sagemaker: {spot: true}}"), "true", "spot has no effect on the endpoint", "take it out"),
     "runtime of an endpoint": (at(f"{{ecs: {{max_runtime: 1h, {NAMED}}}}}"), "1h", "max_runtime has no effect on the endpoint", "take it out"),
     "form of a job": (at("{sagemaker: {form: async}}", stage="model"), "async", "form has no effect on model", "take it out"),
+    "monitors elsewhere": (at("sagemaker", stage="monitors"), "sagemaker", "sagemaker cannot do monitors", "looked at where llmspec runs, wherever the endpoint is"),
     "spot for a processing job": (at("{sagemaker: {spot: true}}", stage="features"), "true", "processing jobs have none", "take it out"),
     "endpoint at emr": (at("emr"), "emr", "emr cannot do endpoint", "llmspec backends"),
     "job at lambda": (at("lambda", stage="features"), "lambda", "lambda cannot do features", "llmspec backends"),
@@ -219,21 +215,3 @@ def test_what_is_about_a_cloud_moves_no_key_and_no_release(tmp_path: Path) -> No
 def test_a_trained_base_takes_spot_at_sagemaker_only_for_training(tmp_path: Path) -> None:
     text = at("{sagemaker: {spot: true}}", stage="model", head=TRAINED)
     assert loaded(tmp_path, text).spec.place("model").cloud == "aws"
-
-
-@pytest.mark.aws
-def test_apply_refuses_at_once_what_no_place_can_do_yet(tmp_path: Path, aws: Aws) -> None:
-    specs, spec = Path(__file__).parents[1] / "specs", tmp_path / "aws-sagemaker.yaml"
-    shutil.copytree(specs / "data", tmp_path / "data")
-    spec.write_text((specs / spec.name).read_text().replace("    places:\n", "    places:\n      monitors: sagemaker\n"))
-    command = [sys.executable, "-P", "-m", "llmspec", "apply", str(spec), "--target", "prod", "--yes"]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **aws.env, "LLMSPEC_HOME": str(tmp_path / ".llmspec")},
-        timeout=120,
-    )
-    assert done.returncode == 1
-    assert "monitors: this version validates, plans and prices sagemaker" in done.stdout + done.stderr
-    assert not list(tmp_path.rglob("manifest.json")), "nothing was made"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Ecs(InAws):
     """Amazon ECS: tasks for jobs, a service behind a load balancer for the endpoint."""
 
-    runs: ClassVar[tuple[str, ...]] = ("data", "features", "onnx", "evaluation", "monitors")
+    runs: ClassVar[tuple[str, ...]] = ("data", "features", "onnx", "evaluation")
     serves: ClassVar[bool] = True
     cloud: ClassVar[str] = "aws"
     requires: ClassVar[tuple[str, ...]] = REQUIRES
@@ -49,11 +49,6 @@ class Ecs(InAws):
     """The name that users ask: `bot.acme.example`."""
     zone: Zone | None = None
     """The hosted zone of that name in Route 53, by its id."""
-
-    @classmethod
-    def acts(cls, stage: str) -> bool:
-        """Monitors read the journal, which a container of ours does not reach yet."""
-        return stage != "monitors" and super().acts(stage)
 
     def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
         """A task on Fargate; found again when it runs already."""

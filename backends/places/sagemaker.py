@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from backends.places.aws import GB, INSIDE, INSTALL, REQUIRES, MlMachine
 from backends.places.cloud import Endpoint, InAws
-from llmspec.section import STAGES, Duration, Size, wrong
+from llmspec.section import Duration, Size, wrong
 
 if TYPE_CHECKING:
     import dagster
@@ -29,7 +29,7 @@ LONGEST_WAIT = 3 * 3600.0
 class SageMaker(InAws):
     """Amazon SageMaker AI: a training job for model, processing jobs for the other stages, an endpoint."""
 
-    runs: ClassVar[tuple[str, ...]] = tuple(stage for stage in STAGES if stage != "endpoint")
+    runs: ClassVar[tuple[str, ...]] = ("data", "features", "model", "onnx", "evaluation")
     serves: ClassVar[bool] = True
     cloud: ClassVar[str] = "aws"
     requires: ClassVar[tuple[str, ...]] = REQUIRES
@@ -53,11 +53,6 @@ class SageMaker(InAws):
     """Of a serverless endpoint, in whole GB: `4GB`. 2GB when absent."""
     capture_percent: int = Field(default=0, ge=0, le=100)
     """Percent of requests and answers that SageMaker itself writes to S3, in full. The journal is apart from it."""
-
-    @classmethod
-    def acts(cls, stage: str) -> bool:
-        """Monitors read the journal, which a container of ours does not reach yet."""
-        return stage != "monitors" and super().acts(stage)
 
     def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
         """A training job for model, a processing job for any other stage; found again when it runs already."""

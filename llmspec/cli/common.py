@@ -5,7 +5,7 @@ from typing import Any
 
 from llmspec.errors import PlaceError
 from llmspec.plan import Plan
-from llmspec.registry import Card, Place, name_of
+from llmspec.registry import Card
 from llmspec.stage import Product
 
 
@@ -28,11 +28,6 @@ def missing(product: Product, plan: Plan) -> None:
     for step in plan.pending:
         cards += [(step.stage, product.stage(step.stage).engine), (step.stage, product.stage(step.stage).place)]
     lacks = [f"{stage} needs {', '.join(card.missing())}: {card.install}" for stage, card in cards if card.missing()]
-    lacks += [
-        f"{stage}: this version validates, plans and prices {name_of(type(card))}, but cannot run there yet: use a local target"
-        for stage, card in cards
-        if isinstance(card, Place) and not card.acts(stage)
-    ]
     if lacks:
         raise PlaceError("\n".join(dict.fromkeys(lacks)))
 

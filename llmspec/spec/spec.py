@@ -169,7 +169,9 @@ class Spec(Section):
         for stage, place in self.places.items():
             able = place.serves if stage == "endpoint" else stage in place.runs
             if not able:
-                raise wrong(f"{name_of(type(place))} cannot do {stage}", "see `llmspec backends`", f"places.{stage}")
+                here = "leave it out: they are looked at where llmspec runs, wherever the endpoint is"
+                cure = here if stage == "monitors" else "see `llmspec backends`"
+                raise wrong(f"{name_of(type(place))} cannot do {stage}", cure, f"places.{stage}")
         return self
 
     @model_validator(mode="after")
