@@ -10,7 +10,11 @@ JOBS: Mapping[str, tuple[str, str, str]] = {
     "sagemaker:training-job": ("list_training_jobs", "TrainingJobSummaries", "TrainingJobArn"),
     "sagemaker:processing-job": ("list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobArn"),
 }
-"""Kinds of job -> how AWS is asked which of them run."""
+"""Kinds of job at SageMaker -> how it is asked which of them run."""
+ENDED = ("SUCCESS", "FAILED", "CANCELLED")
+"""States of a run at EMR Serverless; in any other it costs."""
+GONE = ("ClusterNotFoundException", "ResourceNotFoundException")
+"""Where the cluster or the application is gone, nothing runs in it."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,23 @@ class Stray:
     tags: Mapping[str, str]
 
     @property
+    def parts(self) -> list[str]:
+        """What the ARN says within its service: `task`, cluster, number."""
+        return [part for part in self.arn.split(":", 5)[5].replace(":", "/").split("/") if part]
+
+    @property
     def kind(self) -> str:
-        """`sagemaker:model`."""
-        _, _, service, _, _, rest = self.arn.split(":", 5)
-        return f"{service}:{rest.split('/')[0].split(':')[0]}" if service != "s3" else "s3:bucket"
+        """`sagemaker:model`, `emr-serverless:jobruns`."""
+        service = self.arn.split(":")[2]
+        if service == "s3":
+            return "s3:bucket"
+        return f"{service}:{self.parts[-2 if service == 'emr-serverless' else 0]}"
 
     @property
     def cure(self) -> str:
         """The command that removes it, where one line does; the console's place for it otherwise."""
         name = self.arn.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
+        within = self.parts[1] if len(self.parts) > 1 else ""
         commands = {
             "s3:bucket": f"aws s3 rb --force s3://{name}",
             "kms:key": f"aws kms schedule-key-deletion --key-id {name}",
@@ -39,6 +51,9 @@ class Stray:
             "sagemaker:endpoint": f"aws sagemaker delete-endpoint --endpoint-name {name}",
             "sagemaker:training-job": f"aws sagemaker stop-training-job --training-job-name {name}",
             "sagemaker:processing-job": f"aws sagemaker stop-processing-job --processing-job-name {name}",
+            "ecs:task": f"aws ecs stop-task --cluster {within} --task {name}",
+            "emr-serverless:jobruns": f"aws emr-serverless cancel-job-run --application-id {within} --job-run-id {name}",
+            "ecs:task-definition": f"aws ecs deregister-task-definition --task-definition {':'.join(self.parts[1:])}",
             "logs:log-group": f"aws logs delete-log-group --log-group-name {self.arn.split(':log-group:')[-1].removesuffix(':*')}",
             "ecr:repository": f"aws ecr delete-repository --force --repository-name {self.arn.partition('repository/')[2]}",
             "sns": f"aws sns delete-topic --topic-arn {self.arn}",
@@ -56,8 +71,8 @@ def strays(tags: Mapping[str, str], region: str, held: Iterable[str]) -> list[St
     """
     known = set(held)
     found = [stray for stray in _tagged(tags, region) if stray.arn not in known]
-    running = {kind: _running(kind, region) for kind in JOBS if any(stray.kind == kind for stray in found)}
-    return [stray for stray in found if stray.arn in running.get(stray.kind, {stray.arn})]
+    ended = _jobs(found) - _running(found, region)
+    return [stray for stray in found if stray.arn not in ended]
 
 
 def _tagged(tags: Mapping[str, str], region: str) -> Iterator[Stray]:
@@ -66,12 +81,25 @@ def _tagged(tags: Mapping[str, str], region: str) -> Iterator[Stray]:
         yield Stray(each["ResourceARN"], {tag["Key"]: tag["Value"] for tag in each["Tags"]})
 
 
-def _running(kind: str, region: str) -> set[str]:
-    verb, items, arn = JOBS[kind]
-    return {each[arn] for each in _pages("sagemaker", verb, items, region, StatusEquals="InProgress")}
+def _jobs(found: list[Stray]) -> set[str]:
+    return {stray.arn for stray in found if stray.kind in (*JOBS, "ecs:task", "emr-serverless:jobruns")}
 
 
-def _pages(service: str, verb: str, items: str, region: str, **asked: Any) -> Iterator[dict[str, Any]]:
+def _running(found: list[Stray], region: str) -> set[str]:
+    """Which jobs have not ended; each service is asked only where something of it was found."""
+    running: set[str] = set()
+    for kind in {stray.kind for stray in found} & set(JOBS):
+        verb, items, arn = JOBS[kind]
+        running |= {each[arn] for each in _pages("sagemaker", verb, items, region, StatusEquals="InProgress")}
+    for cluster in {stray.parts[1] for stray in found if stray.kind == "ecs:task"}:
+        running |= set(_pages("ecs", "list_tasks", "taskArns", region, cluster=cluster, desiredStatus="RUNNING"))
+    for application in {stray.parts[1] for stray in found if stray.kind == "emr-serverless:jobruns"}:
+        runs = _pages("emr-serverless", "list_job_runs", "jobRuns", region, applicationId=application)
+        running |= {each["arn"] for each in runs if each["state"] not in ENDED}
+    return running
+
+
+def _pages(service: str, verb: str, items: str, region: str, **asked: Any) -> Iterator[Any]:
     try:
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
@@ -81,5 +109,7 @@ def _pages(service: str, verb: str, items: str, region: str, **asked: Any) -> It
         for page in boto3.client(service, region_name=region).get_paginator(verb).paginate(**asked):
             yield from page[items]
     except (BotoCoreError, ClientError) as error:
-        needs = "tag:GetResources, sagemaker:ListTrainingJobs and sagemaker:ListProcessingJobs"
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] in GONE:
+            return
+        needs = f"tag:GetResources, and {service}'s {verb.replace('_', ' ')}"
         raise PlaceError(f"AWS cannot be asked what carries our tags: {error}\n  who sweeps needs {needs}") from error
