@@ -135,9 +135,9 @@ def test_a_base_in_another_spec_is_asked_for_before_it_exists(planned: Told) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_changed_policy_is_learned_by_an_adapter_over_a_base_trained_here(shop: Project) -> None:
-    for name in ("support-base", "support-bot"):
+    for name, epochs in (("support-base", 3), ("support-bot", 2)):
         on_a_free_port(shop.folder / "specs" / f"{name}.yaml")
-        learns_in(2, shop.folder / "specs" / f"{name}.yaml")
+        learns_in(epochs, shop.folder / "specs" / f"{name}.yaml")
     shop.run("apply", "specs/support-base.yaml", "--yes", "--select", "+model", timeout=420)
     shop.run("apply", "specs/support-bot.yaml", "--yes", timeout=420)
     scores = json.loads(shop.run("history", "specs/support-bot.yaml", "-o", "json").stdout)[-1]["scores"]
