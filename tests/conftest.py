@@ -132,6 +132,12 @@ class Project:
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("run", "stores.json"))
         return Project(folder, dict(self.env))
 
+    def forget(self, *stages: str) -> "Project":
+        """As if these were never made. Without `endpoint` nothing was ever live, and so nothing is to be started again."""
+        for stage in stages:
+            shutil.rmtree(self.store / "tiny" / stage)
+        return self
+
     def stop(self) -> None:
         """End its endpoint. Where none was ever started there is nothing to ask a process for."""
         if (self.folder / ".llmspec" / "run").exists():

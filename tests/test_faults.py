@@ -15,6 +15,9 @@ import psutil
 import pytest
 from conftest import TINY, Project
 
+MADE = ("--select", "+evaluation")
+"""All that is made and kept: no endpoint."""
+
 
 def processes(project: Project, doing: str = "") -> list[psutil.Process]:
     """Every process that works for this project, by its working directory; one that is just ending is no more."""
@@ -66,23 +69,42 @@ def until(process: "subprocess.Popen[str]", words: str) -> str:
 
 
 @pytest.mark.timeout(600)
-def test_the_command_killed_at_five_moments_ends_with_the_same_digests_and_no_orphan(
+def test_the_work_and_then_the_command_killed_in_each_stage_end_with_the_same_digests_and_no_orphan(
     project: Project, applied_once: Project
 ) -> None:
     dice = random.Random(7)
     for stage in ("data", "features", "model", "onnx", "evaluation"):
-        command = applying(project)
-        until(command, f"… {stage}")
-        time.sleep(dice.random())
-        command.kill()
-        command.wait()
-        for _ in eventually("the work process ends with its parent"):
-            if not workers(project):
-                break
-    project.run("apply", "tiny.yaml", "--yes")
+        kill_the_work(project, stage)
+        kill_the_command(project, stage, after=dice.random())
+    project.run("apply", "tiny.yaml", "--yes", *MADE)
     assert project.digests() == applied_once.digests()
     assert not workers(project)
     assert statuses(project) == {"FAILURE", "SUCCESS"}, "no run of Dagster's says that it is still running"
+
+
+def kill_the_work(project: Project, stage: str) -> None:
+    """The stage fails, and the command says by what."""
+    command = applying(project, *MADE)
+    until(command, f"… {stage}")
+    for _ in eventually("a work process"):
+        if found := workers(project):
+            found[0].kill()
+            break
+    said = command.communicate(timeout=120)[0]
+    assert command.returncode == 1
+    assert f"✗ {stage}" in said
+    assert "signal 9" in said
+
+
+def kill_the_command(project: Project, stage: str, after: float) -> None:
+    command = applying(project, *MADE)
+    until(command, f"… {stage}")
+    time.sleep(after)
+    command.kill()
+    command.wait()
+    for _ in eventually("the work process ends with its parent"):
+        if not workers(project):
+            break
 
 
 def statuses(project: Project) -> set[str]:
@@ -94,24 +116,6 @@ def statuses(project: Project) -> set[str]:
     command = [sys.executable, "-P", "-c", code]
     asked = subprocess.run(command, cwd=project.folder, env=project.environment(), capture_output=True, text=True, check=True)
     return set(asked.stdout.split())
-
-
-@pytest.mark.timeout(600)
-def test_the_work_process_killed_in_each_stage_fails_that_stage_and_is_made_good(project: Project, applied_once: Project) -> None:
-    for stage in ("data", "features", "model", "onnx", "evaluation"):
-        command = applying(project)
-        until(command, f"… {stage}")
-        for _ in eventually("a work process"):
-            if found := workers(project):
-                found[0].kill()
-                break
-        said = command.communicate(timeout=120)[0]
-        assert command.returncode == 1
-        assert f"✗ {stage}" in said
-        assert "signal 9" in said
-    project.run("apply", "tiny.yaml", "--yes")
-    assert project.digests() == applied_once.digests()
-    assert not workers(project)
 
 
 def test_a_killed_endpoint_comes_back_by_itself_and_a_killed_supervisor_with_the_next_apply(applied: Project) -> None:
@@ -133,18 +137,22 @@ def test_a_killed_endpoint_comes_back_by_itself_and_a_killed_supervisor_with_the
     assert applied.actions()["endpoint"] == "reuse"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
-def test_a_damaged_artifact_is_found_before_use_and_rebuilt(applied: Project, applied_once: Project, damage: str) -> None:
-    shutil.rmtree(applied.store / "tiny" / "onnx")
-    shutil.rmtree(applied.store / "tiny" / "evaluation")
-    weights = next((applied.store / "tiny" / "model").glob("*/model.safetensors"))
-    content = bytearray(weights.read_bytes())
+@pytest.mark.parametrize(
+    ("damage", "stage", "file", "below"),
+    [("truncated", "data", "train.parquet", "features"), ("flipped", "model", "model.safetensors", "onnx")],
+)
+def test_a_damaged_artifact_is_found_before_use_and_rebuilt(
+    applied: Project, applied_once: Project, damage: str, stage: str, file: str, below: str
+) -> None:
+    applied.forget(below, "endpoint")
+    found = next((applied.store / "tiny" / stage).glob(f"*/{file}"))
+    content = bytearray(found.read_bytes())
     if damage == "truncated":
         content = content[: len(content) // 2]
     else:
         content[len(content) // 2] ^= 1
-    weights.write_bytes(content)
-    applied.run("apply", "tiny.yaml", "--yes")
+    found.write_bytes(content)
+    applied.run("apply", "tiny.yaml", "--yes", *MADE)
     assert applied.digests() == applied_once.digests()
 
 
@@ -204,9 +212,9 @@ def test_a_dead_holder_s_lock_is_taken_over(project: Project) -> None:
     assert "✓ data" in project.run("apply", "tiny.yaml", "--yes", "--select", "data", "--no-wait").stdout
 
 
-def test_ctrl_c_ends_the_child_soon_and_the_next_apply_goes_on(project: Project, applied_once: Project) -> None:
-    project.edit("epochs: 1,", "epochs: 400,")
-    command = applying(project)
+def test_ctrl_c_ends_the_child_soon_and_the_next_apply_goes_on(applied: Project, applied_once: Project) -> None:
+    project = applied.forget("model", "endpoint").edit("epochs: 1,", "epochs: 400,")
+    command = applying(project, *MADE)
     until(command, "… model")
     for _ in eventually("a work process"):
         if workers(project):
@@ -222,7 +230,7 @@ def test_ctrl_c_ends_the_child_soon_and_the_next_apply_goes_on(project: Project,
     assert "Apply again to continue" in said
     assert "Traceback" not in said
     project.edit("epochs: 400,", "epochs: 1,")
-    project.run("apply", "tiny.yaml", "--yes")
+    project.run("apply", "tiny.yaml", "--yes", *MADE)
     assert project.digests() == applied_once.digests()
 
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import TINY, Project
 
 BUILT = ("data", "features", "model", "onnx", "evaluation")
+UP_TO = ("--select", "+evaluation")
 
 
 def reused(actions: dict[str, str]) -> set[str]:
@@ -104,21 +105,22 @@ def test_a_change_reaches_the_stages_that_read_it_and_no_other(applied: Project,
 
 
 def test_a_plan_compares_with_what_was_last_applied_also_when_nothing_had_to_run(applied: Project) -> None:
-    applied.edit("  rows: 4\n", "  rows: 3\n").run("apply", "tiny.yaml", "--yes")
-    applied.edit("  rows: 3\n", "  rows: 4\n").run("apply", "tiny.yaml", "--yes")
+    applied.forget("endpoint")
+    applied.edit("  rows: 4\n", "  rows: 3\n").run("apply", "tiny.yaml", "--yes", *UP_TO)
+    applied.edit("  rows: 3\n", "  rows: 4\n").run("apply", "tiny.yaml", "--yes", *UP_TO)
     applied.edit("  rows: 4\n", "  rows: 2\n")
     (change,) = next(step for step in applied.plan()["steps"] if step["stage"] == "evaluation")["changes"]
     assert (change["before"], change["after"]) == (4, 2)
 
 
 def test_cleaning_that_changes_no_row_retrains_nothing(applied: Project) -> None:
-    before = applied.digests()
+    before = applied.forget("endpoint").digests()
     applied.edit("clean: [collapse_whitespace", "clean: [strip_html, collapse_whitespace")
     plan = applied.plan()
     data = plan["steps"][0]
     assert data["action"] == "rerun"
     assert data["hint"] == "if cleaning changes no row, nothing below runs"
-    said = applied.run("apply", "tiny.yaml", "--yes").stdout
+    said = applied.run("apply", "tiny.yaml", "--yes", *UP_TO).stdout
     assert applied.digests() == before
     lines = {line.split()[1]: line for line in said.splitlines() if line.startswith("  ✓")}
     assert "reused" not in lines["data"]
@@ -158,9 +160,9 @@ def test_a_selection_leaves_the_rest_alone_and_force_makes_it_again(applied: Pro
     actions = applied.actions("--select", "onnx+", "--force")
     assert actions["onnx"] == actions["evaluation"] == "rerun" or actions["evaluation"] == "may rerun"
     assert actions["data"] == actions["features"] == actions["model"] == "skipped"
-    before = applied.digests()
-    said = applied.run("apply", "tiny.yaml", "--select", "onnx", "--force", "--yes").stdout
-    assert "✓ onnx" in said
+    before = applied.forget("endpoint").digests()
+    said = applied.run("apply", "tiny.yaml", "--select", "evaluation", "--force", "--yes").stdout
+    assert "✓ evaluation" in said
     assert "reused" not in said
     assert applied.digests() == before
 
@@ -215,7 +217,7 @@ def test_explain_tells_what_a_stage_was_made_from(applied_once: Project) -> None
 
 
 def test_two_empty_stores_end_with_the_same_content(applied_once: Project, project: Project) -> None:
-    project.run("apply", "tiny.yaml", "--yes")
+    project.run("apply", "tiny.yaml", "--yes", *UP_TO)
     assert project.digests() == applied_once.digests()
     assert set(project.digests()) == set(BUILT)
     assert Path(project.folder) != Path(applied_once.folder)

@@ -65,15 +65,26 @@ class Shop:
         return self.project.run("apply", "tiny.yaml", "--yes", *words, check=check)
 
 
-@pytest.fixture
-def shop(applied: Project, aws: Aws) -> Shop:
-    applied.env |= aws.env
-    found = Shop(applied, aws, aws.bucket())
-    known = {"tiny": [str(applied.store)]}
-    (applied.folder / ".llmspec" / "stores.json").write_text(json.dumps(known))
-    applied.write(found.text())
+def moved(project: Project, aws: Aws) -> Shop:
+    project.env |= aws.env
+    found = Shop(project, aws, aws.bucket())
+    known = {"tiny": [str(project.store)]}
+    (project.folder / ".llmspec" / "stores.json").write_text(json.dumps(known))
+    project.write(found.text())
     found.apply(*UP_TO)
     return found
+
+
+@pytest.fixture
+def shop(applied: Project, aws: Aws) -> Shop:
+    """All is made, and nothing was ever live."""
+    return moved(applied.forget("endpoint"), aws)
+
+
+@pytest.fixture
+def live_shop(applied: Project, aws: Aws) -> Shop:
+    """Release 1 is live."""
+    return moved(applied, aws)
 
 
 def acted(said: str) -> dict[str, str]:
@@ -165,7 +176,8 @@ def test_a_damaged_object_is_found_before_use_set_aside_and_made_again(shop: Sho
         assert bytes(content) == shop.aws.body(shop.bucket, rows.replace(key, f"{key}.damaged"))
 
 
-def test_a_release_in_s3_is_served_from_a_copy_that_was_looked_at_and_destroy_leaves_nothing(shop: Shop) -> None:
+def test_a_release_in_s3_is_served_from_a_copy_that_was_looked_at_and_destroy_leaves_nothing(live_shop: Shop) -> None:
+    shop = live_shop
     shop.project.edit("concurrency: 4", "concurrency: 5")
     assert "Release 2 is live" in shop.apply().stdout
     (desired,) = (shop.project.folder / ".llmspec" / "run").glob("*/desired.json")

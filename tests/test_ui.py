@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import TINY, Project
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = [
@@ -27,31 +27,44 @@ QUIET = [
 RUNS = "{ runsOrError(limit: 20) { ... on Runs { results { status tags { key value } assetSelection { path } } } } }"
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium here; CI installs one")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        shown = browser.new_page(viewport={"width": 1500, "height": 1100})
-        shown.set_default_timeout(60_000)
-        yield shown
+        yield browser
         browser.close()
 
 
 @pytest.fixture
-def ui(applied: Project) -> Iterator[str]:
-    """`llmspec dev` over a folder with an applied spec and a broken one."""
-    specs = applied.folder / "specs"
+def page(browser: Browser) -> Iterator[Page]:
+    shown = browser.new_page(viewport={"width": 1500, "height": 1100})
+    shown.set_default_timeout(60_000)
+    yield shown
+    shown.close()
+
+
+@pytest.fixture(scope="module")
+def shown(applied_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A folder with an applied spec and a broken one."""
+    made = applied_once.copy(tmp_path_factory.mktemp("ui") / "shop")
+    specs = made.folder / "specs"
     specs.mkdir()
     for name in ("tiny.yaml", "rows.jsonl"):
-        shutil.move(applied.folder / name, specs / name)
+        shutil.move(made.folder / name, specs / name)
     (specs / "broken.yaml").write_text(TINY.replace("epochs", "epoks").replace("name: tiny", "name: broken"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def ui(shown: Project) -> Iterator[str]:
+    """`llmspec dev`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    log = (applied.folder / "dev.log").open("w")
+    log = (shown.folder / "dev.log").open("w")
     server = subprocess.Popen(
-        applied.command("dev", "--port", str(port)), cwd=applied.folder, env=applied.environment(), stdout=log, stderr=log
+        shown.command("dev", "--port", str(port)), cwd=shown.folder, env=shown.environment(), stdout=log, stderr=log
     )
     try:
         _until(lambda: _answers(port), "the webserver answers")
@@ -59,7 +72,7 @@ def ui(applied: Project) -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(timeout=60)
-        applied.run("stop", "specs/tiny.yaml", check=False)
+        shown.run("stop", "specs/tiny.yaml", check=False)
 
 
 def _answers(port: int) -> bool:
@@ -87,10 +100,8 @@ def runs(ui: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_an_asset_materialised_in_the_browser_reports_what_apply_would(
-    ui: str, page: Page, applied: Project, tmp_path: Path
-) -> None:
-    before, known = applied.digests(), len(runs(ui))
+def test_an_asset_materialised_in_the_browser_reports_what_apply_would(ui: str, page: Page, shown: Project, tmp_path: Path) -> None:
+    before, known = shown.digests(), len(runs(ui))
     page.goto(f"{ui}/assets/tiny/features")
     page.get_by_text("max_tokens: 64").first.wait_for()
     page.get_by_role("button", name="Materialize").first.click()
@@ -100,7 +111,7 @@ def test_an_asset_materialised_in_the_browser_reports_what_apply_would(
     page.get_by_text("reused", exact=True).first.wait_for()
     page.get_by_text("truncated", exact=True).first.wait_for()
     page.screenshot(path=str(tmp_path / "features.png"))
-    assert applied.digests() == before
+    assert shown.digests() == before
 
 
 def test_a_bad_spec_shows_its_error_beside_the_good_ones(ui: str, page: Page, tmp_path: Path) -> None:
