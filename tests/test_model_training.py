@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -131,7 +132,7 @@ def test_the_folder_is_a_checkpoint_with_the_contract_it_was_trained_under(tmp_p
     names = {path.relative_to(tmp_path / "m").as_posix() for path in (tmp_path / "m").rglob("*") if path.is_file()}
     assert names == {
         "config.json", "generation_config.json", "model.safetensors", "contract.json",
-        "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "report/loss.png", "report/loss.csv",
+        "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "report/loss.svg", "report/loss.csv",
     }  # fmt: skip
     assert Contract.load(tmp_path / "m") == Contract.load(features)
     said = json.loads((tmp_path / "m" / "generation_config.json").read_text())
@@ -161,7 +162,9 @@ def test_the_loss_curve_has_every_step_and_five_looks_at_held_out_rows(tmp_path:
     assert len(looks) == 5
     assert looks[-1] == pytest.approx(metrics["validation_loss"], rel=1e-6)
     assert looks[0] == pytest.approx(math.log(Contract.load(features).vocab_size), rel=0.1)
-    assert (tmp_path / "m" / "report" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    drawn = ElementTree.fromstring((tmp_path / "m" / "report" / "loss.svg").read_text(encoding="utf-8"))
+    lines = [line.attrib["points"].split() for line in drawn.iterfind("{*}polyline")]
+    assert [len(line) for line in lines] == [metrics["steps"], 5], "training, and validation"
 
 
 def test_without_held_out_rows_there_is_no_validation_loss(tmp_path: Path, features: Path) -> None:

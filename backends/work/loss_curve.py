@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from llmspec.pictures import curve
+
 
 @dataclass(frozen=True)
 class Point:
@@ -26,20 +28,13 @@ def save(points: Sequence[Point], report: Path) -> None:
         table = csv.DictWriter(file, [field.name for field in fields(Point)])
         table.writeheader()
         table.writerows(asdict(point) for point in points)
-    draw(points, report / "loss.png")
+    (report / "loss.svg").write_text(picture(points), encoding="utf-8")
 
 
-def draw(points: Sequence[Point], path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    trained = [(point.step, point.loss) for point in points if point.loss is not None]
-    held_out = [(point.step, point.validation_loss) for point in points if point.validation_loss is not None]
-    axes.plot(*zip(*trained, strict=True), label="training", linewidth=1)
-    if held_out:
-        axes.plot(*zip(*held_out, strict=True), label="validation", marker="o", markersize=4)
-    axes.set(xlabel="step", ylabel="loss per token", yscale="log")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path)
+def picture(points: Sequence[Point]) -> str:
+    """Held-out rows are looked at now and then: their line goes from one look to the next."""
+    lines = {
+        "training": [(point.step, point.loss) for point in points if point.loss is not None],
+        "validation": [(point.step, point.validation_loss) for point in points if point.validation_loss is not None],
+    }
+    return curve("Loss", {name: line for name, line in lines.items() if line}, x="steps", y="per token")
