@@ -131,5 +131,9 @@ def test_the_contract_of_engines_and_places_holds_for_foreign_cards(installed: P
     env = {**os.environ, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # it needs none of pytest's own plugins
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=PLUGIN.parents[1])
     assert done.returncode == 0, done.stdout
-    for asked in ("loads_nothing_heavy[acme_rows]", "takes_options_inputs_output_and_report[acme_rows]", "to_its_manifest[acme_box]"):
+    for asked in (
+        "loads_nothing_heavy[acme_rows]",
+        "takes_options_inputs_output_and_report[acme_rows]",
+        "to_its_manifest[acme_box]",
+    ):
         assert f"{asked} PASSED" in done.stdout
