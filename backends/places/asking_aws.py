@@ -70,7 +70,7 @@ class Aws:
 
 
 @cache
-def _client(service: str, region: str, *environment: str | None) -> Any:  # noqa: ARG001 - part of the cache's key
+def _client(service: str, region: str, *environment: str | None) -> Any:
     """A tenth of a second each; another when the environment says something else."""
     from botocore.config import Config
 
