@@ -3,13 +3,14 @@
 The command line runs as processes, Pulumi's part is an engine of ours, SageMaker's jobs and endpoints are the real doors.
 """
 
-import time
+import os
+import re
 from collections.abc import Iterator
 from itertools import count
 
 import pytest
 from conftest import Project
-from product_in_aws_parts import BUCKET, PROD, Cloud, in_aws, spec
+from product_in_aws_parts import BUCKET, CLIP, PROD, Cloud, in_aws
 
 from llmspec.infra.images import tag
 
@@ -33,17 +34,24 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture
 def cloud(first: Cloud) -> Cloud:
-    """It is up, whatever an earlier test left."""
-    first.project.write(spec())
+    """It is up, whatever an earlier test left: as it was first, or as it was applied last."""
+    first.project.write(first.made)
     if not first.stands():
         first.apply()
     return first
 
 
-def other_limits(cloud: Cloud) -> str:
+def other_limits(cloud: Cloud) -> None:
     """Another release of the same artifact. No test asks for what another test asked for."""
-    cloud.project.edit("concurrency: 4}", f"concurrency: 4, queue: {100 + next(NUMBERS)}}}")
-    return cloud.project.spec.read_text(encoding="utf-8")
+    text = cloud.project.spec.read_text(encoding="utf-8")
+    other = re.sub(r"concurrency: 4(, queue: \d+)?}", f"concurrency: 4, queue: {100 + next(NUMBERS)}}}", text)
+    assert other != text
+    cloud.project.write(other)
+
+
+def computed() -> float:
+    """Seconds of a processor that processes which have ended took: others on this machine do not count."""
+    return sum(os.times()[2:4])
 
 
 def test_the_product_is_made_in_order_and_the_pointer_moves_last(cloud: Cloud) -> None:
@@ -96,9 +104,9 @@ def test_it_answers_and_says_how_it_does_and_again_there_is_nothing_to_change(cl
     before = cloud.serving()
     assert cloud.project.run("ask", *PROD, "Where do I find lamp number 1?").stdout.strip()
     assert "● live" in cloud.project.run("status", *PROD).stdout
-    begun = time.monotonic()
+    begun = computed()
     assert "Nothing to change. Release" in cloud.apply().stdout
-    assert time.monotonic() - begun < 40, "on a quiet machine it is a few seconds, most of them Pulumi's comparison"
+    assert computed() - begun < 20, "on a quiet machine it is a few seconds, most of them Pulumi's comparison"
     assert cloud.serving() == before
 
 
@@ -116,7 +124,7 @@ def test_at_a_gate_that_fails_nothing_in_aws_changes(cloud: Cloud) -> None:
 def test_killed_between_any_two_steps_it_ends_as_if_it_never_was(cloud: Cloud) -> None:
     jobs, (release, _) = set(cloud.jobs.boxes), cloud.live()
     other_limits(cloud)
-    cloud.project.edit("learning_rate: 1.0e-3", f"learning_rate: {next(NUMBERS)}.0e-3")
+    cloud.project.edit(CLIP, f"{CLIP}{next(NUMBERS)}")
     cloud.jobs.room.clear()
     cloud.killed_while(lambda: set(cloud.jobs.boxes) - jobs)
     (name,) = set(cloud.jobs.boxes) - jobs
@@ -138,6 +146,23 @@ def test_killed_between_any_two_steps_it_ends_as_if_it_never_was(cloud: Cloud) -
     assert (len(serving["models"]), serving["configurations"]) == (1, [configuration])
     assert cloud.orphans() == set()
     assert "drift        none" in cloud.project.run("status", *PROD, "--drift").stdout
+
+
+def test_a_silent_rollback_is_a_failure_and_once_its_cause_is_gone_the_release_comes_up(cloud: Cloud) -> None:
+    before = cloud.live()
+    other_limits(cloud)
+    cloud.hosting.rolls_back = True
+    try:
+        done = cloud.apply(check=False)
+    finally:
+        cloud.hosting.rolls_back = False
+    assert done.returncode == 1
+    assert "SageMaker rolled it back" in done.stdout + done.stderr
+    assert cloud.live() == before
+    cloud.apply()
+    number, configuration = cloud.live()
+    assert number > before[0]
+    assert configuration.startswith(f"tiny-prod-r{number}-")
 
 
 def test_destroy_keeps_the_store_tells_of_what_is_in_no_stack_and_an_apply_goes_on_with_what_was_kept(cloud: Cloud) -> None:
@@ -165,20 +190,3 @@ def test_destroy_keeps_the_store_tells_of_what_is_in_no_stack_and_an_apply_goes_
     assert cloud.paper("foundation")["data_key"] == key, "another key would open nothing of the store"
     assert cloud.project.actions("--target", "prod")["model"] == "reuse"
     assert cloud.orphans() == set()
-
-
-def test_a_silent_rollback_is_a_failure_and_once_its_cause_is_gone_the_release_comes_up(cloud: Cloud) -> None:
-    before = cloud.live()
-    other_limits(cloud)
-    cloud.hosting.rolls_back = True
-    try:
-        done = cloud.apply(check=False)
-    finally:
-        cloud.hosting.rolls_back = False
-    assert done.returncode == 1
-    assert "SageMaker rolled it back" in done.stdout + done.stderr
-    assert cloud.live() == before
-    cloud.apply()
-    number, configuration = cloud.live()
-    assert number > before[0]
-    assert configuration.startswith(f"tiny-prod-r{number}-")

@@ -37,7 +37,7 @@ def shop(tmp_path: Path, bedrock: Bedrock) -> Iterator[Project]:
     made = Project(tmp_path / "shop", {"PYTHONPATH": f"{bedrock_parts.without_models(tmp_path / 'shut')}:{ROOT}"})
     made.folder.mkdir()
     yield made.write(bedrock_parts.SPEC)
-    made.run("stop", "tiny.yaml", check=False)
+    made.stop()
 
 
 def asked_about(tmp_path: Path, base: str = MODEL) -> tuple[Path, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Jobs at SageMaker: asked for once, whatever is killed, heard while they run, and taken into the store byte by byte."""
 
 import json
-import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import conftest
 import dagster as dg
 import pytest
 from conftest import TINY, Project
 from sagemaker_part import Box, SageMaker
 from serving_parts import eventually
-from test_container_work import TRAINING, folder_digest
+from test_container_work import TRAINING, folder_digest, trained_here
 from training_parts import make_features, write_base, write_data
 
 from backends.places import sagemaker_job, watch
@@ -32,9 +33,9 @@ from llmspec.infra import build
 from llmspec.job import Input, Job
 from llmspec.load import load
 from llmspec.progress import Event, listening
-from llmspec.shelf import File, files_in, sha256_of, shelf_at
+from llmspec.shelf import File, Folder, files_in, sha256_of, shelf_at
 from llmspec.stage import Product
-from llmspec.store import Artifact, Manifest, content_digest, open_artifact
+from llmspec.store import Artifact, Manifest, content_digest, open_artifact, remember_store
 
 if TYPE_CHECKING:
     from moto_parts import Aws
@@ -157,16 +158,19 @@ def done(where: Place, job: Job) -> "Done":
 
 @pytest.fixture(scope="module")
 def stocked(foundation: Foundation, aws: "Aws", sagemaker: SageMaker, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A product whose data and features were made here, into S3, and whose model is to be made at SageMaker."""
-    made = Project(tmp_path_factory.mktemp("stocked") / "shop", dict(aws.env))
-    made.folder.mkdir()
+    """A product whose data and features were made here and sent to S3, and whose model is to be made at SageMaker."""
+    made = conftest.trained(tmp_path_factory).copy(tmp_path_factory.mktemp("stocked") / "shop")
+    made.env = dict(aws.env)
     options = "{instance: ml.m5.large, max_runtime: 2h}"
     made.write(TINY + PLACED.format(bucket=foundation.bucket, region=REGION, options=options)).edit(*LONG)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**aws.env, "LLMSPEC_HOME": str(made.folder / ".llmspec")}.items():
             patch.setenv(name, value)
+        remember_store("tiny", Folder(made.store))
         load(made.spec).place("model").site.found(foundation.outputs)
     made.run("apply", "tiny.yaml", "--yes", "--select", "+features")
+    shutil.rmtree(made.store)
+    assert made.actions("--select", "+model")["features"] == "reuse"
     return made
 
 
@@ -174,13 +178,9 @@ Done = tuple[Artifact, list[Event], list[str]]
 
 
 @pytest.fixture(scope="module")
-def trained(stocked: Project, training: Job) -> Done:
-    """The training that nobody interrupts."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**stocked.env, "LLMSPEC_HOME": str(stocked.folder / ".llmspec")}.items():
-            patch.setenv(name, value)
-        patch.setattr(watch, "PACE", watch.Pace(0.05, 0.3))
-        return done(place(stocked), training)
+def here(training: Job, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the same training on this machine, which nobody interrupts."""
+    return trained_here(training, tmp_path_factory.mktemp("here"))
 
 
 def elsewhere(job: Job, store: str) -> Job:
@@ -188,20 +188,40 @@ def elsewhere(job: Job, store: str) -> Job:
     return replace(job, output=job.output.replace("/bots/", f"/{store}/"))
 
 
-def test_a_model_is_trained_there_and_lies_in_the_store_as_if_it_were_made_here(
-    project: Project, sagemaker: SageMaker, training: Job, trained: Done, aws: "Aws", foundation: Foundation
+def test_a_model_is_trained_on_spare_capacity_that_is_taken_away_and_lies_in_the_store_as_if_it_were_made_here(
+    project: Project, sagemaker: SageMaker, training: Job, here: str, aws: "Aws", foundation: Foundation
 ) -> None:
-    made, heard, shown = trained
+    where = place(project, instance="ml.m5.large", spot=True)
+    name = Errand(where.site, training).name(1)
+
+    def take_away() -> None:
+        box = sagemaker.job(name)
+        eventually(lambda: box.process is not None and len(checkpoints_seen(box, training)) >= 2, 60)
+        sagemaker.interrupt(box)
+
+    thief = threading.Thread(target=take_away)
+    thief.start()
+    made, heard, shown = done(where, training)
+    thief.join()
+    box = sagemaker.job(name)
+    assert (box.status, box.starts) == ("Completed", 2)
     assert made.manifest.key == training.key
-    box = sagemaker.job(Errand(place(project).site, training).name(1))
-    assert box.status == "Completed"
+    assert made.manifest.digest == here
     said = aws.s3.head_object(Bucket=foundation.bucket, Key=f"bots/tiny/model/{training.key}/manifest.json")
     assert said["ServerSideEncryption"] == "aws:kms"
+    assert any("going on from the checkpoint at step" in line for line in shown)
     assert any(event.kind == "progress" and event.facts["unit"] == "steps" for event in heard), "the terminal saw it move"
     assert any("steps" in line and "loss" in line for line in shown), "and so did Dagster"
     assert any("console.aws.amazon.com" in line and "#/jobs/tiny-local-model-" in line for line in shown)
     assert not aws.keys(foundation.bucket, f"bots/tiny/jobs/model/{training.key}"), "what was for the job only is gone"
     assert not aws.keys(foundation.bucket, f"bots/tiny/checkpoints/{training.key}")
+
+
+def checkpoints_seen(box: Box, job: Job, seen: dict[str, set[int]] = {}) -> set[int]:  # noqa: B006 - what was seen is kept
+    path = box.ml / "checkpoints" / f"{job.key}.partial" / "checkpoint" / "last.pt"
+    if is_whole(path):
+        seen.setdefault(box.name, set()).add(path.stat().st_mtime_ns)
+    return seen.get(box.name, set())
 
 
 def test_what_is_asked_for_is_encrypted_bounded_apart_and_found_again_by_its_tags(
@@ -397,37 +417,6 @@ def test_an_input_that_a_job_finds_damaged_is_set_aside_so_that_apply_makes_it_a
     assert open_artifact(features) is None
 
 
-def test_training_on_spare_capacity_goes_on_from_its_checkpoint_to_the_same_weights(
-    project: Project, sagemaker: SageMaker, training: Job, trained: Done, foundation: Foundation
-) -> None:
-    job = elsewhere(training, "spare")
-    project.edit("/bots", "/spare")
-    load(project.spec).place("model").site.found(foundation.outputs)
-    where = place(project, instance="ml.m5.large", spot=True)
-    name = Errand(where.site, job).name(1)
-
-    def take_away() -> None:
-        box = sagemaker.job(name)
-        eventually(lambda: box.process is not None and len(checkpoints_seen(box, job)) >= 2, 60)
-        sagemaker.interrupt(box)
-
-    thief = threading.Thread(target=take_away)
-    thief.start()
-    made, _, shown = done(where, job)
-    thief.join()
-    box = sagemaker.job(name)
-    assert box.starts == 2
-    assert any("going on from the checkpoint at step" in line for line in shown)
-    assert made.manifest.digest == trained[0].manifest.digest
-
-
-def checkpoints_seen(box: Box, job: Job, seen: dict[str, set[int]] = {}) -> set[int]:  # noqa: B006 - what was seen is kept
-    path = box.ml / "checkpoints" / f"{job.key}.partial" / "checkpoint" / "last.pt"
-    if is_whole(path):
-        seen.setdefault(box.name, set()).add(path.stat().st_mtime_ns)
-    return seen.get(box.name, set())
-
-
 def test_what_is_not_there_is_said_before_anything_is_sent(
     project: Project, training: Job, aws: "Aws", foundation: Foundation
 ) -> None:
@@ -469,36 +458,35 @@ def trains(shop: Project, sagemaker: SageMaker) -> Box:
     return box
 
 
-def test_whoever_kills_an_apply_pays_for_no_second_job(
+def noted(shop: Project, text: str) -> bool:
+    """Whether a log of the model's job says so."""
+    return any(text in path.read_text() for path in (shop.folder / ".llmspec" / "logs" / "tiny").glob("model-*.log"))
+
+
+def test_whoever_kills_an_apply_pays_for_no_second_job_and_whoever_interrupts_one_goes_on_from_its_checkpoint(
     shop: Project, sagemaker: SageMaker, aws: "Aws", foundation: Foundation
 ) -> None:
     before = set(sagemaker.boxes)
+    sagemaker.room.clear()
     apply = begun(shop)
-    box = trains(shop, sagemaker)
+    eventually(lambda: set(sagemaker.boxes) - before, 60)
     apply.kill()
     apply.communicate()
-    assert not box.ended, "the job is not the client's child"
-    again = shop.run("apply", "tiny.yaml", "--yes", "--select", "model")
-    said = again.stdout + again.stderr  # on quick cores the job has ended before anybody can look
-    assert re.search(r"(runs already|has ended meanwhile): nothing is asked for again", said), said
-    assert set(sagemaker.boxes) - before == {box.name}
-    for stage in ("data", "features", "model"):
-        found = [key for key in aws.keys(foundation.bucket, f"bots/tiny/{stage}/") if key.endswith("manifest.json")]
-        said = {aws.s3.head_object(Bucket=foundation.bucket, Key=key)["ServerSideEncryption"] for key in found}
-        assert said == {"aws:kms"}
-    assert shop.actions("--select", "model")["model"] == "reuse"
-
-
-def test_ctrl_c_ends_the_job_and_the_next_apply_goes_on_from_its_checkpoint(shop: Project, sagemaker: SageMaker) -> None:
-    shop.edit("epochs: 12", "epochs: 13")
-    apply = begun(shop)
+    again = begun(shop)
+    eventually(lambda: noted(shop, "runs already: nothing is asked for again") or again.poll() is not None, 60)
+    sagemaker.room.set()
     box = trains(shop, sagemaker)
-    apply.send_signal(signal.SIGINT)
-    said, _ = apply.communicate(timeout=30)
-    assert apply.returncode not in (0, -signal.SIGINT), said
+    assert set(sagemaker.boxes) - before == {box.name}, "the job is not the client's child"
+    again.send_signal(signal.SIGINT)
+    said, _ = again.communicate(timeout=30)
+    assert again.returncode not in (0, -signal.SIGINT), said
+    assert "runs already: nothing is asked for again" in said
     eventually(lambda: box.ended, 30)
     assert box.status == "Stopped"
     shop.run("apply", "tiny.yaml", "--yes", "--select", "model")
     assert sagemaker.job(f"{box.name[:-1]}2").status == "Completed"
-    logs = (shop.folder / ".llmspec" / "logs" / "tiny").glob("model-*.log")
-    assert any("going on from the checkpoint" in path.read_text() for path in logs)
+    assert noted(shop, "going on from the checkpoint")
+    for stage in ("data", "features", "model"):
+        found = [key for key in aws.keys(foundation.bucket, f"bots/tiny/{stage}/") if key.endswith("manifest.json")]
+        assert {aws.s3.head_object(Bucket=foundation.bucket, Key=key)["ServerSideEncryption"] for key in found} == {"aws:kms"}
+    assert shop.actions("--select", "model")["model"] == "reuse"

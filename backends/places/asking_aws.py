@@ -70,9 +70,8 @@ class Aws:
 
 
 @cache
-def _client(service: str, region: str, *environment: str | None) -> Any:  # noqa: ARG001 - part of the cache's key
+def _client(service: str, region: str, *environment: str | None) -> Any:
     """A tenth of a second each; another when the environment says something else."""
-    import boto3
     from botocore.config import Config
 
     how = Config(
@@ -81,7 +80,15 @@ def _client(service: str, region: str, *environment: str | None) -> Any:  # noqa
         read_timeout=READ_SECONDS,
         max_pool_connections=64,
     )
-    return boto3.session.Session().client(service, region_name=region, config=how)
+    return _session(*environment).client(service, region_name=region, config=how)
+
+
+@cache
+def _session(*environment: str | None) -> Any:  # noqa: ARG001 - part of the cache's key
+    """One for all services: each reads the list of AWS's regions again."""
+    import boto3
+
+    return boto3.session.Session()
 
 
 @contextmanager

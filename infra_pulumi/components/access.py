@@ -1,5 +1,7 @@
 """access: people who sign in, in three groups that are the roles of `endpoint.access`."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

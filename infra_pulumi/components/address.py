@@ -1,5 +1,7 @@
 """Address: a name of ours, the certificate for it, and the record that leads to a balancer."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

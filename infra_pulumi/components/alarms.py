@@ -1,5 +1,7 @@
 """Alarms: `p95_latency > 1s for 5m` becomes CloudWatch's arithmetic over a place's metrics, in the spec's own units."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 

@@ -1,5 +1,7 @@
 """audit: who did what to the product in this account, and whether its resources are as they should be."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

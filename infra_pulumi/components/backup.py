@@ -1,5 +1,7 @@
 """backup: the store as it was, on the days that the spec keeps, and in a second region."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

@@ -1,5 +1,7 @@
 """Balancer: the one door to copies that stand in our network. TLS, health checks, and how traffic is shared out."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

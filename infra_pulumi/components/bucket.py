@@ -1,5 +1,7 @@
 """A bucket that nobody outside reads, that speaks TLS only, and that forgets on time."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,7 +27,7 @@ class BucketArgs:
     """Overwritten and deleted objects can be called back so long, and are erased then."""
     grants: tuple[Statement, ...] = ()
     """What others may do with it, beside the account's roles."""
-    log_to: "Bucket | None" = None
+    log_to: Bucket | None = None
     """Where its access log goes."""
     keep: bool = True
     """`destroy` leaves the bucket and all that protects it. False: it takes the bucket with all that is in it."""
@@ -96,7 +98,7 @@ class Bucket(pulumi.ComponentResource):
         after = pulumi.ResourceOptions.merge(self._opts, pulumi.ResourceOptions(depends_on=[self.versioning]))
         aws.s3.BucketLifecycleConfiguration(self._title, bucket=self.bucket.id, rules=rules, opts=after)
 
-    def _log(self, to: "Bucket") -> None:
+    def _log(self, to: Bucket) -> None:
         # S3 refuses a log's bucket that does not let it in.
         after = pulumi.ResourceOptions.merge(self._opts, pulumi.ResourceOptions(depends_on=[to.policy]))
         aws.s3.BucketLogging(

@@ -1,5 +1,7 @@
 """cluster: where jobs at ECS run. It holds no machine: Fargate brings one for each task, and takes it away with it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

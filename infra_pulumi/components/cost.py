@@ -1,5 +1,7 @@
 """cost: a word before the month's money is spent, and one when a day is unlike the others."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

@@ -1,5 +1,7 @@
 """Doors from a private network to AWS's services: S3 by route, the others by an address in each zone."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """events: what endpoints were asked and what users said of it, on its way from their logs into the store."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

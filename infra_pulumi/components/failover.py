@@ -1,5 +1,7 @@
 """Failover: a health check that follows an alarm and, with a second region, the pair of records that follows the check."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

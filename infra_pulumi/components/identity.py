@@ -1,5 +1,7 @@
 """identity: one role for each kind of job, none of which can do another's work, and one for GitHub to deploy with."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

@@ -1,5 +1,7 @@
 """keys: what encrypts everything at rest, rotated by AWS each year."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

@@ -1,5 +1,7 @@
 """logs: one encrypted log group for each kind of work, and none that grows for ever."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

@@ -1,5 +1,7 @@
 """Monitoring, for every serving place alike: topic, alarms, metric filters, dashboard, health check, failover."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

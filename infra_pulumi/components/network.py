@@ -1,5 +1,7 @@
 """network: private subnets in two zones or more, and doors to AWS's services instead of a way out."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 

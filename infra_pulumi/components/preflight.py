@@ -1,5 +1,7 @@
 """CORS before a function: the browser's question whether a page may ask is answered by the API itself, without a copy."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """registry: where images lie, and what builds them, so that nobody needs Docker."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

@@ -1,5 +1,7 @@
 """A REST API before a function: who may ask, how much, from which pages, and stages that lead to the function's aliases."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """Public subnets, and NAT gateways where somebody asked for them: what the internet can see of a network."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

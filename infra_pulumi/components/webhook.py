@@ -1,5 +1,7 @@
 """Webhook: alarms for a chat room. SNS wants HTTPS subscribers to confirm, which no room does: a small Lambda stands between."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """ecs: a load balancer, a cluster with its capacity, and one service for each variant."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

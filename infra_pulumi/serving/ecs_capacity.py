@@ -1,5 +1,7 @@
 """Machines for ECS tasks that need a GPU: an auto scaling group that follows the tasks, over the zones."""
 
+from __future__ import annotations
+
 import base64
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ IMAGES = {
 ROOT_DISK = "/dev/xvda"
 
 
-def machines(wanted: Serving, place: "EcsArgs", cluster: aws.ecs.Cluster) -> aws.ecs.ClusterCapacityProviders:
+def machines(wanted: Serving, place: EcsArgs, cluster: aws.ecs.Cluster) -> aws.ecs.ClusterCapacityProviders:
     """Twice the copies fit: while a release changes, old and new ones stand side by side."""
     template = _template(wanted, place, cluster)
     tags = {**wanted.tags(), "AmazonECSManaged": "true", "Name": wanted.owner.prefix}
@@ -52,7 +54,7 @@ def machines(wanted: Serving, place: "EcsArgs", cluster: aws.ecs.Cluster) -> aws
     return aws.ecs.ClusterCapacityProviders("machines", cluster_name=cluster.name, capacity_providers=[provider.name])
 
 
-def _template(wanted: Serving, place: "EcsArgs", cluster: aws.ecs.Cluster) -> aws.ec2.LaunchTemplate:
+def _template(wanted: Serving, place: EcsArgs, cluster: aws.ecs.Cluster) -> aws.ec2.LaunchTemplate:
     profile = _profile(wanted, cluster)
     disk = aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
         volume_size=place.disk_gb, volume_type="gp3", encrypted="true", delete_on_termination="true"

@@ -1,5 +1,7 @@
 """How an ECS service takes a new release: all at once behind a circuit breaker, or in steps that alarms can turn back."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """Scaling of ECS tasks: by the requests that each copy has at work, as the journal counts them."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pulumi

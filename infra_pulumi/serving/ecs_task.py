@@ -1,5 +1,7 @@
 """The task of an ECS service: one container, what it may use, and where its lines go."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -20,7 +22,7 @@ STOP_SECONDS = 120
 PULL = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability")
 
 
-def task(wanted: Serving, place: "EcsArgs", side: str, account: Account) -> aws.ecs.TaskDefinition:
+def task(wanted: Serving, place: EcsArgs, side: str, account: Account) -> aws.ecs.TaskDefinition:
     """The container runs with the foundation's endpoint role; a second role only starts it."""
     release, fargate = wanted.sides()[side].release, not place.instance
     disk = aws.ecs.TaskDefinitionEphemeralStorageArgs(size_in_gib=place.disk_gb) if fargate else None
@@ -39,7 +41,7 @@ def task(wanted: Serving, place: "EcsArgs", side: str, account: Account) -> aws.
     )
 
 
-def _containers(wanted: Serving, place: "EcsArgs", release: Release) -> pulumi.Output[str]:
+def _containers(wanted: Serving, place: EcsArgs, release: Release) -> pulumi.Output[str]:
     """Secrets are named here; ECS reads them when the container starts."""
     logs = {
         "awslogs-group": wanted.ground.log_group,

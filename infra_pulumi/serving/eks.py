@@ -1,5 +1,7 @@
 """eks: a cluster whose machines, load balancers and GPU drivers AWS keeps (Auto Mode), and the manifests of what runs in it."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

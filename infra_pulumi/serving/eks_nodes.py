@@ -1,5 +1,7 @@
 """The cluster's roles, its add-ons, and the node group that keeps `min` copies on machines of their own."""
 
+from __future__ import annotations
+
 import json
 from typing import TYPE_CHECKING
 
@@ -47,7 +49,7 @@ def roles(wanted: Serving, with_group: bool, account: Account) -> dict[str, Role
     return made
 
 
-def group(wanted: Serving, place: "EksArgs", cluster: aws.eks.Cluster, role: pulumi.Input[str]) -> aws.eks.NodeGroup:
+def group(wanted: Serving, place: EksArgs, cluster: aws.eks.Cluster, role: pulumi.Input[str]) -> aws.eks.NodeGroup:
     """What comes above `min` Auto Mode starts and ends itself. One copy a machine, and one more while a machine is replaced."""
     count = wanted.scale.min
     return aws.eks.NodeGroup(

@@ -1,5 +1,7 @@
 """Guardrails: SageMaker moves traffic to the new copies in steps, and back when an alarm rings."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import pulumi_aws as aws

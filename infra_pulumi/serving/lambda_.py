@@ -1,5 +1,7 @@
 """lambda: the same container as a function, streamed through a REST API. Copies come and go with the requests."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

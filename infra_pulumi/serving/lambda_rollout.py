@@ -1,5 +1,7 @@
 """A function's rollout in steps: CodeDeploy moves the alias, and back when an alarm rings. The place starts it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 

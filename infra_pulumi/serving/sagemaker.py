@@ -1,5 +1,7 @@
 """sagemaker: model -> endpoint configuration -> endpoint, as a real-time, an asynchronous or a serverless endpoint."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

@@ -1,5 +1,7 @@
 """SageMaker's endpoint configuration: which models on which machines, what is captured, and where answers are left."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ START_SECONDS = 600
 
 
 def configuration(
-    wanted: Serving, place: "SagemakerArgs", models: Mapping[str, aws.sagemaker.Model]
+    wanted: Serving, place: SagemakerArgs, models: Mapping[str, aws.sagemaker.Model]
 ) -> aws.sagemaker.EndpointConfiguration:
     """Immutable: any change gives it another name, and the old one stays: SageMaker itself may go back to it, and say that all
     went well. Whoever has seen the new one answer removes what is older (`backends/places/sagemaker_endpoint.py`)."""
@@ -51,14 +53,14 @@ def immutable_name(owner: Owner, number: int, content: list[Any]) -> str:
     return fitted(owner.prefix, 63 - len(end)) + end
 
 
-def _content(wanted: Serving, place: "SagemakerArgs") -> list[Any]:
+def _content(wanted: Serving, place: SagemakerArgs) -> list[Any]:
     sides, scale = wanted.sides().values(), wanted.scale
     releases = [[each.release.digest, each.release.image, settings(each.release), each.weight] for each in sides]
     return [releases, vars(place), scale.min, scale.max, scale.concurrency_per_copy, scale.zones]
 
 
 def _variant(
-    wanted: Serving, place: "SagemakerArgs", side: str, variant: Variant, model: aws.sagemaker.Model
+    wanted: Serving, place: SagemakerArgs, side: str, variant: Variant, model: aws.sagemaker.Model
 ) -> aws.sagemaker.EndpointConfigurationProductionVariantArgs:
     scale = wanted.scale
     if place.form == "serverless":
@@ -81,7 +83,7 @@ def _variant(
     )
 
 
-def _capture(wanted: Serving, place: "SagemakerArgs") -> aws.sagemaker.EndpointConfigurationDataCaptureConfigArgs | None:
+def _capture(wanted: Serving, place: SagemakerArgs) -> aws.sagemaker.EndpointConfigurationDataCaptureConfigArgs | None:
     if not place.capture_percent:
         return None
     option = aws.sagemaker.EndpointConfigurationDataCaptureConfigCaptureOptionArgs

@@ -1,5 +1,7 @@
 """Scaling of SageMaker's instances: by requests at work, or, where requests wait in a queue, by the queue."""
 
+from __future__ import annotations
+
 import pulumi_aws as aws
 
 from infra_pulumi.serving.wanted import CONCURRENCY, Serving

@@ -1,5 +1,7 @@
 """What a serving program gives back: its address, its names, and how its numbers are read in CloudWatch."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

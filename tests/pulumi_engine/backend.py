@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from pulumi_engine.asking import Bucket, MissingBucketError
 from pulumi_engine.errors import CommandFailedError
 
 
@@ -51,34 +52,28 @@ class Folder:
 
 class Objects:
     def __init__(self, url: str) -> None:
-        import boto3
-
         parts = urllib.parse.urlparse(url)
-        self.url, self.bucket, self.prefix = url, parts.netloc, parts.path.strip("/")
-        region = urllib.parse.parse_qs(parts.query).get("region", [None])[0]
-        self.s3 = boto3.client("s3", region_name=region)
+        self.url, self.prefix = url, parts.path.strip("/")
+        self.bucket = Bucket(parts.netloc, urllib.parse.parse_qs(parts.query).get("region", ["us-east-1"])[0])
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
 
     def read(self, name: str) -> str | None:
         try:
-            content: bytes = self.s3.get_object(Bucket=self.bucket, Key=self._key(name))["Body"].read()
-        except self.s3.exceptions.NoSuchKey:
-            return None
-        except self.s3.exceptions.NoSuchBucket as error:
+            content = self.bucket.get(self._key(name))
+        except MissingBucketError as error:
             raise CommandFailedError(f"unable to open bucket {self.url}: {error}") from error
-        return content.decode()
+        return None if content is None else content.decode()
 
     def write(self, name: str, text: str) -> None:
-        self.s3.put_object(Bucket=self.bucket, Key=self._key(name), Body=text.encode())
+        self.bucket.put(self._key(name), text.encode())
 
     def remove(self, name: str) -> None:
-        self.s3.delete_object(Bucket=self.bucket, Key=self._key(name))
+        self.bucket.delete(self._key(name))
 
     def names(self, prefix: str) -> list[str]:
-        found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=self._key(prefix))
-        return [item["Key"].removeprefix(f"{self.prefix}/") for item in found.get("Contents", [])]
+        return [key.removeprefix(f"{self.prefix}/") for key in self.bucket.keys(self._key(prefix))]
 
 
 def files() -> Files:

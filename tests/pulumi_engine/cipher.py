@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from pulumi_engine.asking import decrypted, encrypted
 from pulumi_engine.errors import CommandFailedError
 from pulumi_engine.values import SECRET, SIGNATURE, each_secret
 
@@ -91,14 +92,9 @@ def _by_passphrase(salt: str) -> Cipher:
 
 
 def _by_kms(url: str, wrapped: str) -> Cipher:
-    import boto3
-
     parts = urllib.parse.urlparse(url)
     name = parts.netloc + parts.path if parts.netloc else parts.path.lstrip("/")
-    kms = boto3.client("kms", region_name=urllib.parse.parse_qs(parts.query)["region"][0])
-    if not wrapped:
-        key = os.urandom(32)
-        wrapped = base64.b64encode(kms.encrypt(KeyId=name, Plaintext=key)["CiphertextBlob"]).decode()
-    else:
-        key = kms.decrypt(CiphertextBlob=base64.b64decode(wrapped), KeyId=name)["Plaintext"]
+    region = urllib.parse.parse_qs(parts.query)["region"][0]
+    key = decrypted(region, name, wrapped) if wrapped else os.urandom(32)
+    wrapped = wrapped or encrypted(region, name, key)
     return Cipher(key, "cloud", {"url": url, "encryptedkey": wrapped})
