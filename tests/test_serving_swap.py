@@ -90,7 +90,7 @@ def test_no_request_fails_while_releases_are_swapped_under_load(url: str, home: 
     threads = [threading.Thread(target=load, args=(make(url), pause)) for make, pause in makers]
     for thread in threads:
         thread.start()
-    for number in range(2, 6):
+    for number in range(2, 5):
         live = local_endpoint.serve(release(number, seed=number % 2))
         assert (live.release, live.url) == (number, url)
         before = len(answers)
@@ -100,7 +100,7 @@ def test_no_request_fails_while_releases_are_swapped_under_load(url: str, home: 
         thread.join()
     assert faults == []
     assert set(answers) == expected, "every answer is one release's, whole"
-    assert "".join(ask(url, "Hello there", max_tokens=TOKENS)) == said_by(1)
+    assert "".join(ask(url, "Hello there", max_tokens=TOKENS)) == said_by(4 % 2)
     eventually(lambda: len(processes(home)) == 2, 30)
     journaled = [entry for entry in read(journal_folder("bot", "local")) if entry["path"] == "/v1/chat/completions"]
     assert {entry["status"] for entry in journaled} == {200}
