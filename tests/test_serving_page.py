@@ -22,7 +22,6 @@ from llmspec.keys import Keys
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-component-update"]
-QUIET += ["--disable-site-isolation-trials"]  # all pages are ours: a process less for each
 expect.set_options(timeout=30_000)
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
 
