@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmspec.load import Loaded
-
 if TYPE_CHECKING:
     import ssl
+
+    from llmspec.load import Loaded
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def located(loaded: Loaded) -> dict[str, Any]:
+def located(loaded: "Loaded") -> dict[str, Any]:
     """`tls` as a release holds it: its worker does not know where the spec lies."""
     tls = loaded.spec.endpoint.tls
     if tls is None:

@@ -121,6 +121,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None: ...
 
+    def handle_one_request(self) -> None:
+        """On a connection that is kept, the next one may be a reset: from a client that left with something unread."""
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True
+
     def do_GET(self) -> None:
         self.bedrock.looked.append(self.path)
         kind, _, name = unquote(self.path.lstrip("/")).partition("/")

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from collecting import pytest_collection_modifyitems
 from hypothesis import settings
 
 if TYPE_CHECKING:
     from pulumi_parts import World
 
+__all__ = ["pytest_collection_modifyitems"]
 ROOT = Path(__file__).parents[1]
+pytest.register_assert_rewrite("moto_parts")  # a plugin of some tests, and imported by others before those are seen
 
 # The same examples in every run: a test that fails today failed yesterday. Look further with --hypothesis-profile=default.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

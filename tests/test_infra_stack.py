@@ -1,12 +1,13 @@
 """A stack through Pulumi's own Automation API, against an engine of ours that really runs the program (`pulumi_engine`)."""
 
+import gc
 import json
 import os
 import signal
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ __all__ = ["engine"]
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:Error in event stream:UserWarning"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Such coroutines say it here, and not in a test that happens to come later."""
+    yield
+    gc.collect()
+
+
 BUCKET, ROLE, KEY = "aws:s3/bucket:Bucket", "aws:iam/role:Role", "aws:kms/key:Key"
 
 

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -184,19 +184,22 @@ def test_a_client_that_leaves_frees_its_slot(url: str, stream: bool) -> None:
     body = json.dumps({"messages": HELLO, "max_tokens": 1700, "stream": stream}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     host, port = url.removeprefix("http://").split(":")
+    began = time.time()
     with socket.create_connection((host, int(port))) as left:
         left.sendall(head + body)
         eventually(lambda: running(url) == 1)
     started = time.monotonic()
     eventually(lambda: running(url) == 0)
-    journal = next(entry for entry in reversed(_journal_lines()) if entry["path"] == "/v1/chat/completions")
+    journal = _journaled(lambda entry: entry["time"] >= began and entry["path"] == "/v1/chat/completions")
     assert journal["finish"] == "cancelled", f"after {time.monotonic() - started:.2f} s"
     assert journal["answer_tokens"] < 1700
 
 
-def _journal_lines() -> list[dict[str, Any]]:
-    time.sleep(0.3)  # the writer's thread is behind by a line at most
-    return list(read(journal_folder("bot", "local")))
+def _journaled(wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The first such line, once the writer's thread has come to it."""
+    found: list[dict[str, Any]] = []
+    eventually(lambda: found.extend(filter(wanted, read(journal_folder("bot", "local")))) or found)
+    return found[0]
 
 
 def test_what_was_made_while_nobody_listened_comes_in_one_piece(engine: Engine) -> None:
@@ -264,7 +267,7 @@ def test_sagemakers_paths_and_the_operators_say_what_is(url: str, engine: Engine
 def test_every_request_is_journaled_without_what_must_not_be_kept(url: str, client: openai.OpenAI) -> None:
     asked: list[Any] = [{"role": "user", "content": "I am ana@shop.example, +49 30 1234567"}]
     made = client.chat.completions.create(model="bot", messages=asked, max_tokens=4)
-    entry = next(entry for entry in _journal_lines() if made.id.endswith(entry["id"]))
+    entry = _journaled(lambda entry: made.id.endswith(entry["id"]))
     assert entry["question"] == "I am [EMAIL], [PHONE]"
     assert (entry["release"], entry["status"], entry["answer_tokens"], entry["finish"]) == (1, 200, 4, "length")
     assert 0 < entry["first_token_seconds"] <= entry["seconds"]

@@ -41,7 +41,7 @@ class Local(Place):
         log.parent.mkdir(parents=True, exist_ok=True)
         order = log.with_suffix(".job.json")
         order.write_text(job.to_json(), encoding="utf-8")
-        with open_pipes_session(context, PipesEnvContextInjector(), reader(job.stage)) as session:
+        with open_pipes_session(context.op_execution_context, PipesEnvContextInjector(), reader(job.stage)) as session:
             child = start(order, session.get_bootstrap_env_vars())
             scribe = threading.Thread(target=copy_scrubbed, args=(child.stdout, log, job), daemon=True)
             scribe.start()
@@ -149,6 +149,8 @@ def reader(stage: str) -> Any:
     from dagster import PipesTempFileMessageReader
 
     class Reader(PipesTempFileMessageReader):
+        expected_writer_count = 1
+
         def read_messages(self, handler: Any) -> Any:
             return super().read_messages(Passing(handler, stage))  # type: ignore[arg-type]
 

@@ -100,6 +100,8 @@ def talking(context: "dagster.AssetExecutionContext", job: Job) -> Iterator[Talk
         class Reader(PipesMessageReader):
             """Gets its messages from `Talk.hear`."""
 
+            expected_writer_count = 1
+
             @contextmanager
             def read_messages(self, handler: Any) -> Iterator[dict[str, Any]]:
                 talk.handler = Passing(handler, job.stage)
@@ -108,7 +110,7 @@ def talking(context: "dagster.AssetExecutionContext", job: Job) -> Iterator[Talk
             def no_messages_debug_text(self) -> str:
                 return f"what it said is in {log}"
 
-        with open_pipes_session(context, PipesEnvContextInjector(), Reader()) as session:
+        with open_pipes_session(context.op_execution_context, PipesEnvContextInjector(), Reader()) as session:
             talk.bootstrap = session.get_bootstrap_env_vars()
             yield talk
 

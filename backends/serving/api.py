@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def application(service: "Answering | Classification", journal: Journal, endpoint: Endpoint, admission: Admission) -> Door:
     """The ASGI application of one release."""
     metrics = Metrics(service.release)
-    app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", docs_url=None, redoc_url=None)
+    app = FastAPI(title=service.release.spec, version=f"release {service.release.number}", openapi_url=None)
     app.add_exception_handler(ApiError, _said)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)

@@ -1,12 +1,13 @@
 """The API's description at /openapi.json, and as a page at /docs."""
 
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse
 
 from backends.serving.bodies import Chat, Completion
 from backends.serving.docs_page import page_of
@@ -39,7 +40,21 @@ def body_of(*bodies: type[Chat] | type[Completion]) -> dict[str, Any]:
 
 
 def describe(app: FastAPI) -> None:
-    """Called when every route is there."""
+    """Made when somebody first asks, off the event loop: it takes half a second, and most workers are never asked."""
+    described = cache(lambda: description_of(app))
+    page = cache(lambda: "".join(page_of(described())))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def openapi() -> JSONResponse:
+        return JSONResponse(described())
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(page(), headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"})
+
+
+def description_of(app: FastAPI) -> dict[str, Any]:
+    """What its routes take, answer and refuse."""
     found = get_openapi(title=app.title, version=app.version, routes=app.routes, description=app.description)
     parts = found.setdefault("components", {}).setdefault("schemas", {})
     parts |= models_json_schema([(Chat, "validation"), (Completion, "validation")], ref_template=REFERENCE)[1]["$defs"]
@@ -49,12 +64,7 @@ def describe(app: FastAPI) -> None:
             _faults(method, operation["responses"], parts)
     for unused in ("HTTPValidationError", "ValidationError"):
         parts.pop(unused, None)
-    app.openapi = lambda: found  # type: ignore[method-assign]  # as FastAPI says it is done
-    page = "".join(page_of(found))
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(page, headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"})
+    return found
 
 
 def _answers(path: str, responses: dict[str, Any], parts: dict[str, Any]) -> None:
@@ -70,9 +80,9 @@ def _answers(path: str, responses: dict[str, Any], parts: dict[str, Any]) -> Non
 
 def _faults(method: str, responses: dict[str, Any], parts: dict[str, Any]) -> None:
     responses.pop("422", None)
+    content = {"application/json": {"schema": _schema(Error, parts)}}
     for status in FAULTS if method == "post" else READING:
-        said = {"description": FAULTS[status], "content": {"application/json": {"schema": _schema(Error, parts)}}}
-        responses.setdefault(status, said)
+        responses.setdefault(status, {"description": FAULTS[status], "content": content})
 
 
 def _schema(shape: Any, parts: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,6 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pulumi_engine.asking import decrypted, encrypted
 from pulumi_engine.errors import CommandFailedError
 from pulumi_engine.values import SECRET, SIGNATURE, each_secret
@@ -58,7 +56,7 @@ def first(stack: str, provider: str) -> Cipher:
 def known(stack: str, state: dict[str, Any] | None) -> Cipher:
     """From the settings file beside the program, or from the state where there is none."""
     file = settings_file(stack)
-    said = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.exists() else {}
+    said = _read(file.read_text(encoding="utf-8")) if file.exists() else {}
     if "secretsprovider" in said:
         made = _by_kms(said["secretsprovider"], said.get("encryptedkey", ""))
     elif "encryptionsalt" in said or not state:
@@ -77,7 +75,16 @@ def of(state: dict[str, Any]) -> Cipher:
 
 def _remember(stack: str, made: Cipher) -> None:
     names = {"url": "secretsprovider", "encryptedkey": "encryptedkey", "salt": "encryptionsalt"}
-    settings_file(stack).write_text(yaml.safe_dump({names[name]: value for name, value in made.state.items()}), encoding="utf-8")
+    settings_file(stack).write_text(json.dumps({names[name]: value for name, value in made.state.items()}), encoding="utf-8")
+
+
+def _read(settings: str) -> dict[str, Any]:
+    """Ours are JSON, which is YAML too: a command that only asks need not load a parser for what others write."""
+    if settings.startswith("{"):
+        return dict(json.loads(settings))
+    import yaml
+
+    return yaml.safe_load(settings) or {}
 
 
 def _by_passphrase(salt: str) -> Cipher:
