@@ -92,9 +92,22 @@ def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Proj
     assert "Nothing to change." in again.stdout
 
     shop.write(spec(store, tag="cx-2"))
-    (foundation, *_) = shop.plan("--target", "prod")["cloud"]
+    shop.run("plan", *prod, "--select", "data", "--out", "saved.json")
+    (foundation,) = [each for each in json.loads((shop.folder / "saved.json").read_text())["cloud"] if each["part"] == "foundation"]
     tagged = {each["name"]: each for each in foundation["changes"]}
     assert (tagged["store"]["op"], tagged["store"]["keys"]) == ("update", ['tags["cost-center"]'])
+    lock = ".pulumi/locks/organization/llmspec/tiny-prod-foundation/one.json"
+    whose = {"pid": 41, "username": "ana", "hostname": "laptop", "timestamp": "2026-01-02T03:04:05Z"}
+    aws.s3.put_object(Bucket=state, Key=lock, Body=json.dumps(whose).encode())
+    refused = shop.run("apply", *prod, "--select", "data", "--yes", check=False)
+    assert refused.returncode == 1
+    assert "is being changed by ana@laptop, process 41" in refused.stderr
+    assert "add --unlock" in refused.stderr
+    shop.run("apply", *prod, "--select", "data", "--yes", "--unlock")
+    assert lock not in aws.keys(state)
+    stale = shop.run("apply", *prod, "--plan", "saved.json", check=False)
+    assert stale.returncode != 0
+    assert "the saved plan is stale: in the cloud something else would change by now" in stale.stderr
 
     assert "not looked at: add --drift" in shop.run("status", *prod).stdout
     assert json.loads(shop.run("status", *prod, "--drift", "-o", "json").stdout)["drift"] == []
