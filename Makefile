@@ -17,7 +17,7 @@ quickstart: .venv/ready-local   ## from nothing to a live endpoint that answers 
 	@echo; echo "Stop it with: $(BIN)/llmspec stop $(SPEC)"
 
 test: .venv/ready-dev            ## everything, offline
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready-dev            ## ruff, mypy --strict, the import rules
 	$(BIN)/ruff check .
