@@ -34,25 +34,19 @@ wheel: .venv/ready-dev           ## dist/*.whl
 lock: .venv/ready-dev            ## write requirements.lock from this environment
 	$(BIN)/python docs/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
 
-# torch first and by itself: a resolver that chooses it among others may choose a build with gigabytes of CUDA. pip compiles on one core
-# what it installs; all cores do it afterwards. A package that brings a file which is no Python of ours is not a fault.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
-COMPILE = $(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true
-
+# torch first and by itself: a resolver that chooses it among others may choose a build with gigabytes of CUDA.
 .venv/torch: requirements.lock
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), "llmspec runs on Python 3.11, 3.12 and 3.13; this is " + sys.version'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(INSTALL) torch==$$(sed -n 's/^torch==//p' requirements.lock)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$$(sed -n 's/^torch==//p' requirements.lock)
 	touch $@
 
 .venv/ready-local: .venv/torch pyproject.toml requirements.lock
-	$(INSTALL) -c requirements.lock -e '.[local]'
-	$(COMPILE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[local]'
 	touch $@
 
 .venv/ready-dev: .venv/torch pyproject.toml requirements.lock
-	$(INSTALL) -c requirements.lock -e '.[dev]'
-	$(COMPILE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
 	touch $@ .venv/ready-local
 
 clean:           ## everything that is not in git, the store included
