@@ -32,9 +32,8 @@ def save(points: Sequence[Point], report: Path) -> None:
 
 
 def picture(points: Sequence[Point]) -> str:
-    """Held-out rows are looked at now and then: their line goes from one look to the next."""
-    lines = {
-        "training": [(point.step, point.loss) for point in points if point.loss is not None],
-        "validation": [(point.step, point.validation_loss) for point in points if point.validation_loss is not None],
-    }
-    return curve("Loss", {name: line for name, line in lines.items() if line}, x="steps", y="per token")
+    """Held-out rows are looked at now and then: a dot for each look, and no line between that nobody measured."""
+    lines = {"training": [(point.step, point.loss) for point in points]}
+    if any(point.validation_loss is not None for point in points):
+        lines["validation"] = [(point.step, point.validation_loss) for point in points]
+    return curve("Loss", lines, x="steps", y="per token")
