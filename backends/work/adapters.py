@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from llmspec.spec.model import Adapter
 
@@ -70,8 +70,7 @@ def dequantized(network: Any) -> Any:
 
 def save_adapter(network: PeftModel, folder: Path, base: str) -> None:
     """The adapter alone. Its settings get no path of this machine and one order, so that they are the same bytes anywhere."""
-    before = AutoConfig.from_pretrained(network.active_peft_config.base_model_name_or_path).vocab_size
-    network.save_pretrained(folder, save_embedding_layers=True if network.config.vocab_size != before else "auto")
+    network.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
