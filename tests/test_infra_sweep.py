@@ -71,13 +71,17 @@ def test_a_run_at_emr_is_named_with_its_application_and_one_whose_application_is
     assert strays(TAGS, REGION, []) == []
 
 
-def test_whoever_may_not_look_is_told_what_that_needs(aws_here: Aws) -> None:
+def test_whoever_may_not_look_is_told_what_that_needs(aws_here: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         aws_here.gate.closed(lambda asked: asked.startswith("POST /")),
         pytest.raises(PlaceError, match="cannot be asked what carries our tags") as told,
     ):
         strays(TAGS, REGION, [])
-    assert "who sweeps needs tag:GetResources" in str(told.value)
+    assert str(told.value).endswith("who sweeps needs tag:GetResources")
+    run = Stray("arn:aws:ecs:eu-central-1:123456789012:task/bots/1", TAGS)
+    monkeypatch.setattr("llmspec.infra.sweep._tagged", lambda *_: [run])
+    with aws_here.gate.closed(lambda asked: asked.startswith("POST /")), pytest.raises(PlaceError, match=r"needs ecs:ListTasks$"):
+        strays(TAGS, REGION, [])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ JOBS: Mapping[str, tuple[str, str, str]] = {
 """Kinds of job at SageMaker -> how it is asked which of them run."""
 ENDED = ("SUCCESS", "FAILED", "CANCELLED")
 """States of a run at EMR Serverless; in any other it costs."""
+TAGS = "resourcegroupstaggingapi"
+"""AWS's index of tags. A policy calls it `tag`."""
 GONE = ("ClusterNotFoundException", "ResourceNotFoundException")
 """Where the cluster or the application is gone, nothing runs in it."""
 
@@ -77,7 +79,7 @@ def strays(tags: Mapping[str, str], region: str, held: Iterable[str]) -> list[St
 
 def _tagged(tags: Mapping[str, str], region: str) -> Iterator[Stray]:
     filters = [{"Key": name, "Values": [value]} for name, value in tags.items()]
-    for each in _pages("resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList", region, TagFilters=filters):
+    for each in _pages(TAGS, "get_resources", "ResourceTagMappingList", region, TagFilters=filters):
         yield Stray(each["ResourceARN"], {tag["Key"]: tag["Value"] for tag in each["Tags"]})
 
 
@@ -111,5 +113,6 @@ def _pages(service: str, verb: str, items: str, region: str, **asked: Any) -> It
     except (BotoCoreError, ClientError) as error:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in GONE:
             return
-        needs = f"tag:GetResources, and {service}'s {verb.replace('_', ' ')}"
+        action = verb.title().replace("_", "")
+        needs = f"{'tag' if service == TAGS else service}:{action}"
         raise PlaceError(f"AWS cannot be asked what carries our tags: {error}\n  who sweeps needs {needs}") from error
