@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_parts import make_features, make_model, write_base, write_data
+from training_parts import content_of, make_features, make_model, write_base, write_data
 from transformers import AutoModelForCausalLM
 
 from backends.work.networks import stored_dtype
-from llmspec.shelf import files_in, sha256_of
+from llmspec.shelf import sha256_of
 from llmspec.spec.model import Adapter
-from llmspec.store import content_digest
 
 # peft and what it brings (bitsandbytes, torch's compiler) are imported where they are used: pytest reads this file in each of its
 # workers, and only one of them runs it.
@@ -125,17 +124,11 @@ def test_without_our_care_those_gradients_would_be_wrong(base: Path, some_tokens
     assert worst(before, after) > 0.1
 
 
-def digest(folder: Path) -> str:
-    from llmspec.shelf import File
-
-    return content_digest({name: File(sha256_of(folder / name), 0) for name in files_in(folder)})
-
-
 @pytest.mark.parametrize("method", ["lora", "qlora"])
 def test_the_same_spec_gives_the_same_bytes(tmp_path: Path, features: Path, base: Path, method: str) -> None:
     for name in ("one", "two"):
         make_model(tmp_path / name, features, base, method=method, training=TRAINING | {"epochs": 2})
-    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+    assert content_of(tmp_path / "one") == content_of(tmp_path / "two")
 
 
 @pytest.mark.parametrize("change", [{"rank": 4}, {"alpha": 4}, {"dropout": 0.3}, {"modules": ["q_proj", "v_proj"]}], ids=str)

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from training_parts import Silent, job, make_features, make_model, open_door, through_the_door, write_base, write_data
+from training_parts import Silent, content_of, job, make_features, make_model, open_door, through_the_door, write_base, write_data
 
 from backends.work import checkpoint, train_hf
 from llmspec.job import Job
-from llmspec.shelf import File, files_in, partial, sha256_of
-from llmspec.store import content_digest
+from llmspec.shelf import partial, sha256_of
 
 # Dropout draws random numbers, so that resuming them is tested too.
 ASKED: dict[str, Any] = {
@@ -38,7 +37,7 @@ def uninterrupted(parts: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     calm = ASKED | {"training": ASKED["training"] | {"checkpoint_every": "5m"}}
     folder = tmp_path_factory.mktemp("calm")
     make_model(folder, parts["features"], parts["base"], **calm)
-    return content_digest({name: File(sha256_of(folder / name), (folder / name).stat().st_size) for name in files_in(folder)})
+    return content_of(folder)
 
 
 def long_run(parts: dict[str, Path], output: Path, **change: Any) -> Job:

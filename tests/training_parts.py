@@ -19,6 +19,8 @@ from backends.work.token_rows import Row, TokenRows
 from backends.work.tokenize_hf import tokenize
 from backends.work.train_hf import train
 from llmspec.job import Input, Job
+from llmspec.shelf import File, files_in, sha256_of
+from llmspec.store import content_digest
 
 COLUMNS = pa.schema([(name, pa.string()) for name in ("id", "question", "answer", "context", "source")])
 ITEMS = ("laptop", "phone", "router", "camera", "tablet", "monitor", "keyboard", "charger")
@@ -141,3 +143,8 @@ def through_the_door(asked: Job, **environment: str) -> tuple[dict[str, Any], st
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     return json.loads((Path(asked.output) / "manifest.json").read_text(encoding="utf-8")), said
+
+
+def content_of(folder: Path) -> str:
+    """The digest that a manifest would have, were this the artifact."""
+    return content_digest({name: File(sha256_of(folder / name), (folder / name).stat().st_size) for name in files_in(folder)})
