@@ -1,6 +1,8 @@
 """Make a stage's artifact, or find that it is made: the same whether apply, the UI or a schedule asks."""
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +15,7 @@ from llmspec.home import access_folder
 from llmspec.journal_stats import horizon
 from llmspec.lock import user
 from llmspec.progress import publish
-from llmspec.registry import Place
+from llmspec.registry import Place, name_of
 from llmspec.release import Live, Release
 from llmspec.stage import NotReadyError, Product, Stage
 from llmspec.store import Artifact
@@ -67,6 +69,18 @@ def make(stage: Stage, place: Place, context: Any, *, force: bool = False) -> Ma
             short=[verdict.reason for verdict in stage.verdicts(artifact) if not verdict.passed],
         )
     return Made(artifact, found is not None)
+
+
+@contextmanager
+def expected(product: Product, stages: Sequence[str]) -> Iterator[None]:
+    """For as long as the block lasts, the places of these stages know what jobs are to come."""
+    waiting: dict[str, list[Stage]] = {}
+    for stage in (product.stage(name) for name in stages if name not in ("endpoint", "monitors")):
+        waiting.setdefault(name_of(type(stage.place)), []).append(stage)
+    with ExitStack() as open_places:
+        for there in waiting.values():
+            open_places.enter_context(there[0].place.expecting([stage.engine for stage in there]))
+        yield
 
 
 def watch(product: Product, place: Place, context: Any) -> Made:

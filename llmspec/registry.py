@@ -1,7 +1,8 @@
 """Engines and places, ours and other people's: one entry-point line each, loaded when a spec names them."""
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
@@ -13,7 +14,6 @@ from llmspec.errors import PlaceError
 from llmspec.section import Section, did_you_mean, one_named, wrong
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import dagster
@@ -47,6 +47,9 @@ class Engine(Card):
     """The stage it can do."""
     work: ClassVar[str] = ""
     """The heavy body, as `module:function(options, inputs, output, report) -> metrics`."""
+    tools: ClassVar[tuple[str, ...]] = ()
+    """Modules that its work needs and that take seconds to load: a place may load them once for several jobs, ahead and in a
+    process that it forks. Leave it empty when one of them starts threads that it relies on."""
     tool: ClassVar[str] = ""
     """Dagster's icon for it."""
     hosted: ClassVar[bool] = False
@@ -104,6 +107,10 @@ class Place(Card):
         """What of the spec this place cannot do, or would leave without effect; None when all is well."""
         return None
 
+    def expecting(self, engines: Sequence[Engine]) -> AbstractContextManager[None]:
+        """For as long as the block lasts, jobs of these engines are to come: it may get ready for them."""
+        return nullcontext()
+
     def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
         """Run the job to its end; its manifest is in the store when this returns."""
         raise AssertionError(f"{type(self).__name__} runs nothing")
@@ -112,7 +119,7 @@ class Place(Card):
         """Make the release live without dropping a request, read back what runs, and say where."""
         raise AssertionError(f"{type(self).__name__} serves nothing")
 
-    def apart(self, release: "Release") -> "AbstractContextManager[str]":
+    def apart(self, release: "Release") -> AbstractContextManager[str]:
         """The URL of the release, brought up for as long as the block lasts, whatever else is live."""
         raise PlaceError(f"{type(self).__name__} brings up a release only by `llmspec apply`")
 

@@ -19,13 +19,18 @@ MADE = ("--select", "+evaluation")
 """All that is made and kept: no endpoint."""
 
 
-def processes(project: Project, doing: str = "") -> list[psutil.Process]:
+def processes(project: Project, doing: str = "", name: str = "") -> list[psutil.Process]:
     """Every process that works for this project, by its working directory; one that is just ending is no more."""
     found = []
     for process in psutil.process_iter():
         try:
             words = " ".join(process.cmdline())
-            if process.cwd() == str(project.folder) and ("backends" in words or "llmspec" in words) and doing in words:
+            if (
+                process.cwd() == str(project.folder)
+                and ("backends" in words or "llmspec" in words)
+                and doing in words
+                and name in process.name()
+            ):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
@@ -33,7 +38,13 @@ def processes(project: Project, doing: str = "") -> list[psutil.Process]:
 
 
 def workers(project: Project) -> list[psutil.Process]:
+    """Those that do a stage's work or wait for some."""
     return processes(project, "backends.work")
+
+
+def at_work(project: Project, stage: str) -> list[psutil.Process]:
+    """The process of a stage's job: its name says so, once it has begun."""
+    return processes(project, "backends.work", f"llmspec {stage}"[:15])
 
 
 def eventually(what: str, seconds: float = 30) -> Iterator[None]:
@@ -87,7 +98,7 @@ def kill_the_work(project: Project, stage: str) -> None:
     command = applying(project, *MADE)
     until(command, f"… {stage}")
     for _ in eventually("a work process"):
-        if found := workers(project):
+        if found := at_work(project, stage):
             found[0].kill()
             break
     said = command.communicate(timeout=120)[0]
@@ -217,7 +228,7 @@ def test_ctrl_c_ends_the_child_soon_and_the_next_apply_goes_on(applied: Project,
     command = applying(project, *MADE)
     until(command, "… model")
     for _ in eventually("a work process"):
-        if workers(project):
+        if at_work(project, "model"):
             break
     asked = time.monotonic()
     command.send_signal(signal.SIGINT)

@@ -10,6 +10,7 @@ class ExportOnnx(Engine):
 
     stage: ClassVar[str] = "onnx"
     work: ClassVar[str] = "backends.work.export_onnx:export"
+    tools: ClassVar[tuple[str, ...]] = ("backends.work.networks",)
     version: ClassVar[int] = 3
     tool: ClassVar[str] = "onnx"
     requires: ClassVar[tuple[str, ...]] = (

@@ -10,6 +10,7 @@ class TrainHF(Engine):
 
     stage: ClassVar[str] = "model"
     work: ClassVar[str] = "backends.work.train_hf:train"
+    tools: ClassVar[tuple[str, ...]] = ("backends.work.networks",)
     tool: ClassVar[str] = "pytorch"
     requires: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "safetensors")
     install: ClassVar[str] = "pip install 'llmspec[train]'"

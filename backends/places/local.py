@@ -1,30 +1,25 @@
 """local: this machine. Jobs are child processes, the endpoint is a supervised process."""
 
 import os
-import subprocess
-import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+from backends.places.local_work import GRACE_SECONDS, end, loading, start
 from backends.places.talk import Passing
 from llmspec import copies, secrets
 from llmspec.errors import DAMAGED_CODE, FAILED, DamagedError, PlaceError
 from llmspec.home import home, run_folder
 from llmspec.job import Job
-from llmspec.progress import publish
-from llmspec.registry import Place
+from llmspec.registry import Engine, Place
 from llmspec.release import Live, Release
 from llmspec.section import STAGES
 
 if TYPE_CHECKING:
     import dagster
-
-GRACE_SECONDS = 4.0
-"""What a child gets to save its checkpoint after it was asked to end."""
 
 
 class Local(Place):
@@ -32,6 +27,10 @@ class Local(Place):
 
     runs: ClassVar[tuple[str, ...]] = tuple(stage for stage in STAGES if stage != "endpoint")
     serves: ClassVar[bool] = True
+
+    def expecting(self, engines: Sequence[Engine]) -> AbstractContextManager[None]:
+        """Jobs that need the same tools load them once, while the stages before them work."""
+        return loading(engines)
 
     def run(self, context: "dagster.AssetExecutionContext", job: Job) -> None:
         """Open the work door in a child process; progress and logs come back through Dagster Pipes."""
@@ -42,7 +41,7 @@ class Local(Place):
         order = log.with_suffix(".job.json")
         order.write_text(job.to_json(), encoding="utf-8")
         with open_pipes_session(context.op_execution_context, PipesEnvContextInjector(), reader(job.stage)) as session:
-            child = start(order, session.get_bootstrap_env_vars())
+            child = start(order, session.get_bootstrap_env_vars(), job.work)
             scribe = threading.Thread(target=copy_scrubbed, args=(child.stdout, log, job), daemon=True)
             scribe.start()
             try:
@@ -97,30 +96,6 @@ class Local(Place):
 def _here(release: Release) -> Release:
     """The release with its artifact on this machine, every byte looked at."""
     return replace(release, artifact=str(copies.at_hand(release.artifact)))
-
-
-def start(order: Path, bootstrap: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """The child has a session of its own, so that Ctrl-C reaches it through us; its stdin tells it when we are gone."""
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "backends.work", str(order)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **bootstrap, "LLMSPEC_PARENT": "stdin"},
-        start_new_session=True,
-    )
-
-
-def end(child: "subprocess.Popen[bytes]", stage: str) -> None:
-    """Ask, wait, insist. A child that has ended already needs nothing."""
-    if child.poll() is None:
-        publish(stage, "stopping")
-        child.terminate()
-        try:
-            child.wait(timeout=GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
 
 
 def copy_scrubbed(said: IO[bytes], log: Path, job: Job) -> None:

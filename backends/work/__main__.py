@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -90,6 +90,12 @@ def die_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
+def called(name: str) -> None:
+    """What `top` shows of this process."""
+    with suppress(OSError):  # no Linux, or a container that lets nobody say so
+        Path("/proc/self/comm").write_text(name, encoding="utf-8")
+
+
 def installed() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for tool in TOOLS:
@@ -156,6 +162,7 @@ def main() -> None:
     die_with_parent()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     job = Job.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    called(f"llmspec {job.stage}")
     with channel() as out:
         code, failure = attempt(job, out)
     if failure:

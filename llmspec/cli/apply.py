@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmspec import exposure
 from llmspec.cli.common import asked, look, missing, target_option
 from llmspec.errors import BlockedError, CallError
-from llmspec.make import nominate, revive
+from llmspec.make import expected, nominate, revive
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
 from llmspec.prices import in_aws
@@ -217,11 +217,12 @@ def _do(product: Product, select: str | None, force: bool, started: float) -> in
 
 
 def _make(product: Product, what: Plan, select: str | None, force: bool) -> int:
-    from llmspec.apply import apply  # Dagster takes two seconds to import: only when there is something to do
-    from llmspec.cli.live import Display
-    from llmspec.progress import listening
+    with expected(product, [step.stage for step in what.pending]):
+        from llmspec.apply import apply  # Dagster takes two seconds to import: only when there is something to do
+        from llmspec.cli.live import Display
+        from llmspec.progress import listening
 
-    with Display(product, what) as display, listening(display.hear):
-        outcome = apply(product, what, select=select, force=force)
-    display.close(outcome)
+        with Display(product, what) as display, listening(display.hear):
+            outcome = apply(product, what, select=select, force=force)
+        display.close(outcome)
     return 0 if outcome.passed else 130 if outcome.interrupted else 1
