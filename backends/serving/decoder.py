@@ -200,11 +200,16 @@ class Decoder:
             memory[slot, :, start : start + block.shape[2]] = part
 
 
-def session(path: Path, threads: int, device: str = "cpu") -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
+def options(threads: int) -> Any:
+    """How every graph is run."""
+    found = ort.SessionOptions()
+    found.intra_op_num_threads, found.inter_op_num_threads = threads, 1
+    found.log_severity_level = 3
     for name, value in SPINNING.items():
-        options.add_session_config_entry(name, value)
+        found.add_session_config_entry(name, value)
+    return found
+
+
+def session(path: Path, threads: int, device: str = "cpu") -> Any:
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if device == "cuda" else ["CPUExecutionProvider"]
-    return ort.InferenceSession(str(path), options, providers=providers)
+    return ort.InferenceSession(str(path), options(threads), providers=providers)
