@@ -3,7 +3,7 @@
 1. Their share of the endpoint's CPU: threads that do not compute the graph. Neighbours slow all threads alike, so the share stays.
 2. The endpoint's throughput as a share of the bare engine's, each in turn: what it comes to, and with neighbours mostly noise.
 
-python benchmarks/overhead.py [--rounds 7] [--precision int8]
+python benchmarks/overhead.py [--rounds 7] [--precision int8] [--guards all]
 """
 
 import argparse
@@ -16,6 +16,8 @@ import bench_model
 from load import load, median
 from servers import CPUS, ENV, HERE, Ours
 
+from llmspec.spec.guards import Guard
+
 CLIENTS, EACH, PROMPT, ANSWER = 16, 2, 64, 64
 
 
@@ -23,13 +25,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--precision", default="int8")
+    parser.add_argument("--guards", choices=["default", "all"], default="default", help="those that are on unasked, or every one")
     parser.add_argument("--cache", type=Path)
     args = parser.parse_args()
     cache = bench_model.cache_folder(args.cache)
     artifact = bench_model.artifact(cache, args.precision).folder
     command = [sys.executable, str(HERE / "bare_engine.py"), str(artifact), str(CLIENTS)]
     numbers = itertools.count(10_000_000, CLIENTS * EACH)
-    served, ratios, shares = Ours(cache, args.precision, CLIENTS), [], []
+    guards = {"guards": [{name: {}} for name in Guard.model_fields]} if args.guards == "all" else {}
+    served, ratios, shares = Ours(cache, args.precision, CLIENTS, **guards), [], []
     bare = subprocess.Popen(command, env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert bare.stdin
     assert bare.stdout

@@ -95,7 +95,7 @@ def test_the_work_and_then_the_command_killed_in_each_stage_end_with_the_same_di
 
 def kill_the_work(project: Project, stage: str) -> None:
     """The stage fails, and the command says by what."""
-    command = applying(project, *MADE)
+    command = applying(project, "--select", f"+{stage}")
     until(command, f"… {stage}")
     for _ in eventually("a work process"):
         if found := at_work(project, stage):
@@ -108,7 +108,7 @@ def kill_the_work(project: Project, stage: str) -> None:
 
 
 def kill_the_command(project: Project, stage: str, after: float) -> None:
-    command = applying(project, *MADE)
+    command = applying(project, "--select", f"+{stage}")
     until(command, f"… {stage}")
     time.sleep(after)
     command.kill()
@@ -185,7 +185,7 @@ def can_mount() -> None:
 
 def test_a_full_disk_is_said_in_a_line_and_loses_nothing(project: Project, can_mount: None) -> None:
     project.write(TINY + "store: disk\n")
-    said = disk(project, "size=48k", "apply", "tiny.yaml", "--yes")
+    said = disk(project, "size=48k", "apply", "tiny.yaml", "--yes", "--select", "data")
     assert said.returncode == 1
     assert "No space left" in said.stdout + said.stderr
     assert "Traceback" not in said.stdout + said.stderr

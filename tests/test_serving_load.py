@@ -306,8 +306,9 @@ def test_ten_thousand_requests_leave_nothing_behind() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif("CUDAExecutionProvider" not in ort.get_available_providers(), reason="no CUDA device")
-def test_a_device_gives_the_same_answers() -> None:
-    serving = engine("fp32")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_device_gives_the_same_answers(precision: str) -> None:
+    serving = engine(precision)
     assert serving.decoder.device == "cuda"
     prompts = [words(seed, length) for seed, length in enumerate([3, 40, 150, 7, 90, 12])]
     alone = [serving.generate([prompt], 20)[0].ids for prompt in prompts]

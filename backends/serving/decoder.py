@@ -82,7 +82,8 @@ class Decoder:
         self.device = "cuda" if not self.quantized and "CUDAExecutionProvider" in ort.get_available_providers() else "cpu"
         self.session = session(graph, threads, self.device)
         self._learn_graph(folder)
-        self.room = Room.of(self.token_bytes * self.capacity, slots, self.max_len, budget, free_memory(), prefix_cache)
+        free = free_memory() if self.movable else None  # a device's own memory nobody tells: there the spec's word is taken
+        self.room = Room.of(self.token_bytes * self.capacity, slots, self.max_len, budget, free, prefix_cache)
         self.slots = self.room.slots
         self._reserve()
         self._bindings: dict[tuple[int, int], Any] = {}
