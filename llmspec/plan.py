@@ -12,6 +12,7 @@ from llmspec.reads import NEEDS
 from llmspec.registry import name_of
 from llmspec.release import Live, Release
 from llmspec.section import STAGES
+from llmspec.shelf import S3
 from llmspec.stage import NotReadyError, Product, Stage
 from llmspec.store import Manifest
 
@@ -146,7 +147,15 @@ def _steps(product: Product, chosen: tuple[str, ...], force: bool, live: Live | 
 def _costs(product: Product, steps: list[Step]) -> Costs | None:
     """Of the jobs that are pending, and of a month with the endpoint."""
     pending = {step.stage: step.seconds for step in steps if step.pending}
-    return costs(product.spec, pending, tokens=_tokens(product) if product.spec.hosted else None)
+    return costs(product.spec, pending, tokens=_tokens(product) if product.spec.hosted else None, kept=_kept(product))
+
+
+def _kept(product: Product) -> int:
+    """Bytes in S3 that each stage made or reused last."""
+    if not product.store.root.uri.startswith(S3):
+        return 0
+    heads = [product.stage(name).head for name in STAGES if name not in ("endpoint", "monitors")]
+    return sum(file.bytes for head in heads if head for file in head.manifest.files.values())
 
 
 def _tokens(product: Product) -> tuple[int, int] | None:

@@ -11,7 +11,8 @@ from llmspec.shelf import write_atomically
 
 REGION = "us-east-1"
 """Where the API is served, whatever region is asked about."""
-_UNITS = {"Hrs": "hour", "hours": "hour", "Hours": "hour", "vCPU-Hours": "hour", "GB-Hours": "hour", "Lambda-GB-Second": "second"}
+_UNITS = dict.fromkeys(("Hrs", "hours", "Hours", "vCPU-Hours", "GB-Hours"), "hour")
+_UNITS |= {"Lambda-GB-Second": "second", "GB-Mo": "month"}
 _SERVICES: dict[str, tuple[str, str]] = {
     "fargate vcpu": ("AmazonECS", "Fargate-vCPU-Hours:perCPU"),
     "fargate gb": ("AmazonECS", "Fargate-GB-Hours"),
@@ -22,6 +23,7 @@ _SERVICES: dict[str, tuple[str, str]] = {
     "vpc endpoint": ("AmazonVPC", "VpcEndpoint-Hours"),
     "nat gateway": ("AmazonEC2", "NatGateway-Hours"),
     "lambda gb": ("AWSLambda", "Lambda-GB-Second"),
+    "s3 gb": ("AmazonS3", "TimedStorage-ByteHrs"),
 }
 """The table's word -> the service, and how its usage type ends."""
 _LINUX = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA", "capacitystatus": "Used"}

@@ -20,6 +20,7 @@ from llmspec.spec.model import BedrockBase
 MONTH = 730.0
 """Hours."""
 GB = 1e9
+STORAGE = "s3 gb"
 KEYS = 2
 """Keys that encrypt the bucket and the logs; a region that gets copies has one more."""
 
@@ -153,14 +154,15 @@ def costs(
     seconds: Mapping[str, float | None],
     known: Mapping[str, Price] | None = None,
     tokens: tuple[int, int] | None = None,
+    kept: int = 0,
 ) -> Costs | None:
     """What the spec costs, where something of it is in AWS. `seconds` is what its pending jobs are thought to take, `tokens` what
-    the last evaluation of a hosted model took."""
+    the last evaluation of a hosted model took, `kept` the bytes that lie in S3 for what is current."""
     inside = in_aws(spec)
     if (not inside and not spec.hosted) or spec.region is None:
         return None
     known = table(spec.region) if known is None else known
-    found = [*needs(spec, inside, seconds), *_questions(spec, seconds, tokens)]
+    found = [*needs(spec, inside, seconds), *_kept(kept), *_questions(spec, seconds, tokens)]
     lines = [Line(need, known[need.what]) for need in found if need.what in known]
     missing = [f"{need.stage}: {need.what} in {spec.region}" for need in found if need.what not in known]
     budget = spec.governance.budget if spec.governance else None
@@ -230,6 +232,11 @@ def _endpoint(spec: Spec, place: Any) -> Iterator[Need]:
             yield Need("endpoint", what, least * amount * MONTH, most * amount * MONTH, note=copies)
 
 
+def _kept(size: int) -> Iterator[Need]:
+    if size:
+        yield Need("storage", STORAGE, size / GB, size / GB, note="the newest artifact of each stage")
+
+
 def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float | None]) -> Iterator[str]:
     """What costs something, and nobody knows how much of it there will be."""
     for stage in inside:
@@ -244,7 +251,7 @@ def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, floa
             yield "endpoint: provisioned concurrency"
     if not inside:
         return
-    yield "storage: by what is kept"
+    yield "storage: artifacts that are made and older ones, versions and logs, by what is kept"
     yield "traffic, logs, metrics and requests: by use"
     if spec.governance and spec.governance.audit:
         yield "audit: CloudTrail, Config, Security Hub and Inspector, by use"

@@ -107,7 +107,17 @@ def test_what_is_not_known_is_listed_and_never_zero() -> None:
     assert priced(found) == {}
     assert "endpoint: sagemaker ml.m7i.large in us-east-1" in found.unpriced
     assert "model: nothing tells how long it takes" in found.unpriced
-    assert "storage: by what is kept" in found.unpriced
+    assert "storage: artifacts that are made and older ones, versions and logs, by what is kept" in found.unpriced
+
+
+def test_what_lies_in_the_store_is_paid_each_month() -> None:
+    place = at("{endpoint: {sagemaker: {instance: ml.g5.xlarge}}}")
+    found, unknown = costs(place, {}, kept=2_500_000_000), costs(place, {}, KNOWN, kept=2_500_000_000)
+    assert found is not None
+    assert unknown is not None
+    (line,) = [line for line in found.lines if line.need.stage == "storage"]
+    assert (line.least, line.most, line.need.once) == (2.5 * 0.023, 2.5 * 0.023, False)
+    assert "storage: s3 gb in us-east-1" in unknown.unpriced
 
 
 def test_another_region_has_no_price_of_ours() -> None:

@@ -6,7 +6,7 @@ import json
 from llmspec.cli.common import target_option
 from llmspec.errors import CallError
 from llmspec.load import Loaded, load
-from llmspec.prices import SIDES, in_aws, needs, per_token, table
+from llmspec.prices import SIDES, STORAGE, in_aws, needs, per_token, table
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -39,4 +39,5 @@ def _wanted(loaded: Loaded) -> set[str]:
     """All that the target may need, jobs included."""
     spec, inside = loaded.spec, in_aws(loaded.spec)
     tokens = {per_token(spec.hosted, side) for side in SIDES} if spec.hosted else set()
-    return tokens | {need.what for need in needs(spec, inside, dict.fromkeys(inside, 3600.0))}
+    kept = {STORAGE} if inside else set()
+    return tokens | kept | {need.what for need in needs(spec, inside, dict.fromkeys(inside, 3600.0))}
