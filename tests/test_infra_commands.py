@@ -90,6 +90,9 @@ def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Proj
 
     again = shop.run("apply", *prod, "--select", "data", "--yes")
     assert "Nothing to change." in again.stdout
+    whole = json.loads(shop.run("plan", *prod, "-o", "json").stdout)
+    assert "storage: s3 gb in eu-central-1" in whole["costs"]["unpriced"], "that there is something to be paid for is known by now"
+    assert "images: 1 build at CodeBuild, before the first stage\n  + build    training " in shop.run("plan", *prod).stdout
 
     shop.write(spec(store, tag="cx-2"))
     shop.run("plan", *prod, "--select", "data", "--out", "saved.json")

@@ -15,7 +15,7 @@ import pytest
 from onnx_parts import Silent, artifact, features, model, report
 
 from backends.serving.contract import Contract
-from backends.serving.decoder import Decoder
+from backends.serving.decoder import Decoder, session
 from backends.work import w8a8, wide_products
 from backends.work.export_onnx import build, export
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
@@ -264,6 +264,22 @@ def test_int8_logits_are_the_same_to_the_bit_alone_and_in_a_batch() -> None:
     for index, length in enumerate(lengths):
         alone = run(path, ids[index : index + 1, :length], [length])
         assert np.array_equal(alone[0], together[index, :length])
+
+
+def test_int8_sums_are_not_clipped_on_any_processor(tmp_path: Path) -> None:
+    rows, columns = np.full((3, 64), 255, np.uint8), np.full((64, 5), 127, np.int8)
+    given = [
+        onnx.numpy_helper.from_array(value, name)
+        for name, value in (("w", columns), ("one", np.float32(1)), ("scales", np.ones(5, np.float32)), ("zero", np.uint8(0)))
+    ]
+    product = onnx.helper.make_node("MatMulIntegerToFloat", ["x", "w", "one", "scales", "zero"], ["y"], domain="com.microsoft")
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.UINT8, [None, 64])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, 5])
+    graph = onnx.helper.make_graph([product], "product", [x], [y], given)
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "product.onnx")
+    (found,) = session(tmp_path / "product.onnx", 1).run(None, {"x": rows})
+    assert np.array_equal(found, np.full((3, 5), 64 * 255 * 127, np.float32))
 
 
 def test_every_product_of_weights_becomes_int8() -> None:

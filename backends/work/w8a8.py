@@ -2,8 +2,8 @@
 
 ONNX Runtime's own dynamic quantization takes one scale per tensor, so requests in one batch change each other's answers.
 Here a row's numbers depend on that row alone: round(x / s) in int8, an exact integer product, one multiplication back.
-CPUs with VNNI or AMX (and ARM with dot products) do it several times faster than fp32; on older x86 a sum of two products may
-be clipped at 16 bits, which is rare and small.
+CPUs with VNNI or AMX (and ARM with dot products) do it several times faster than fp32. On older x86 the engine asks for the slower
+product that is as exact (`decoder.EXACT`): the quick one there clips sums of two products at 16 bits.
 """
 
 import numpy as np
