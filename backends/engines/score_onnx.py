@@ -10,6 +10,7 @@ class ScoreOnnx(Engine):
 
     stage: ClassVar[str] = "evaluation"
     work: ClassVar[str] = "backends.work.score_onnx:score"
+    version: ClassVar[int] = 2
     tool: ClassVar[str] = "onnx"
     requires: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers", "jinja2", "numpy", "pyarrow")
     install: ClassVar[str] = "pip install 'llmspec[train]'"
