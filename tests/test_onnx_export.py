@@ -217,6 +217,22 @@ def test_a_row_has_the_same_logits_to_the_bit_alone_and_among_others(precision: 
         assert np.array_equal(decoder.forward(0, tokens[:rows], lengths[:rows]), alone[:rows])
 
 
+@pytest.mark.parametrize("slots", [3, 4])
+def test_rows_that_go_in_pairs_leave_the_slot_beside_them_as_it_was(slots: int) -> None:
+    decoder = Decoder(artifact("int4")[0], slots=slots, max_len=100, threads=1)
+    prompts = np.random.default_rng(5).integers(6, 300, (slots, 20))
+    for slot, prompt in enumerate(prompts):
+        decoder.read(slot, prompt.tolist(), 0, 20)
+    before, beside = decoder.get(0, 0, 20), decoder.get(slots - 1, 0, 20)
+    decoder.paired = True
+    rows, lengths = prompts[:3, :1], np.full(3, 21)
+    logits = decoder.forward(0, rows, lengths).copy()
+    assert np.array_equal(decoder.get(slots - 1, 0, 20), beside)
+    assert np.array_equal(decoder.get(0, 0, 20), before)
+    for row in range(3):
+        assert np.array_equal(decoder.forward(row, rows[row : row + 1], lengths[:1])[0], logits[row])
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_prompt_has_the_same_logits_to_the_bit_wherever_it_is_cut(precision: str) -> None:
     decoder = Decoder(artifact(precision)[0], slots=1, max_len=100, threads=2)

@@ -90,6 +90,9 @@ class Decoder:
         self.slots = self.room.slots
         self._reserve()
         self._bindings: dict[tuple[int, int], Any] = {}
+        self.paired = False
+        self.paired = self.quantized and not self._alone_as_of_two()
+        """Rows are computed two at a time here: on some processors onnxruntime's int4 product rounds a lone row otherwise."""
 
     def _learn_graph(self, folder: Path) -> None:
         inputs = {item.name: item for item in self.session.get_inputs()}
@@ -124,7 +127,8 @@ class Decoder:
         return not self.quantized and self.type is np.float32 and self.device == "cpu"
 
     def _reserve(self) -> None:
-        shape = (self.slots, self.heads, self.capacity, self.head_size)
+        """One slot more than are given: the last row may need one beside it."""
+        shape = (self.slots + 1, self.heads, self.capacity, self.head_size)
         names = [f"{layer}.{side}" for layer in range(self.layers) for side in ("key", "value")]
         self._names = [(f"past_key_values.{name}", f"present.{name}") for name in names]
         if self.movable:
@@ -133,8 +137,14 @@ class Decoder:
         else:
             self._on_device = [ort.OrtValue.ortvalue_from_shape_and_type(shape, self.type, self.device, 0) for _ in names]
             self._starts = [value.data_ptr() for value in self._on_device]
-        self._logits = np.empty(max(self.slots, self.chunk) * self.vocab_size, self.logits_type)
-        self._mask = np.empty(self.slots * self.max_len, np.int64)
+        self._logits = np.empty((max(self.slots, self.chunk) + 1) * self.vocab_size, self.logits_type)
+        self._mask = np.empty((self.slots + 1) * self.max_len, np.int64)
+
+    def _alone_as_of_two(self) -> bool:
+        """Has a row the same logits alone as beside another?"""
+        tokens, lengths = np.array([[1], [2]]), np.array([1, 1])
+        of_two = self.forward(0, tokens, lengths)[0].copy()
+        return np.array_equal(of_two, self.forward(0, tokens[:1], lengths[:1])[0], equal_nan=True)
 
     def forward(self, slot: int, tokens: Numbers, lengths: Numbers, wanted: Numbers | None = None) -> Numbers:
         """tokens [rows, new] for slots [slot, slot + rows); lengths [rows] with the new ones. Logits [len(wanted), vocab].
@@ -145,6 +155,10 @@ class Decoder:
         rows, new = tokens.shape
         tokens = np.ascontiguousarray(tokens, np.int64)
         wanted = np.arange(rows * new) if wanted is None else np.ascontiguousarray(wanted, np.int64)
+        if self.paired and new == 1 and rows % 2:
+            return self._with_another(slot, tokens, lengths, wanted)
+        if self.paired and len(wanted) % 2:
+            return self.forward(slot, tokens, lengths, np.append(wanted, wanted[-1]))[:-1]
         total = max(int(lengths.max()), new)
         mask = self._mask[: rows * total].reshape(rows, total)
         np.less(np.arange(total)[None, :], lengths[:, None], out=mask, casting="unsafe")
@@ -154,6 +168,15 @@ class Decoder:
             binding.bind_input(name, "cpu", 0, np.int64, array.shape, array.ctypes.data)
         binding.bind_output("logits", "cpu", 0, self.logits_type, logits.shape, logits.ctypes.data)
         self.session.run_with_iobinding(binding)
+        return logits
+
+    def _with_another(self, slot: int, tokens: Numbers, lengths: Numbers, wanted: Numbers) -> Numbers:
+        """With one row more, which is nobody's: what it writes over is put back."""
+        beside = slot + len(tokens)
+        kept = self.get(beside, 0, 1)
+        more = np.append(lengths, 1)
+        logits = self.forward(slot, np.concatenate([tokens, tokens[-1:]]), more, wanted)
+        self.put(beside, 0, kept)
         return logits
 
     def _binding(self, slot: int, rows: int) -> Any:
