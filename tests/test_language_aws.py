@@ -53,6 +53,7 @@ FAULTS = {
     "runtime of an endpoint": (at(f"{{ecs: {{max_runtime: 1h, {NAMED}}}}}"), "1h", "max_runtime has no effect on the endpoint", "take it out"),
     "form of a job": (at("{sagemaker: {form: async}}", stage="model"), "async", "form has no effect on model", "take it out"),
     "monitors elsewhere": (at("sagemaker", stage="monitors"), "sagemaker", "sagemaker cannot do monitors", "looked at where llmspec runs, wherever the endpoint is"),
+    "a base from the hub at ecs": (at("ecs", stage="features", head=TRAINED), "ecs", "a base from the hub is fetched by the job, and a task at ecs reaches no hub", "do this stage locally or at sagemaker"),
     "spot for a processing job": (at("{sagemaker: {spot: true}}", stage="features"), "true", "processing jobs have none", "take it out"),
     "endpoint at emr": (at("emr"), "emr", "emr cannot do endpoint", "llmspec backends"),
     "job at lambda": (at("lambda", stage="features"), "lambda", "lambda cannot do features", "llmspec backends"),

@@ -133,6 +133,14 @@ def test_a_check_fires_with_its_line_its_reason_and_its_cure(
     assert others <= {"idle-gpu"}, others
 
 
+def test_only_a_job_that_fetches_nothing_is_told_that_it_goes_without_the_network(tmp_path: Path) -> None:
+    open_to_all = CLEAN.replace("spot: true", "network_isolation: false")
+    given = open_to_all.replace("{hub: Qwen/Qwen3-0.6B, revision: c1899de289a04d12100db370d81485cdf75e47ca}", "{path: base}")
+    for text, cure in ((open_to_all, "copy it into a folder"), (given, "take it out: inputs come and outputs go without it")):
+        (found,) = [it for it in findings(tmp_path, text) if it.check == "network-isolation"]
+        assert cure in found.problem.cure
+
+
 def test_a_rollout_that_nothing_turns_back_is_an_error(tmp_path: Path) -> None:
     text = CLEAN.replace(", rollback_on: [error_rate > 2%]", "").replace(
         "  alarms: [error_rate > 1%, p95_latency > 5s for 5m]\n", ""

@@ -46,7 +46,8 @@ class SageMaker(InAws):
     volume: Size = Field(default=50 * GB, ge=GB, le=16_384 * GB)
     """Disk of a job, for its inputs and what it writes: `50GB`. Machines with their own NVMe disks use those."""
     network_isolation: bool | None = None
-    """The container reaches nothing on the network; SageMaker brings and takes its files. Wherever it can, when absent."""
+    """The container reaches nothing on the network; SageMaker brings and takes its files. Wherever it can, when absent: a job
+    that fetches its base from the hub cannot, and stands outside the foundation's network."""
     form: Literal["realtime", "async", "serverless"] = "realtime"
     """realtime: machines that wait. async: a queue through S3, up to an hour each. serverless: paid by use, no GPU."""
     memory: Size | None = Field(default=None, ge=GB, le=6 * GB)
@@ -70,7 +71,7 @@ class SageMaker(InAws):
         }[self.form]
 
     def doors(self, stage: str) -> tuple[str, ...] | None:
-        """A job reaches nothing and needs nothing. Copies that wait stand in the network, and are asked from there too."""
+        """A job asks nothing from in there. Copies that wait stand in the network, and are asked from there too."""
         waits = stage == "endpoint" and self.form != "serverless"
         return (*INSIDE, "sagemaker.api", "sagemaker.runtime") if waits else None
 
