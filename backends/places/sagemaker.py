@@ -96,6 +96,9 @@ class SageMaker(InAws):
         if stage != "endpoint":
             return self._no_job(stage, spec)
         scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
+        if spec.endpoint.cors:
+            fault = "cors has no effect at sagemaker: it wants AWS's credentials of every request, and a web page has none"
+            return wrong(fault, "write it under a target that is local or at ecs, eks or lambda", "endpoint.cors")
         if scale and scale.min == 0 and self.form == "realtime":
             return wrong("a realtime endpoint has at least one copy", "use min: 1, or form: async", "endpoint.scale.min")
         if scale and self.form == "serverless" and scale.max > MOST_SERVERLESS:
