@@ -55,6 +55,16 @@ def network_isolation(view: View) -> Iterator[Fault]:
             yield Fault(where, fault, cure)
 
 
+@rule("public", "warning", "What the internet reaches, strangers try all day; a private address is for the network alone.")
+def public(view: View) -> Iterator[Fault]:
+    if view.option("endpoint", "public"):
+        cure = "take it out; what is joined to the network still asks"
+        yield Fault(f"places.endpoint.{view.name('endpoint')}.public", "the endpoint has an address on the internet", cure)
+    elif view.endpoint and view.name("endpoint") == "lambda":
+        cure = "serve it at sagemaker, ecs or eks, or waive this: every request needs a key"
+        yield Fault("places.endpoint", "a function is asked through an address on the internet", cure)
+
+
 @rule("audit", "warning", "Who changed what, and who read the data, can only be told afterwards if it was recorded.")
 def audit(view: View) -> Iterator[Fault]:
     if view.spec.governance is None or not view.spec.governance.audit:
