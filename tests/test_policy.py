@@ -145,6 +145,20 @@ def test_only_a_job_that_fetches_nothing_is_told_that_it_goes_without_the_networ
         assert cure in found.problem.cure
 
 
+def test_what_a_copy_fetches_has_to_fit_its_disk(tmp_path: Path) -> None:
+    function, at_ecs = "lambda: {memory: 8GB%s}", f"ecs: {{cpu: 8, memory: 60GB, disk: %s, {NAMED}}}"
+    for place, size, says in (
+        (function % "", 4, "4 B parameters in int4 are about 2.6 GB in files, and a copy's disk has 2.0"),
+        (function % ", disk: 3GB", 4, ""),
+        (at_ecs % "21GB", 40, "40 B parameters in int4 are about 26.0 GB in files, and a copy's disk has 21.0"),
+        (at_ecs % "50GB", 40, ""),
+    ):
+        text = CLEAN.replace(ENDPOINT, f"endpoint: {{{place}}}").replace("Qwen3-0.6B", f"Qwen3-{size}B")
+        found = [it for it in findings(tmp_path, text.replace(f"  {SCALE}\n", "")) if it.check == "endpoint-memory"]
+        assert [it.problem.fault for it in found] == ([says] if says else [])
+        assert [it.severity for it in found] == (["error"] if says else [])
+
+
 def test_a_rollout_that_nothing_turns_back_is_an_error(tmp_path: Path) -> None:
     text = CLEAN.replace(", rollback_on: [error_rate > 2%]", "").replace(
         "  alarms: [error_rate > 1%, p95_latency > 5s for 5m]\n", ""
