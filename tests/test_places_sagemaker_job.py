@@ -268,6 +268,35 @@ def test_a_job_that_fetches_from_the_hub_is_the_only_one_that_is_not_isolated(pr
     assert request(place(project, network_isolation=True), errand, "image", "name")["EnableNetworkIsolation"] is True
 
 
+def test_a_job_that_fetches_from_the_hub_stands_in_no_network_of_ours_which_leads_to_no_hub(
+    training: Job, foundation: Foundation, aws_here: "Aws", tmp_path: Path
+) -> None:
+    written = (conftest.ROOT / "specs" / "aws-full.yaml").read_text()
+    (tmp_path / "aws-full.yaml").write_text(written.replace("acme-llmspec-full-prod", foundation.bucket))
+    full = load(tmp_path / "aws-full.yaml", "prod")
+    site = full.place("model").site
+    site.found(foundation.outputs)
+    asked = {"model": full.spec.model.model_dump(mode="json")}
+    for stage in ("model", "features"):
+        where = full.place(stage)
+        assert isinstance(where, Place)
+        job = replace(training, stage=stage, options=asked)
+        reaching = _ways(request(where, Errand(site, job), "image", "name"))
+        assert reaching == {"EnableNetworkIsolation": False}
+        given = replace(job, options={"model": {**asked["model"], "base": {"path": "base"}}})
+        shut = _ways(request(where, Errand(site, given), "image", "name"))
+        assert shut == {
+            "EnableNetworkIsolation": True,
+            "VpcConfig": {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
+        }
+
+
+def _ways(asked: dict[str, Any]) -> dict[str, Any]:
+    """What a request says of the network, of either kind of job."""
+    said = asked.get("NetworkConfig", asked)
+    return {name: said[name] for name in ("EnableNetworkIsolation", "VpcConfig") if name in said}
+
+
 def test_data_are_cleaned_by_a_processing_job_that_is_asked_for_again_when_there_was_no_capacity(
     project: Project, sagemaker: SageMaker, aws: "Aws", foundation: Foundation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,8 @@ LIMITS = "limits: {requests_per_minute: 60}"
 SCALE = "scale: {min: 2, max: 4, concurrency_per_copy: 8}"
 ROLLOUT = "  rollout: {strategy: canary, rollback_on: [error_rate > 2%]}\n"
 BIG = ("Qwen/Qwen3-0.6B", "acme/bot-32B")
+NAMED = "domain: bot.acme.example, zone: Z0123456789ABCDEFGHIJ"
+FUNCTION = [(ENDPOINT, "endpoint: {lambda: {memory: 4GB}}"), (SCALE, "scale: {min: 1, max: 9}")]
 SMALL_SERVER = (ENDPOINT, "endpoint: {sagemaker: {instance: ml.r7i.4xlarge}}")
 
 # the check; what is replaced by what; what it says, the line it points at, the severity
@@ -89,6 +91,8 @@ FIRES: list[tuple[Check, list[tuple[str, str]], str, int, str]] = [
     ("rate-limit", [(f"  {LIMITS}\n", "")], "a caller may ask without end", 13, "warning"),
     ("purification", [("[redact]", "[drop_missing]")], "personal data is left", 7, "warning"),
     ("network-isolation", [("spot: true", "network_isolation: false")], "model may reach the network", 4, "warning"),
+    ("public", [(ENDPOINT, f"endpoint: {{ecs: {{public: true, {NAMED}}}}}")], "an address on the internet", 4, "warning"),
+    ("public", FUNCTION, "asked through an address on the internet", 4, "warning"),
     ("audit", [("audit: true", "audit: false")], "nothing records who did what", 22, "warning"),
     ("backup", [("  backup: {copy_to: eu-west-1}\n", "")], "there is no second copy", 21, "warning"),
     ("retention", [("journal: 30d", "data: 30d")], "what users ask is kept for ever", 23, "warning"),
@@ -133,6 +137,28 @@ def test_a_check_fires_with_its_line_its_reason_and_its_cure(
     assert others <= {"idle-gpu"}, others
 
 
+def test_only_a_job_that_fetches_nothing_is_told_that_it_goes_without_the_network(tmp_path: Path) -> None:
+    open_to_all = CLEAN.replace("spot: true", "network_isolation: false")
+    given = open_to_all.replace("{hub: Qwen/Qwen3-0.6B, revision: c1899de289a04d12100db370d81485cdf75e47ca}", "{path: base}")
+    for text, cure in ((open_to_all, "copy it into a folder"), (given, "take it out: inputs come and outputs go without it")):
+        (found,) = [it for it in findings(tmp_path, text) if it.check == "network-isolation"]
+        assert cure in found.problem.cure
+
+
+def test_what_a_copy_fetches_has_to_fit_its_disk(tmp_path: Path) -> None:
+    function, at_ecs = "lambda: {memory: 8GB%s}", f"ecs: {{cpu: 8, memory: 60GB, disk: %s, {NAMED}}}"
+    for place, size, says in (
+        (function % "", 4, "4 B parameters in int4 are about 2.6 GB in files, and a copy's disk has 2.0"),
+        (function % ", disk: 3GB", 4, ""),
+        (at_ecs % "21GB", 40, "40 B parameters in int4 are about 26.0 GB in files, and a copy's disk has 21.0"),
+        (at_ecs % "50GB", 40, ""),
+    ):
+        text = CLEAN.replace(ENDPOINT, f"endpoint: {{{place}}}").replace("Qwen3-0.6B", f"Qwen3-{size}B")
+        found = [it for it in findings(tmp_path, text.replace(f"  {SCALE}\n", "")) if it.check == "endpoint-memory"]
+        assert [it.problem.fault for it in found] == ([says] if says else [])
+        assert [it.severity for it in found] == (["error"] if says else [])
+
+
 def test_a_rollout_that_nothing_turns_back_is_an_error(tmp_path: Path) -> None:
     text = CLEAN.replace(", rollback_on: [error_rate > 2%]", "").replace(
         "  alarms: [error_rate > 1%, p95_latency > 5s for 5m]\n", ""
@@ -149,7 +175,8 @@ def test_every_check_is_in_the_language_and_is_tested_here(tmp_path: Path) -> No
 
 
 NEIGHBOURS = {
-    "a function answers one request at a time": [(ENDPOINT, "endpoint: {lambda: {memory: 4GB}}"), (SCALE, "scale: {min: 1, max: 9}")],
+    "a function answers one request at a time": [*FUNCTION, ("audit: true", "audit: true\n  waive: [{check: public, reason: Customers ask from the internet.}]")],
+    "an address in the network": [(ENDPOINT, f"endpoint: {{ecs: {{public: false, {NAMED}}}}}")],
     "a queue may have no copies": [(ENDPOINT, "endpoint: {sagemaker: {form: async, instance: ml.m7i.xlarge}}"), ("min: 2", "min: 0"), (LIMITS, "limits: {requests_per_minute: 60, timeout: 20m, input_tokens: 200000}")],
     "fp16 is what a GPU is for": [("ml.m7i.xlarge", "ml.g5.xlarge"), ("int4", "fp16")],
     "checkpoints are often enough": [("method: qlora", "method: qlora\n  training: {checkpoint_every: 15m}")],
@@ -169,7 +196,7 @@ def test_a_harmless_neighbour_is_left_in_peace(tmp_path: Path, case: str) -> Non
     for old, new in NEIGHBOURS[case]:
         assert old in text
         text = text.replace(old, new, 1)
-    assert [it.check for it in findings(tmp_path, text) if it.check != "idle-gpu"] == []
+    assert [it.check for it in findings(tmp_path, text) if it.check != "idle-gpu" and not it.waived] == []
 
 
 def test_what_is_an_error_for_prod_is_a_warning_where_people_try_things(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class Ecs(InAws):
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         """A load balancer stands in two zones and speaks HTTPS; steps and variants would move the same weights."""
         if stage != "endpoint":
-            return None
+            return self._no_job(stage, spec)
         scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
         if error := doorless("ecs", self.certificate, self.domain, self.zone):
             return error
@@ -93,3 +93,13 @@ class Ecs(InAws):
         from backends.places.ecs_endpoint import EcsEndpoint
 
         return EcsEndpoint(self.site)
+
+    def _no_job(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
+        """A task stands in the foundation's network, which leads to AWS's services and nowhere else."""
+        from llmspec.spec.model import HubBase
+
+        if stage != "features" or not isinstance(spec.model.base, HubBase):
+            return None
+        fault = "a base from the hub is fetched by the job, and a task at ecs reaches no hub"
+        cure = "do this stage locally or at sagemaker, or copy the base into a folder and name that: base: {path: …}"
+        return wrong(fault, cure, f"places.{stage}")

@@ -45,7 +45,11 @@ class Lambda(InAws):
         return ()
 
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
-        rollout = spec.endpoint.rollout
+        rollout, limits = spec.endpoint.rollout, spec.endpoint.limits
+        if limits.tokens_per_minute is not None:
+            fault = "a copy of a function lives too short to count a minute's tokens"
+            cure = "use requests_per_minute, which the gateway counts over all copies"
+            return wrong(fault, cure, "endpoint.limits.tokens_per_minute")
         if rollout and rollout.strategy == "all_at_once" and rollout.rollback_on:
             fault = "all_at_once is over in an instant at lambda, and nothing would be watched"
             return wrong(fault, "use strategy: canary or linear", "endpoint.rollout.rollback_on")

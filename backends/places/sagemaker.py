@@ -46,7 +46,8 @@ class SageMaker(InAws):
     volume: Size = Field(default=50 * GB, ge=GB, le=16_384 * GB)
     """Disk of a job, for its inputs and what it writes: `50GB`. Machines with their own NVMe disks use those."""
     network_isolation: bool | None = None
-    """The container reaches nothing on the network; SageMaker brings and takes its files. Wherever it can, when absent."""
+    """The container reaches nothing on the network; SageMaker brings and takes its files. Wherever it can, when absent: a job
+    that fetches its base from the hub cannot, and stands outside the foundation's network."""
     form: Literal["realtime", "async", "serverless"] = "realtime"
     """realtime: machines that wait. async: a queue through S3, up to an hour each. serverless: paid by use, no GPU."""
     memory: Size | None = Field(default=None, ge=GB, le=6 * GB)
@@ -70,7 +71,7 @@ class SageMaker(InAws):
         }[self.form]
 
     def doors(self, stage: str) -> tuple[str, ...] | None:
-        """A job reaches nothing and needs nothing. Copies that wait stand in the network, and are asked from there too."""
+        """A job asks nothing from in there. Copies that wait stand in the network, and are asked from there too."""
         waits = stage == "endpoint" and self.form != "serverless"
         return (*INSIDE, "sagemaker.api", "sagemaker.runtime") if waits else None
 
@@ -95,6 +96,9 @@ class SageMaker(InAws):
         if stage != "endpoint":
             return self._no_job(stage, spec)
         scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
+        if spec.endpoint.cors:
+            fault = "cors has no effect at sagemaker: it wants AWS's credentials of every request, and a web page has none"
+            return wrong(fault, "write it under a target that is local or at ecs, eks or lambda", "endpoint.cors")
         if scale and scale.min == 0 and self.form == "realtime":
             return wrong("a realtime endpoint has at least one copy", "use min: 1, or form: async", "endpoint.scale.min")
         if scale and self.form == "serverless" and scale.max > MOST_SERVERLESS:

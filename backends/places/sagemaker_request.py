@@ -90,7 +90,7 @@ def _training(place: "SageMaker", errand: Errand, image: str, name: str) -> dict
         "CheckpointConfig": {"S3Uri": f"{errand.checkpoints.uri}/", "LocalPath": "/opt/ml/checkpoints"},
         "EnableNetworkIsolation": isolated(place, errand),
         "RetryStrategy": {"MaximumRetryAttempts": FAULTS_OF_AWS},
-        **({"VpcConfig": errand.network} if errand.network else {}),
+        **_network(errand),
     }
 
 
@@ -115,13 +115,18 @@ def _processing(place: "SageMaker", errand: Errand, image: str, name: str) -> di
         "StoppingCondition": {"MaxRuntimeInSeconds": ceil(place.max_runtime)},
         "NetworkConfig": {
             "EnableNetworkIsolation": isolated(place, errand),
-            **({"VpcConfig": errand.network} if errand.network else {}),
+            **_network(errand),
         },
     }
 
 
 def _all_of(uri: str) -> dict[str, str]:
     return {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+
+
+def _network(errand: Errand) -> dict[str, Any]:
+    """The foundation's, where there is one. It leads to no hub, so a job that fetches from there stands in SageMaker's own."""
+    return {"VpcConfig": errand.network} if errand.network and not from_hub(errand.job.options) else {}
 
 
 def _machine(place: "SageMaker", errand: Errand) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What fits: the base, its method and its batch into a GPU; the artifact into the endpoint's memory. Stated rules, no promise."""
+"""What fits: the base, its method and its batch into a GPU; the artifact into a copy's memory and disk. Rules, no promise."""
 
 import re
 from collections.abc import Iterator
@@ -70,14 +70,18 @@ def training_memory(view: View) -> Iterator[Fault]:
 
 @rule("endpoint-memory", "error", "A copy that does not fit never answers, and the release never goes live.")
 def endpoint_memory(view: View) -> Iterator[Fault]:
-    size, room = parameters(view.spec), _room(view)
-    if not view.endpoint or size is None or room is None:
+    size, room, disk = parameters(view.spec), _room(view), view.option("endpoint", "disk")
+    if not view.endpoint or size is None:
         return
     precision, _ = view.spec.onnx.precision_for(view.spec.endpoint.limits.concurrency)
-    needed = size * SERVED[precision] + BESIDE
-    if needed > room:
-        fault = f"{size / 1e9:.2g} B parameters in {precision} need about {needed / 1e9:.1f} GB, and a copy has {room / 1e9:.1f}"
+    weights, said = size * SERVED[precision], f"{size / 1e9:.2g} B parameters in {precision}"
+    if room is not None and weights + BESIDE > room:
+        fault = f"{said} need about {(weights + BESIDE) / 1e9:.1f} GB, and a copy has {room / 1e9:.1f}"
         yield Fault("places.endpoint", fault, "choose more memory, or a smaller onnx.precision")
+    if disk is not None and weights > disk:
+        where = view.written(f"places.endpoint.{view.name('endpoint')}.disk", "places.endpoint")
+        fault = f"{said} are about {weights / 1e9:.1f} GB in files, and a copy's disk has {disk / 1e9:.1f}"
+        yield Fault(where, fault, "choose more disk, or a smaller onnx.precision")
 
 
 def _room(view: View) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from llmspec.policy.finding import Fault, View, rule
 from llmspec.spec.data import CleanStep
+from llmspec.spec.model import HubBase
 
 
 @rule("gates", "warning", "Without a gate the next model goes live whatever it learned.")
@@ -47,7 +48,21 @@ def network_isolation(view: View) -> Iterator[Fault]:
     for stage in view.inside:
         if view.option(stage, "network_isolation") is False:
             where = f"places.{stage}.{view.name(stage)}.network_isolation"
-            yield Fault(where, f"{stage} may reach the network", "take it out: inputs come and outputs go without it")
+            fault, cure = f"{stage} may reach the network", "take it out: inputs come and outputs go without it"
+            if stage in ("features", "model") and isinstance(view.spec.model.base, HubBase):
+                fault = f"{fault}, from where it fetches its base"
+                cure = "copy it into a folder and name that, `base: {path: …}`; then take this out"
+            yield Fault(where, fault, cure)
+
+
+@rule("public", "warning", "What the internet reaches, strangers try all day; a private address is for the network alone.")
+def public(view: View) -> Iterator[Fault]:
+    if view.option("endpoint", "public"):
+        cure = "take it out; what is joined to the network still asks"
+        yield Fault(f"places.endpoint.{view.name('endpoint')}.public", "the endpoint has an address on the internet", cure)
+    elif view.endpoint and view.name("endpoint") == "lambda":
+        cure = "serve it at sagemaker, ecs or eks, or waive this: every request needs a key"
+        yield Fault("places.endpoint", "a function is asked through an address on the internet", cure)
 
 
 @rule("audit", "warning", "Who changed what, and who read the data, can only be told afterwards if it was recorded.")

@@ -29,6 +29,7 @@ Check = Literal[
     "no-gpu",
     "notify",
     "payload",
+    "public",
     "purification",
     "rate-limit",
     "residency",
