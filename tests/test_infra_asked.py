@@ -23,7 +23,7 @@ from infra_pulumi.serving.wanted import Serving
 from llmspec import network, registry
 from llmspec.container import GRANTS, unpacked
 from llmspec.errors import PlaceError
-from llmspec.infra import images
+from llmspec.infra import archive, images
 from llmspec.infra.asked import foundation_args, serving
 from llmspec.load import load
 from llmspec.release import Release, Releases
@@ -294,6 +294,14 @@ def test_nothing_is_built_that_nobody_uses() -> None:
 def test_who_may_ask_is_said_by_the_platform_wherever_a_container_has_no_keys() -> None:
     assert asked(spec("ecs"))[1].release.environment[GRANTS] == asked(spec("eks"))[1].release.environment[GRANTS] == "use"
     assert GRANTS not in asked(spec("sagemaker"))[1].release.environment
+
+
+def test_a_serverless_endpoint_is_led_to_the_archive_that_is_made_before_it_and_the_others_to_the_folder() -> None:
+    made = spec("serverless")
+    (container,) = [inputs["primaryContainer"] for kind, _, inputs in run(asked(made)[1]).resources if kind.endswith("model:Model")]
+    assert container["modelDataUrl"] == archive.address(release(made))
+    assert container["modelDataUrl"].startswith("s3://acme-llm/bots/bot/onnx/")
+    assert asked(spec("sagemaker"))[1].release.archive == asked(spec("ecs"))[1].release.archive == ""
 
 
 def test_sizes_are_what_aws_calls_them() -> None:

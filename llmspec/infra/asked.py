@@ -18,7 +18,7 @@ from infra_pulumi.serving.wanted import Variant as Side
 from llmspec import container, secrets
 from llmspec.errors import PlaceError
 from llmspec.expressions import Alarm as Written
-from llmspec.infra import governed
+from llmspec.infra import archive, governed
 from llmspec.infra.ground import standing
 from llmspec.infra.images import image, variant
 from llmspec.infra.placed import grants, placed
@@ -90,7 +90,7 @@ def _served(spec: Spec, release: Release, ground: Mapping[str, Any]) -> Served:
         artifact=f"{artifact}/",
         image=image(ground, "serving", variant(spec.place("endpoint"))),
         digest=release.content,
-        archive=f"{artifact}.tar.gz",
+        archive=archive.address(release) if archive.wanted(spec) else "",
         environment={**container.packed(release), **grants(spec)},
         models=hosted(spec),
     )
