@@ -52,6 +52,7 @@ def foundation_args(spec: Spec, target: str) -> FoundationArgs:
         audit=governed.audit(spec),
         backup=governed.backup(spec),
         cost=governed.cost(spec),
+        access=governed.access(spec),
         events=EventsArgs() if "endpoint" in in_aws(spec) else None,
     )
 
@@ -64,6 +65,11 @@ def hosted(spec: Spec) -> tuple[str, ...]:
 def serving(site: Site, release: Release, ground: Mapping[str, Any], *, resolve: Callable[[str], str] = secrets.resolve) -> Serving:
     """What the service stack is made from. `resolve` gives the value of `${secret.…}`, here, where it is used."""
     spec, endpoint = site.spec, site.spec.endpoint
+    if endpoint.access.keys == "cognito" and not ground.get("user_pool_arn"):
+        raise PlaceError(
+            f"the foundation of {spec.name} has no users yet, and without them everybody could ask"
+            f"\n  build it: llmspec apply {site.file} --target {site.target}"
+        )
     sides = [(chosen.weight, _number(site, release, chosen.release)) for chosen in endpoint.variants or ()]
     return Serving(
         owner=owner(spec, site.target),
