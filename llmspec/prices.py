@@ -247,6 +247,8 @@ def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, floa
         yield "endpoint: serverless is paid by use"
     if place is not None and _called(place) == "lambda":
         yield "endpoint: requests to the API"
+        if spec.endpoint.access.keys == "cognito":
+            yield "endpoint: people who sign in"
         if spec.endpoint.scale and spec.endpoint.scale.min:
             yield "endpoint: provisioned concurrency"
     if not inside:

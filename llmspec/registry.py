@@ -71,6 +71,8 @@ class Place(Card):
     """The cloud that it is in: `aws`. Empty for a machine of one's own."""
     engines: ClassVar[tuple[str, ...]] = ()
     """Engines that it can do jobs with; any when empty."""
+    signs_in: ClassVar[bool] = False
+    """Whether people can be asked to sign in before they ask its endpoint: `endpoint.access.keys: cognito`."""
     for_jobs: ClassVar[tuple[str, ...]] = ()
     """Options that have no effect on an endpoint."""
     for_endpoint: ClassVar[tuple[str, ...]] = ()

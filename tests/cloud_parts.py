@@ -24,7 +24,7 @@ from llmspec.make import Deployed, deploy
 from llmspec.progress import Event
 from llmspec.progress import listening as hearing
 from llmspec.release import Release
-from llmspec.shelf import Folder
+from llmspec.shelf import S3, Folder
 from llmspec.stage import Product
 from llmspec.store import remember_store
 
@@ -110,15 +110,14 @@ class Copies:
     aws: Aws
     folder: Path
     stack: ExitStack
-    running: dict[tuple[int, str], Container] = field(default_factory=dict)
+    running: dict[tuple[int, str, str], Container] = field(default_factory=dict)
 
     def of(self, environment: dict[str, str]) -> Container:
-        release = container.unpacked(environment)
-        known = (release.number, release.content)
+        release, address = container.unpacked(environment), environment[container.MODEL]
+        known = (release.number, release.content, "" if address.startswith(S3) else address)
         if known not in self.running:
             where = {"TMPDIR": str(self.folder), **self.aws.env}
-            told = {name: value for name, value in environment.items() if not name.startswith(container.RELEASE)}
-            address = told.pop(container.MODEL)
+            told = {name: value for name, value in environment.items() if not name.startswith((container.RELEASE, container.MODEL))}
             self.running[known] = self.stack.enter_context(serving(address, release, **{**told, **where})).ready()
         return self.running[known]
 

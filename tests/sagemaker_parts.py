@@ -1,6 +1,9 @@
 """SageMaker's endpoints as far as moto lacks them, with the real serving door behind them; and the service stack by boto3."""
 
+import hashlib
+import tarfile
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +17,7 @@ from moto_parts import REGION
 from infra_pulumi.owner import Owner
 from infra_pulumi.serving.sagemaker_configuration import immutable_name
 from llmspec import container
+from llmspec.infra import archive
 from llmspec.release import Release
 
 ACCOUNT = "123456789012"
@@ -86,6 +90,18 @@ class Hosting(Front):
         found: dict[str, Any] = self.backend._models[model].primary_container
         return found
 
+    def _model(self, told: dict[str, Any]) -> str:
+        """Where the container's artifact lies: a prefix, or the folder that an archive was unpacked into."""
+        if "ModelDataUrl" not in told:
+            return str(told["ModelDataSource"]["S3DataSource"]["S3Uri"])
+        bucket, _, key = told["ModelDataUrl"].removeprefix("s3://").partition("/")
+        packed = self.copies.aws.body(bucket, key)
+        folder = self.copies.folder / hashlib.sha256(packed).hexdigest()
+        if not folder.exists():
+            with tarfile.open(fileobj=BytesIO(packed), mode="r:gz") as held:
+                held.extractall(folder, filter="data")
+        return str(folder)
+
     def invoke(self, path: str, target: str, environ: dict[str, Any], body: bytes) -> Answer | None:
         """The real door answers; SageMaker passes on the type and one header, and wraps what goes wrong."""
         _, _, name, verb = unquote(path).split("/")
@@ -98,7 +114,7 @@ class Hosting(Front):
         if self.swapped:
             environment = {key: value for key, value in environment.items() if not key.startswith(container.RELEASE)}
             environment |= container.packed(self.swapped)
-        environment[container.MODEL] = told["ModelDataSource"]["S3DataSource"]["S3Uri"]
+        environment[container.MODEL] = self._model(told)
         self.asked.append({"verb": verb, "side": side})
         copy = self.copies.of(environment)
         said = httpx.post(f"{copy.url}/invocations", content=body, headers={"content-type": "application/json"}, timeout=60)
@@ -145,6 +161,7 @@ class SageMakerStack:
     def up(self, say: Callable[[str], None]) -> dict[str, Any]:
         type(self).ups += 1
         self.before_up()
+        archive.ready(self.site, self.release, say)
         models = {side: self._model(release) for side, (release, _) in self.sides.items()}
         configuration = self._configuration(models)
         try:
@@ -164,13 +181,18 @@ class SageMakerStack:
 
     def _model(self, release: Release) -> str:
         name = immutable_name(self.owner, release.number, [container.packed(release)])
-        source = {"S3Uri": release.artifact.rstrip("/") + "/", "S3DataType": "S3Prefix", "CompressionType": "None"}
         environment = {**container.packed(release), container.GRANTS: "use"}
-        told = {"Image": IMAGE, "ModelDataSource": {"S3DataSource": source}, "Environment": environment}
+        told = {"Image": IMAGE, "Environment": environment, **self._data(release)}
         if name not in [each["ModelName"] for each in self.aws.list_models()["Models"]]:
             role = f"arn:aws:iam::{ACCOUNT}:role/endpoint"
             self.aws.create_model(ModelName=name, PrimaryContainer=told, ExecutionRoleArn=role)
         return name
+
+    def _data(self, release: Release) -> dict[str, Any]:
+        if archive.wanted(self.site.spec):
+            return {"ModelDataUrl": archive.address(release)}
+        source = {"S3Uri": release.artifact.rstrip("/") + "/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+        return {"ModelDataSource": {"S3DataSource": source}}
 
     def _configuration(self, models: dict[str, str]) -> str:
         name = immutable_name(self.owner, self.release.number, [models, {side: weight for side, (_, weight) in self.sides.items()}])

@@ -23,7 +23,7 @@ from infra_pulumi.serving.wanted import Serving
 from llmspec import network, registry
 from llmspec.container import GRANTS, unpacked
 from llmspec.errors import PlaceError
-from llmspec.infra import images
+from llmspec.infra import archive, images
 from llmspec.infra.asked import foundation_args, serving
 from llmspec.load import load
 from llmspec.release import Release, Releases
@@ -147,6 +147,7 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     "endpoint.journal.keep": ("ecs", "7d", "s.log_days"),
     "endpoint.limits.requests_per_minute": ("lambda", 90, "s.place.plans"),
     "endpoint.cors": ("lambda", ["https://shop.example"], "s.place.cors"),
+    "endpoint.access.keys": ("lambda", "cognito", "f.access"),
     "endpoint.system_prompt": ("ecs", "Be brief.", "s.release.environment"),
     "monitors.every": ("ecs", "30m", "s.monitors.every"),
     "monitors.alarms": ("ecs", ["error_rate > 3%"], "s.rollout.rollback_on"),
@@ -294,6 +295,40 @@ def test_nothing_is_built_that_nobody_uses() -> None:
 def test_who_may_ask_is_said_by_the_platform_wherever_a_container_has_no_keys() -> None:
     assert asked(spec("ecs"))[1].release.environment[GRANTS] == asked(spec("eks"))[1].release.environment[GRANTS] == "use"
     assert GRANTS not in asked(spec("sagemaker"))[1].release.environment
+
+
+def test_a_serverless_endpoint_is_led_to_the_archive_that_is_made_before_it_and_the_others_to_the_folder() -> None:
+    made = spec("serverless")
+    (container,) = [inputs["primaryContainer"] for kind, _, inputs in run(asked(made)[1]).resources if kind.endswith("model:Model")]
+    assert container["modelDataUrl"] == archive.address(release(made))
+    assert container["modelDataUrl"].startswith("s3://acme-llm/bots/bot/onnx/")
+    assert asked(spec("sagemaker"))[1].release.archive == asked(spec("ecs"))[1].release.archive == ""
+
+
+def test_where_people_sign_in_the_pool_that_the_foundation_gives_out_guards_every_method_of_the_api() -> None:
+    made = spec("lambda", at("endpoint.access.keys", "cognito"), at("endpoint.cors", ["https://shop.example"]))
+    world: World = made_by(lambda: foundation(foundation_args(made, "prod")))
+    assert set(world.of("cognito/userGroup:UserGroup")) == {"admin", "developer", "user"}
+    assert world.one("cognito/userPool:UserPool").inputs["adminCreateUserConfig"] == {"allowAdminCreateUserOnly": True}
+    given = {**ground(made), "user_pool_arn": world.exports["user_pool_arn"]}
+    api = run(serving(Site(made, "prod", Path("bot.yaml")), release(made), given))
+    (pool,) = api.one("apigateway/authorizer:Authorizer")["providerArns"]
+    assert pool == world.exports["user_pool_arn"]
+    methods = {each["httpMethod"]: each for each in api.all("apigateway/method:Method").values()}
+    assert (methods["ANY"]["authorization"], methods["ANY"]["apiKeyRequired"]) == ("COGNITO_USER_POOLS", True)
+    assert methods["ANY"]["authorizerId"]
+    assert methods["OPTIONS"]["authorization"] == "NONE", "a browser's question names nobody"
+    function = api.one("lambda/function:Function")["environment"]["variables"]
+    assert function[GRANTS] == "use", "the same for whoever signed in"
+
+
+def test_without_that_word_there_are_no_users_and_without_users_no_api_is_made_that_wants_them() -> None:
+    assert asked(spec("lambda"))[0].access is None
+    assert run(asked(spec("lambda"))[1]).one("apigateway/method:Method")["authorization"] == "NONE"
+    made = spec("lambda", at("endpoint.access.keys", "cognito"))
+    given = {name: value for name, value in ground(made).items() if name != "user_pool_arn"}
+    with pytest.raises(PlaceError, match=r"no users yet.*\n  build it: llmspec apply bot.yaml --target prod"):
+        serving(Site(made, "prod", Path("bot.yaml")), release(made), given)
 
 
 def test_sizes_are_what_aws_calls_them() -> None:

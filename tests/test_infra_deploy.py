@@ -23,6 +23,7 @@ SERVICES = {
     "ecs in steps": ("ecs", STEPS),
     "ecs on machines": ("ecs", at("places.endpoint.ecs.instance", "g5.xlarge")),
     "lambda": ("lambda", STEPS),
+    "lambda with users": ("lambda", at("endpoint.access.keys", "cognito")),
 }
 API = "apigateway:POST apigateway:GET apigateway:DELETE"
 WHAT_IT_TAKES = {

@@ -19,6 +19,7 @@ from backends.places.journal_lines import _journal
 from llmspec import make
 from llmspec.cli import main
 from llmspec.errors import PlaceError
+from llmspec.infra import archive
 from llmspec.release import Release, Releases
 from llmspec.stage import Product
 
@@ -190,11 +191,23 @@ def test_an_asynchronous_endpoint_is_read_back_and_it_is_said_that_nobody_asked_
     assert "it was read back, and not asked: an asynchronous endpoint answers through S3" in tiny.notes()
 
 
-def test_a_serverless_endpoint_is_asked_whole_and_so_is_it_by_ask(
+def test_a_serverless_endpoint_serves_from_an_archive_that_was_made_once_and_is_asked_whole(
     tiny: Shop, hosting: Hosting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stacks(monkeypatch, lambda site, release: SageMakerStack(site, release, url="invocations"))
-    assert tiny.deploy().live.release == 1
+    tiny.project.edit(PLACE, "{sagemaker: {form: serverless}}")
+    done = tiny.deploy()
+    (model,) = hosting.backend._models.values()
+    assert (done.live.release, model.primary_container["ModelDataUrl"]) == (
+        1,
+        archive.address(tiny.product().located(done.release)),
+    )
+    assert len([note for note in tiny.notes() if note.startswith("release 1 is packed into one file")]) == 1
+    asked = len(tiny.aws.gate.asked)
+    assert tiny.deploy().changed is False
+    assert tiny.limit(5).deploy().live.release == 2, "another release of the same artifact"
+    assert not [each for each in tiny.aws.gate.asked[asked:] if each.startswith(("PUT", "POST")) and ".tar.gz" in each]
+    assert len([note for note in tiny.notes() if "packed" in note]) == 1
     assert main(["ask", str(tiny.project.spec), "Where is the lamp?", "--target", "prod"]) == 0
     assert capsys.readouterr().out.strip()
     assert {asked["verb"] for asked in hosting.asked} == {"invocations"}

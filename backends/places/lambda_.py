@@ -23,6 +23,7 @@ class Lambda(InAws):
     cloud: ClassVar[str] = "aws"
     requires: ClassVar[tuple[str, ...]] = REQUIRES
     install: ClassVar[str] = INSTALL
+    signs_in: ClassVar[bool] = True
 
     memory: Size = Field(default=4000 * MB, ge=128 * MB, le=10_240 * MB)
     """Memory of each copy; its share of a processor grows with it: `4GB`."""

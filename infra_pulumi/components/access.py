@@ -1,4 +1,6 @@
-"""access: people who sign in, in three groups that are the roles of `endpoint.access`."""
+"""access: people who sign in before they ask, in three groups that are named after the roles of `endpoint.access`.
+
+API Gateway asks only whether somebody signed in: groups stand in tokens, for whoever reads them."""
 
 from __future__ import annotations
 

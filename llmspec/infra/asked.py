@@ -18,7 +18,7 @@ from infra_pulumi.serving.wanted import Variant as Side
 from llmspec import container, secrets
 from llmspec.errors import PlaceError
 from llmspec.expressions import Alarm as Written
-from llmspec.infra import governed
+from llmspec.infra import archive, governed
 from llmspec.infra.ground import standing
 from llmspec.infra.images import image, variant
 from llmspec.infra.placed import grants, placed
@@ -52,6 +52,7 @@ def foundation_args(spec: Spec, target: str) -> FoundationArgs:
         audit=governed.audit(spec),
         backup=governed.backup(spec),
         cost=governed.cost(spec),
+        access=governed.access(spec),
         events=EventsArgs() if "endpoint" in in_aws(spec) else None,
     )
 
@@ -64,6 +65,11 @@ def hosted(spec: Spec) -> tuple[str, ...]:
 def serving(site: Site, release: Release, ground: Mapping[str, Any], *, resolve: Callable[[str], str] = secrets.resolve) -> Serving:
     """What the service stack is made from. `resolve` gives the value of `${secret.…}`, here, where it is used."""
     spec, endpoint = site.spec, site.spec.endpoint
+    if endpoint.access.keys == "cognito" and not ground.get("user_pool_arn"):
+        raise PlaceError(
+            f"the foundation of {spec.name} has no users yet, and without them everybody could ask"
+            f"\n  build it: llmspec apply {site.file} --target {site.target}"
+        )
     sides = [(chosen.weight, _number(site, release, chosen.release)) for chosen in endpoint.variants or ()]
     return Serving(
         owner=owner(spec, site.target),
@@ -90,7 +96,7 @@ def _served(spec: Spec, release: Release, ground: Mapping[str, Any]) -> Served:
         artifact=f"{artifact}/",
         image=image(ground, "serving", variant(spec.place("endpoint"))),
         digest=release.content,
-        archive=f"{artifact}.tar.gz",
+        archive=archive.address(release) if archive.wanted(spec) else "",
         environment={**container.packed(release), **grants(spec)},
         models=hosted(spec),
     )

@@ -3,6 +3,7 @@
 from math import ceil
 from typing import Any
 
+from infra_pulumi.components.access import AccessArgs
 from infra_pulumi.components.audit import AuditArgs
 from infra_pulumi.components.backup import BackupArgs
 from infra_pulumi.components.cluster import ClusterArgs
@@ -72,6 +73,11 @@ def cluster(spec: Spec) -> ClusterArgs | None:
     """For jobs at ECS. Without a task it is a name and costs nothing; the endpoint's own cluster comes with its service."""
     jobs = (name_of(type(place)) == "ecs" for stage, place in spec.places.items() if stage != "endpoint")
     return ClusterArgs() if any(jobs) else None
+
+
+def access(spec: Spec) -> AccessArgs | None:
+    """People, where they sign in before they ask; the language lets them only where a door can be told."""
+    return AccessArgs() if spec.endpoint.access.keys == "cognito" else None
 
 
 def spark(spec: Spec) -> DataArgs | None:

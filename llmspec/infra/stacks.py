@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from llmspec.errors import PlaceError
+from llmspec.infra import archive
 from llmspec.infra.build import ready
 from llmspec.infra.stack import Stack
 from llmspec.infra.state import state_of
+from llmspec.infra.workspace import Say
 from llmspec.release import Release
 from llmspec.site import Site
 
@@ -32,7 +34,11 @@ def service_stack(site: Site, release: Release) -> Stack:
 
         service(serving(site, release, site.ground))
 
-    return replace(_stack(site, "service", program), moves=True, before=lambda say: ready(site, ["endpoint"], say))
+    def before(say: Say) -> None:
+        ready(site, ["endpoint"], say)
+        archive.ready(site, release, say)
+
+    return replace(_stack(site, "service", program), moves=True, before=before)
 
 
 def standing(site: Site, part: str) -> Stack:

@@ -32,6 +32,7 @@ def without(spec: "Spec") -> Iterator[PydanticCustomError]:
     yield from _of_region(spec)
     yield from _of_store(spec)
     yield from _of_doors(spec)
+    yield from _of_access(spec)
 
 
 def _of_places(spec: "Spec") -> Iterator[PydanticCustomError]:
@@ -187,10 +188,28 @@ def _of_doors(spec: "Spec") -> Iterator[PydanticCustomError]:
     if spec.endpoint.tls is not None:
         cure = "write it under the target that is local: `endpoint: {tls: …}`"
         yield wrong(f"{name} makes HTTPS itself, and the container would look for this certificate in vain", cure, "endpoint.tls")
-    if spec.endpoint.access.said:
-        cure = "take it out, or write it under the target that is local"
-        yield wrong(f"keys and their roles have no effect at {name}, which decides itself who may ask", cure, "endpoint.access")
     for number, network in enumerate(getattr(place, "open_to", ())):
         if int(network.rpartition("/")[2]) < WIDEST:
             at = f"places.endpoint.{name}.open_to[{number}]"
             yield wrong("this lets in half the world, and nobody is asked for a key", "name the networks that may ask", at)
+
+
+def _of_access(spec: "Spec") -> Iterator[PydanticCustomError]:
+    """Keys are where llmspec serves; people sign in where a place has a door for them, and are all alike to the container."""
+    access = spec.endpoint.access
+    if not access.said:
+        return
+    place = spec.place("endpoint")
+    name = name_of(type(place))
+    if access.keys == "cognito":
+        if not place.signs_in:
+            able = " or ".join(known for known, each in registry.places() if each.signs_in)
+            cure = f"write it under a target whose endpoint is at {able}, or use `file`"
+            yield wrong(f"nobody can sign in at {name}", cure, "endpoint.access.keys", access.keys)
+        elif "roles" in access.said:
+            fault = f"roles would have no effect at {name}: whoever signed in may use it, and no more"
+            yield wrong(fault, "take them out", "endpoint.access.roles")
+    elif place.cloud == "aws":
+        cure = "take it out, or write it under the target that is local"
+        cure += "; `keys: cognito` has people sign in" if place.signs_in else ""
+        yield wrong(f"keys and their roles have no effect at {name}, which decides itself who may ask", cure, "endpoint.access")

@@ -54,8 +54,8 @@ class Roles(Section):
 class Access(Section):
     """Who may ask. As long as no key was ever made, the endpoint answers this machine only."""
 
-    keys: Literal["file"] = "file"
-    """Where keys are kept, hashed: beside the endpoint's own files, made and revoked by `llmspec keys`."""
+    keys: Literal["file", "cognito"] = "file"
+    """file: hashed beside the endpoint's own files, by `llmspec keys`; cognito: at lambda, people sign in to a pool of users."""
     roles: Roles = Roles()
     """What a key of each role may do."""
 

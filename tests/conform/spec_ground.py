@@ -37,6 +37,8 @@ def outputs(loaded: Loaded) -> dict[str, Any]:
         streams = {name: f"{owner.prefix}-{name}" for name in ("journal", "engagement")}
         found["streams"] = {name: f"arn:aws:firehose:{region}:{ACCOUNT}:deliverystream/{path}" for name, path in streams.items()}
         found["carrier_role"] = f"arn:aws:iam::{ACCOUNT}:role/{owner.prefix}-carrier"
+    if args.access:
+        found["user_pool_arn"] = f"arn:aws:cognito-idp:{region}:{ACCOUNT}:userpool/{region}_0a1b2c3d4"
     if args.network:
         zones = range(args.network.zones)
         found |= {"vpc": "vpc-0a1b2c3d", "cidr": args.network.cidr, "work_security_group": "sg-0a1b2c3d"}
