@@ -76,8 +76,7 @@ class Access:
             await self._app(scope, receive, self._telling(caller, send) if scope["method"] == "POST" else send)
         finally:
             record: Record = scope[RECORD]
-            if record.status < 400:
-                self._pace.spend(caller.id, record.prompt_tokens + record.answer_tokens)
+            self._pace.spend(caller.id, record.tokens)
 
     def _enter(self, scope: Scope) -> Caller:
         """Who comes, if they may come in."""
