@@ -179,6 +179,33 @@ def test_more_than_slots_and_queue_hold_is_refused_with_a_time_to_come_back(url:
     assert {response.json()["error"]["type"] for response in refused} == {"rate_limit_error"}
 
 
+def test_who_sends_a_hundred_requests_makes_another_client_wait_for_one_of_them(tmp_path: Path) -> None:
+    def client(address: str) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=None)
+        return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=address, limits=limits), timeout=60)
+
+    async def ask(url: str) -> tuple[httpx.Response, list[int], list[int]]:
+        """One client's answer, and how the other's requests had ended when it came and when it was answered."""
+        path, body = f"{url}/v1/chat/completions", {"messages": HELLO, "max_tokens": 500}
+        async with client("127.0.0.1") as greedy, client("127.0.0.2") as modest:
+            hundred = [asyncio.create_task(greedy.post(path, json=body)) for _ in range(100)]
+            seen: list[list[int]] = []
+            while not seen or 429 not in seen[0]:
+                await asyncio.sleep(0.01)
+                seen = [[task.result().status_code for task in hundred if task.done()]]
+            one = await modest.post(path, json=body)
+            seen.append([task.result().status_code for task in hundred if task.done()])
+            for task in hundred:
+                task.cancel()
+            return one, seen[0], seen[1]
+
+    with endpoint(tmp_path, release(concurrency=1, queue=40, timeout="60s")) as url:
+        one, before, after = asyncio.run(ask(url))
+    assert one.status_code == 200
+    assert after.count(429) > 50
+    assert after.count(200) - before.count(200) <= 2, "the one that was being answered, and one more"
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_frees_its_slot(url: str, stream: bool) -> None:
     body = json.dumps({"messages": HELLO, "max_tokens": 1700, "stream": stream}).encode()

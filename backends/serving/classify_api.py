@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from starlette.responses import JSONResponse, Response
 
 from backends.serving.access import Turnstile
+from backends.serving.answering import client_of
 from backends.serving.asking import LONG_TEXT
 from backends.serving.batcher import Batcher
 from backends.serving.bodies import Part, Text, one_or_many
@@ -54,11 +55,12 @@ class Classification:
         self._few_enough(body.input)
         rows = await self._tokens(body.input)
         record.prompt_tokens = sum(map(len, rows))
-        self.turnstile.admit(len(rows))
+        client = client_of(request)
+        self.turnstile.admit(len(rows), client=client)
         try:
             found = await self._attended(request, rows, self.limits.timeout - record.seconds)
         finally:
-            self.turnstile.leave(len(rows))
+            self.turnstile.leave(len(rows), client)
         data = [self._said(index, scores) for index, scores in enumerate(found)]
         record.answer, record.finish = "\n".join(str(item["label"]) for item in data), "stop"
         usage = {"prompt_tokens": record.prompt_tokens, "total_tokens": record.prompt_tokens}

@@ -60,7 +60,7 @@ class Service(Answering):
         samplings = await self.asking.sampling(body)
         words = await self.asking.grammars() if samplings[0].logprobs is not None else None
         form = self._form(body, record)
-        self._admit(len(prompts), len(samplings))
+        self._admit(len(prompts), len(samplings), client_of(request))
         news = asyncio.Event()
         return await self._deliver(request, body, self._choices(request, body, prompts, samplings, words, news), news, form)
 
@@ -72,11 +72,11 @@ class Service(Answering):
         texts = [asked if isinstance(asked, str) else self.engine.tokenizer.decode(prompt.ids) for asked, prompt in read]
         return await self.guards.check_texts(texts)
 
-    def _admit(self, prompts: int, each: int) -> None:
+    def _admit(self, prompts: int, each: int, client: str) -> None:
         most = self.limits.concurrency + self.limits.queue
         if prompts * each > most and each > 1:
             raise ApiError(400, f"n: {prompts * each} answers in one request, and at most {most} are given", param="n")
-        self.turnstile.admit(prompts * each, self.engine.expected_wait())
+        self.turnstile.admit(prompts * each, self.engine.expected_wait(client), client)
 
     def _choices(
         self,
