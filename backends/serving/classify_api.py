@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from backends.serving.bodies import Part, Text, one_or_many
 from backends.serving.classifier import Classifier, TextError
 from backends.serving.door import RECORD, Record
 from backends.serving.elsewhere import GENERATING, elsewhere
+from backends.serving.patience import waited
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from llmspec.release import Release
@@ -98,19 +98,10 @@ class Classification:
 
     async def _attended(self, request: Request, rows: list[list[int]], seconds: float) -> "list[np.ndarray[Any, Any]]":
         """The scores; a client that leaves, or time that is up, takes what has not begun out of the queue."""
-        scores, gone = asyncio.create_task(self.engine.scores(rows)), asyncio.create_task(_left(request))
         try:
-            await asyncio.wait({scores, gone}, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
-            if scores.done():
-                return scores.result()
-            if gone.done():
-                raise ApiError(499, "the client left")
-            raise ApiError(504, f"not classified within {self.limits.timeout:g} s (limits.timeout)")
-        finally:
-            for task in (scores, gone):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            return await waited(request, self.engine.scores(rows), seconds)
+        except TimeoutError as error:
+            raise ApiError(504, f"not classified within {self.limits.timeout:g} s (limits.timeout)") from error
 
     def _said(self, index: int, scores: "np.ndarray[Any, Any]") -> dict[str, Any]:
         labels = self.classifier.contract.labels
@@ -119,11 +110,6 @@ class Classification:
         if self.classifier.contract.multi_label:
             said["labels"] = [label for label, score in found.items() if score >= HALF]
         return said
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def paths(app: FastAPI, service: Classification) -> None:
