@@ -56,9 +56,9 @@ class Classification:
         rows = await self._tokens(body.input)
         record.prompt_tokens = sum(map(len, rows))
         client = client_of(request)
-        self.turnstile.admit(len(rows), client=client)
+        self.turnstile.admit(len(rows), self.engine.expected_wait(rows, client), client)
         try:
-            found = await self._attended(request, rows, self.limits.timeout - record.seconds)
+            found = await self._attended(request, rows, client, self.limits.timeout - record.seconds)
         finally:
             self.turnstile.leave(len(rows), client)
         data = [self._said(index, scores) for index, scores in enumerate(found)]
@@ -96,10 +96,10 @@ class Classification:
                 raise ApiError(400, str(error), param=f"input.{index}", code="context_length_exceeded") from error
         return rows
 
-    async def _attended(self, request: Request, rows: list[list[int]], seconds: float) -> "list[np.ndarray[Any, Any]]":
+    async def _attended(self, request: Request, rows: list[list[int]], client: str, seconds: float) -> "list[np.ndarray[Any, Any]]":
         """The scores; a client that leaves, or time that is up, takes what has not begun out of the queue."""
         try:
-            return await waited(request, self.engine.scores(rows), seconds)
+            return await waited(request, self.engine.scores(rows, client), seconds)
         except TimeoutError as error:
             raise ApiError(504, f"not classified within {self.limits.timeout:g} s (limits.timeout)") from error
 

@@ -1,6 +1,7 @@
 """Who is next: clients take turns, and each client's requests keep their order."""
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from itertools import islice
 from threading import Lock
 from typing import Generic, TypeVar
@@ -34,11 +35,16 @@ class FairQueue(Generic[Item]):
     def pop(self) -> Item:
         with self._lock:
             client, line = next(iter(self._lines.items()))
-            item = line[0]
-            self._drop(client, item)
-            if client in self._lines:
-                self._lines.move_to_end(client)
-            return item
+            return self._served(client, line[0])
+
+    def pop_like(self, like: Callable[[Item], bool]) -> Item | None:
+        """The next of those that are like this, if any is."""
+        with self._lock:
+            for client, line in self._lines.items():
+                for item in line:
+                    if like(item):
+                        return self._served(client, item)
+        return None
 
     def remove(self, item: Item) -> None:
         """Its client keeps its turn."""
@@ -58,6 +64,12 @@ class FairQueue(Generic[Item]):
                 if name == client:
                     rounds -= 1  # those behind it in the round have had one turn less when its own comes
             return found
+
+    def _served(self, client: str, item: Item) -> Item:
+        self._drop(client, item)
+        if client in self._lines:
+            self._lines.move_to_end(client)
+        return item
 
     def _drop(self, client: str, item: Item) -> None:
         self._lines[client].remove(item)
