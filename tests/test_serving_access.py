@@ -1,5 +1,7 @@
 """Who may ask: keys, roles, limits, and what a browser may be used for. Spoken to by the client that people use."""
 
+import json
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ import pytest
 from serving_parts import ROOT, endpoint, eventually, release
 
 from llmspec.audit import Trail
-from llmspec.home import access_folder
+from llmspec.home import access_folder, journal_folder
 from llmspec.journal import read
 from llmspec.keys import Keys
 
@@ -198,6 +200,26 @@ def test_tokens_are_counted_when_the_answer_has_ended_streamed_or_not(tmp_path: 
         assert list(stream.parse())
         with pytest.raises(openai.RateLimitError, match="more than 60 tokens in a minute"):
             asks.create(model="bot", messages=HELLO, max_tokens=2)
+
+
+def test_who_hangs_up_pays_for_what_was_read_and_made_and_who_is_refused_pays_nothing(tmp_path: Path) -> None:
+    body = json.dumps({"messages": HELLO, "max_tokens": 1700}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with endpoint(tmp_path / ".llmspec", release(tokens_per_minute=5000, output_tokens=1700)) as url:
+        host, port = url.removeprefix("http://").split(":")
+
+        def left() -> int:
+            asked = {"messages": HELLO, "max_tokens": 1, "temperature": -1}
+            return int(httpx.post(f"{url}/v1/chat/completions", json=asked).headers["x-ratelimit-remaining-tokens"])
+
+        assert (left(), left()) == (5000, 5000)
+        with socket.create_connection((host, int(port))) as leaving:
+            leaving.sendall(head + body)
+            eventually(lambda: "llmspec_running 1" in httpx.get(f"{url}/metrics").text)
+        eventually(lambda: left() < 5000)
+        found: list[dict[str, Any]] = []
+        eventually(lambda: found.extend(each for each in read(journal_folder("bot", "local")) if each["status"] == 499) or found)
+        assert left() == 5000 - found[0]["prompt_tokens"] - found[0]["answer_tokens"]
 
 
 # the trail

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,78 @@ def test_more_than_slots_and_queue_hold_is_refused_with_a_time_to_come_back(url:
     assert refused
     assert all(int(response.headers["retry-after"]) >= 1 for response in refused)
     assert {response.json()["error"]["type"] for response in refused} == {"rate_limit_error"}
+
+
+def test_who_sends_a_hundred_requests_makes_another_client_wait_for_one_of_them(tmp_path: Path) -> None:
+    def client(address: str) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=None)
+        return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=address, limits=limits), timeout=60)
+
+    async def ask(url: str) -> tuple[httpx.Response, list[int], list[int]]:
+        """One client's answer, and how the other's requests had ended when it came and when it was answered."""
+        path, body = f"{url}/v1/chat/completions", {"messages": HELLO, "max_tokens": 500}
+        async with client("127.0.0.1") as greedy, client("127.0.0.2") as modest:
+            hundred = [asyncio.create_task(greedy.post(path, json=body)) for _ in range(100)]
+            seen: list[list[int]] = []
+            while not seen or 429 not in seen[0]:
+                await asyncio.sleep(0.01)
+                seen = [[task.result().status_code for task in hundred if task.done()]]
+            one = await modest.post(path, json=body)
+            seen.append([task.result().status_code for task in hundred if task.done()])
+            for task in hundred:
+                task.cancel()
+            return one, seen[0], seen[1]
+
+    with endpoint(tmp_path, release(concurrency=1, queue=40, timeout="60s")) as url:
+        one, before, after = asyncio.run(ask(url))
+    assert one.status_code == 200
+    assert after.count(429) > 50
+    assert after.count(200) - before.count(200) <= 2, "the one that was being answered, and one more"
+
+
+def costly(name: str) -> dict[str, Any]:
+    """A request for JSON of a schema that takes seconds to be refused."""
+    schema = {"allOf": [{"type": "string", "pattern": f".*{name}{number}.*"} for number in range(30)]}
+    return {
+        "messages": HELLO,
+        "max_tokens": 3,
+        "response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}},
+    }
+
+
+def test_schemas_wait_in_a_place_and_no_longer_than_an_answer_may_take(tmp_path: Path) -> None:
+    def asked(url: str, body: dict[str, Any]) -> tuple[int, float, str]:
+        made = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+        return made.status_code, made.elapsed.total_seconds(), made.headers.get("retry-after", "")
+
+    with endpoint(tmp_path, release(concurrency=2, queue=2, timeout="3s")) as url, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda name: asked(url, costly(name)), "abcdefg"))
+        assert {status for status, _, _ in found} <= {400, 429}
+        refused = [(seconds, again) for status, seconds, again in found if status == 429]
+        assert len(refused) >= 3
+        assert all(int(again) >= 1 for _, again in refused)
+        assert max(seconds for _, seconds, _ in found) < 5
+        body = {"messages": HELLO, "max_tokens": 3}
+        eventually(lambda: [asked(url, body)[0] for _ in range(4)] == [200] * 4)
+        eventually(lambda: asked(url, {**body, "response_format": {"type": "json_object"}})[0] == 200)
+
+
+def test_a_client_that_leaves_while_its_schema_waits_frees_its_place(tmp_path: Path) -> None:
+    body = json.dumps(costly("a")).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with endpoint(tmp_path, release(concurrency=1, queue=0)) as url:
+        host, port = url.removeprefix("http://").split(":")
+
+        def status() -> int:
+            return httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO, "max_tokens": 1}).status_code
+
+        assert status() == 200
+        with socket.create_connection((host, int(port))) as left:
+            left.sendall(head + body)
+            eventually(lambda: status() == 429)
+        started = time.monotonic()
+        eventually(lambda: status() == 200)
+        assert time.monotonic() - started < 1, "the schema itself takes two seconds at least"
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -5,6 +5,7 @@ import json
 import random
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,9 +19,14 @@ from conftest import ROOT
 from encoder_parts import LABELS, NUMBERS, WORDS, Silent, checkpoint, exported
 from prometheus_text import families
 from serving_parts import endpoint, eventually
+from starlette.requests import Request
+from starlette.types import Message
 
 from backends.serving.batcher import Batcher
 from backends.serving.classifier import Classifier
+from backends.serving.classify_api import Classification, Classify
+from backends.serving.door import RECORD, Record
+from backends.serving.replies import ApiError
 from backends.work.export_encoder import LARGEST_DIFFERENCE, export
 from backends.work.report import Report
 from llmspec import journal
@@ -28,6 +34,7 @@ from llmspec.batch import Batch
 from llmspec.batch_client import Asker
 from llmspec.errors import BlockedError
 from llmspec.shelf import files_in, sha256_of
+from llmspec.spec.endpoint import Limits
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +154,67 @@ def test_what_nobody_waits_for_any_more_is_not_run() -> None:
         return batcher.stats.steps
 
     assert asyncio.run(ask()) < 400
+
+
+class Slow(Classifier):
+    """Takes a twentieth of a second for a text."""
+
+    def scores(self, rows: list[list[int]]) -> "np.ndarray[Any, Any]":
+        time.sleep(len(rows) / 20)
+        return super().scores(rows)
+
+
+def test_who_sends_a_hundred_texts_makes_another_client_wait_for_one_of_them_whatever_their_lengths() -> None:
+    classifier = Slow(exported())
+    short, long = classifier.encode("where is my order"), classifier.encode(spoken(1, 20))
+
+    async def ask() -> int:
+        batcher = Batcher(classifier, most=1)
+        hundred = [asyncio.create_task(batcher.scores([short], "greedy")) for _ in range(100)]
+        await asyncio.sleep(0.01)
+        await batcher.scores([long], "modest")
+        answered = sum(task.done() for task in hundred)
+        for task in hundred:
+            task.cancel()
+        await asyncio.gather(*hundred, return_exceptions=True)
+        batcher.close()
+        return answered
+
+    assert asyncio.run(ask()) <= 2, "the one that was being read, and one more"
+
+
+def test_a_queue_that_is_too_slow_is_said_at_once_with_a_time_to_come_back() -> None:
+    classifier = Slow(exported())
+
+    async def ask() -> list[int | str]:
+        service = Classification(
+            encoder_parts.release(), Limits.model_validate({"timeout": "1s", "concurrency": 1, "queue": 99}), classifier
+        )
+        texts = Classify(input=["hello"] * 10)
+        await service.classify(request("greedy"), texts)
+        many = asyncio.create_task(service.classify(request("greedy"), texts))
+        await asyncio.sleep(0.01)
+        found: list[int | str] = []
+        try:
+            await service.classify(request("greedy"), Classify(input=["hello"] * 50))
+        except ApiError as refused:
+            found = [refused.status, refused.code or "", min(2, refused.retry_after or 0)]
+        found.append((await service.classify(request("modest"), Classify(input="hello"))).status_code)
+        await many
+        service.close()
+        return found
+
+    assert asyncio.run(ask()) == [429, "queue_full", 2, 200]
+
+
+def request(client: str) -> Request:
+    """One whose client stays."""
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    return Request({"type": "http", "headers": [], "client": (client, 1), RECORD: Record("/v1/classify")}, receive)
 
 
 def test_a_text_that_is_too_long_is_refused_with_the_limit_and_never_cut_off(url: str) -> None:

@@ -177,6 +177,48 @@ def test_clients_take_turns() -> None:
     assert queue.peek() is None
 
 
+def test_who_comes_now_is_told_who_goes_before_its_own_turn() -> None:
+    dice = random.Random(3)
+    for _ in range(200):
+        queue: FairQueue[str] = FairQueue()
+        for number in range(dice.randrange(12)):
+            queue.push(dice.choice("abc"), f"item {number}")
+        for _ in range(dice.randrange(len(queue) + 1)):
+            queue.pop()
+        client, number = dice.choice("abcd"), dice.randint(1, 4)
+        ahead = queue.ahead(client, number)
+        for mine in range(number):
+            queue.push(client, f"mine {mine}")
+        before = iter(queue.pop, f"mine {number - 1}")
+        assert sorted(item for item in before if not item.startswith("mine")) == sorted(ahead)
+
+
+def test_the_queue_keeps_places_for_those_who_hold_few() -> None:
+    turnstile = Turnstile(Limits())
+
+    def admitted_of_a_hundred(client: str) -> int:
+        for number in range(100):
+            try:
+                turnstile.admit(1, client=client)
+            except ApiError:
+                return number
+        return 100
+
+    admitted = {client: admitted_of_a_hundred(client) for client in "abcdef"}
+    assert admitted == {"a": 80, "b": 8, "c": 4, "d": 2, "e": 1, "f": 1}
+    for client, number in admitted.items():
+        turnstile.leave(number, client)
+    assert turnstile.inside == 0
+    turnstile.admit(80, client="a list")
+    with pytest.raises(ApiError, match="so is the queue"):
+        turnstile.admit(9, client="b")
+    turnstile.admit(8, client="b")
+    alone = Turnstile(Limits(concurrency=1, queue=0))
+    alone.admit(1, client="a")
+    with pytest.raises(ApiError, match="so is the queue"):
+        alone.admit(1, client="b")
+
+
 def test_one_who_asks_much_does_not_make_another_wait_for_all_of_it() -> None:
     serving = Engine(exported(), slots=1, max_len=400, threads=1)
     many = [serving.submit(words(seed, 5), Sampling(3), "greedy") for seed in range(6)]

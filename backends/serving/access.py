@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -76,8 +77,7 @@ class Access:
             await self._app(scope, receive, self._telling(caller, send) if scope["method"] == "POST" else send)
         finally:
             record: Record = scope[RECORD]
-            if record.status < 400:
-                self._pace.spend(caller.id, record.prompt_tokens + record.answer_tokens)
+            self._pace.spend(caller.id, record.tokens)
 
     def _enter(self, scope: Scope) -> Caller:
         """Who comes, if they may come in."""
@@ -180,19 +180,37 @@ class Turnstile:
 
     def __init__(self, limits: Limits):
         self._limits = limits
-        self.inside = 0
+        self._most = limits.concurrency + limits.queue
+        self._reserve = math.ceil(limits.queue / 4)
+        """Places beyond those, so that one client cannot take them all."""
+        self._held: Counter[str] = Counter()
 
-    def admit(self, number: int, wait: float = 0.0) -> None:
-        """Let so many answers in, or none of them; `wait`: the seconds that the queue takes now."""
-        most = self._limits.concurrency + self._limits.queue
-        if number > most:
-            raise ApiError(400, f"{number} prompts in one request, and at most {most} are taken", param="prompt")
-        if self.inside + number > most:
+    @property
+    def inside(self) -> int:
+        return self._held.total()
+
+    def admit(self, number: int, wait: float = 0.0, client: str = "") -> None:
+        """Let so many answers in, or none of them; `wait`: the seconds until it would be this client's turn."""
+        if number > self._most:
+            raise ApiError(400, f"{number} prompts in one request, and at most {self._most} are taken", param="prompt")
+        if not self._fits(number, client):
             raise ApiError(429, "all places are taken, and so is the queue", code="queue_full", retry_after=max(1, math.ceil(wait)))
         if wait > self._limits.timeout:  # its time would be up before its turn came
-            said = f"the queue takes {wait:.0f} s now, longer than an answer may take (limits.timeout)"
-            raise ApiError(429, said, code="queue_full", retry_after=math.ceil(wait - self._limits.timeout))
-        self.inside += number
+            raise too_slow("the queue", wait, self._limits)
+        self._held[client] += number
 
-    def leave(self, number: int) -> None:
-        self.inside -= number
+    def leave(self, number: int, client: str = "") -> None:
+        self._held[client] -= number
+        if not self._held[client]:
+            del self._held[client]
+
+    def _fits(self, number: int, client: str) -> bool:
+        """In the reserve a client may hold no more than it leaves to others; a single place, if there is one."""
+        inside = self.inside + number
+        left = self._most + self._reserve - inside
+        return inside <= self._most or (left >= 0 and self._held[client] + number <= max(1, left))
+
+
+def too_slow(what: str, wait: float, limits: Limits) -> ApiError:
+    said = f"{what} takes {wait:.0f} s now, longer than an answer may take (limits.timeout)"
+    return ApiError(429, said, code="queue_full", retry_after=math.ceil(wait - limits.timeout))

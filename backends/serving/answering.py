@@ -87,7 +87,7 @@ class Answering(ABC):
         record.made = [choice.ticket.generation for choice in choices]
 
         def attend(receive: Receive) -> contextlib.AbstractAsyncContextManager[None]:
-            return self._attended(choices, record, receive)
+            return self._attended(choices, record, receive, client_of(request))
 
         if body.stream:
             return self._streamed(choices, news, form, attend)
@@ -116,7 +116,7 @@ class Answering(ABC):
         return Form(chat, name, int(time.time()), self.release.spec, Usage(record.prompt_tokens), counted)
 
     @contextlib.asynccontextmanager
-    async def _attended(self, choices: list[Choice], record: Record, receive: Receive) -> AsyncIterator[None]:
+    async def _attended(self, choices: list[Choice], record: Record, receive: Receive, client: str) -> AsyncIterator[None]:
         """While this lasts, a client that leaves frees its slots, and time that is up ends the answer with what it has."""
 
         def end(finish: Finish) -> None:
@@ -138,7 +138,7 @@ class Answering(ABC):
             timer.cancel()
             watcher.cancel()
             end("cancelled")
-            self.turnstile.leave(len(choices))
+            self.turnstile.leave(len(choices), client)
             self._fill(record, choices)
 
     def _fill(self, record: Record, choices: list[Choice]) -> None:

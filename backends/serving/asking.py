@@ -2,10 +2,12 @@
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 
 from jinja2 import TemplateError
 
 from backends.serving.bodies import Chat, Completion
+from backends.serving.compiling import Compiler
 from backends.serving.engine import Engine, PromptError
 from backends.serving.grammar import Grammar, Grammars, SchemaError
 from backends.serving.guards.control_tokens import PromptText, Rendered
@@ -34,15 +36,17 @@ class Asking:
     def __init__(self, engine: Engine, limits: Limits):
         self._engine, self._limits = engine, limits
         self._text = PromptText(engine.contract, engine.tokenizer)
-        self._grammars: Grammars | None = None
-        self._making, self._compiling = asyncio.Lock(), asyncio.Lock()
+        self._grammars: asyncio.Task[Grammars] | None = None
+        self._compiler = Compiler(limits)
+
+    def close(self) -> None:
+        self._compiler.close()
 
     async def grammars(self) -> Grammars:
         """Made when first needed: it reads the whole vocabulary, and most products never do."""
-        async with self._making:
-            if self._grammars is None:
-                self._grammars = await asyncio.to_thread(self._make_grammars)
-            return self._grammars
+        if self._grammars is None:
+            self._grammars = asyncio.create_task(asyncio.to_thread(self._make_grammars))
+        return await asyncio.shield(self._grammars)  # whoever asked first may leave: others want it too
 
     def _make_grammars(self) -> Grammars:
         engine = self._engine
@@ -92,10 +96,10 @@ class Asking:
             raise ApiError(400, str(error), param=param, code="context_length_exceeded" if long else None) from error
         return prompt
 
-    async def sampling(self, body: Chat | Completion) -> list[Sampling]:
-        """For each of the `n` answers to a prompt."""
+    def sampling(self, body: Chat | Completion) -> Sampling:
+        """All but the grammar, which takes time."""
         most = self._limits.output_tokens
-        sampling = Sampling(
+        return Sampling(
             max_tokens=most if body.most is None else min(body.most, most),
             temperature=body.temperature,
             top_p=body.top_p,
@@ -109,9 +113,7 @@ class Asking:
             stop=tuple(body.stop),
             logprobs=body.num_logprobs,
             prompt_logprobs=body.num_logprobs if isinstance(body, Completion) and body.echo else None,
-            grammar=await self._grammar(body),
         )
-        return [replace(sampling, choice=choice) for choice in range(body.n)]
 
     def _bias(self, asked: dict[str, float]) -> tuple[tuple[int, float], ...]:
         size = self._engine.decoder.vocab_size
@@ -120,16 +122,14 @@ class Asking:
                 raise ApiError(400, f"logit_bias: no token {token} in this vocabulary of {size:,}", param="logit_bias")
         return tuple((int(token), value) for token, value in asked.items())
 
-    async def _grammar(self, body: Chat | Completion) -> Grammar | None:
+    async def grammar(self, body: Chat | Completion, client: str) -> Grammar | None:
+        """What the answer must be, when its client's turn to have a schema compiled has come."""
         schema = body.schema_of_answer
         if schema is None:
             return None
         grammars = await self.grammars()
         try:
-            if known := grammars.known(schema):
-                return known
-            async with self._compiling:  # one at a time: others, who only talk, need the processor and the threads too
-                return await asyncio.to_thread(grammars.json_schema, schema)
+            return grammars.known(schema) or await self._compiler.grammar(partial(grammars.json_schema, schema), client)
         except SchemaError as error:
             param = "response_format.json_schema.schema" + (f".{error.place}" if error.place else "")
             raise ApiError(400, f"{param}: {error.fault}", param=param, code="invalid_schema") from error

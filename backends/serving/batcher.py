@@ -4,15 +4,16 @@ import asyncio
 import logging
 import os
 import threading
-from collections import deque
+import time
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 import numpy as np
 
 from backends.serving.classifier import MOST_TOKENS, Classifier
 from backends.serving.engine import Stats
+from backends.serving.fair_queue import FairQueue
+from backends.serving.tempo import mean
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,8 @@ class _Text:
     """One text that waits for its scores."""
 
     tokens: list[int]
-    number: int
-    """In the order of asking."""
+    length: int
+    """That it is padded to."""
     scores: "asyncio.Future[np.ndarray[Any, Any]]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -33,20 +34,26 @@ class Batcher:
     def __init__(self, classifier: Classifier, most: int):
         self.classifier, self.most = classifier, most
         """`most` texts in one batch."""
-        self._loop, self._numbers = asyncio.get_running_loop(), count()
-        self._waiting: dict[int, deque[_Text]] = {}
-        """By the length they are padded to."""
+        self._loop = asyncio.get_running_loop()
+        self._waiting: FairQueue[_Text] = FairQueue()
         self._news, self._closed = threading.Condition(), False
-        self._running = self._steps = 0
+        self._running = self._steps = self._reading = 0
+        self._token = 0.0
+        """Seconds for one token with padding, as the last batches took; `_reading`: how many the one that runs has."""
         self._thread = threading.Thread(target=self._run, name="classifier", daemon=True)
         self._thread.start()
 
-    async def scores(self, rows: list[list[int]]) -> "list[np.ndarray[Any, Any]]":
+    def expected_wait(self, rows: list[list[int]], client: str = "") -> float:
+        """Seconds until the last of these would have its scores, if this client brought them now; 0 when nobody goes before."""
+        ahead = self._reading + sum(text.length for text in self._waiting.ahead(client, len(rows)) if not text.scores.cancelled())
+        return self._token * (ahead + sum(map(self.classifier.bucket, rows))) if ahead else 0.0
+
+    async def scores(self, rows: list[list[int]], client: str = "") -> "list[np.ndarray[Any, Any]]":
         """Those of each, in order. Cancelled, those that have not begun never will."""
-        texts = [_Text(row, next(self._numbers)) for row in rows]
+        texts = [_Text(row, self.classifier.bucket(row)) for row in rows]
         with self._news:
             for text in texts:
-                self._waiting.setdefault(self.classifier.bucket(text.tokens), deque()).append(text)
+                self._waiting.push(client, text)
             self._news.notify()
         try:
             return [await text.scores for text in texts]
@@ -56,8 +63,7 @@ class Batcher:
 
     @property
     def stats(self) -> Stats:
-        waiting = sum(len(texts) for texts in list(self._waiting.values()))
-        return Stats(running=self._running, waiting=waiting, slots=self.most, steps=self._steps)
+        return Stats(running=self._running, waiting=len(self._waiting), slots=self.most, steps=self._steps)
 
     def close(self) -> None:
         with self._news:
@@ -68,7 +74,9 @@ class Batcher:
     def _run(self) -> None:
         try:
             while batch := self._next():
+                started = time.monotonic()
                 scores = self.classifier.scores([text.tokens for text in batch])
+                self._token = mean(self._token, (time.monotonic() - started) / self._reading)
                 self._loop.call_soon_threadsafe(_tell, batch, scores)
         except BaseException:
             # As with the engine: a fresh process is the safe way on, and the supervisor brings it.
@@ -77,28 +85,27 @@ class Batcher:
             os._exit(70)
 
     def _next(self) -> list[_Text]:
-        """The one that waits longest, and whoever fits beside it. Empty at the end."""
+        """The one whose turn it is, and in turn whoever fits beside it. Empty at the end."""
         with self._news:
-            self._running = 0
-            while not (length := self._oldest()) and not self._closed:
+            self._running = self._reading = 0
+            while not (first := self._first()) and not self._closed:
                 self._news.wait()
-            if self._closed:
+            if self._closed or not first:
                 return []
-            texts, batch = self._waiting[length], list[_Text]()
-            while texts and len(batch) < min(self.most, max(1, MOST_TOKENS // length)):
-                text = texts.popleft()
+            length, batch = first.length, [self._waiting.pop()]
+            while len(batch) < min(self.most, max(1, MOST_TOKENS // length)):
+                text = self._waiting.pop_like(lambda text: text.length == length)
+                if not text:
+                    break
                 batch += [] if text.scores.cancelled() else [text]
-            self._running, self._steps = len(batch), self._steps + 1
+            self._running, self._reading, self._steps = len(batch), len(batch) * length, self._steps + 1
             return batch
 
-    def _oldest(self) -> int:
-        """The length whose first text came first; 0 when nobody waits. Those that nobody waits for any more are dropped."""
-        for length, texts in list(self._waiting.items()):
-            while texts and texts[0].scores.cancelled():
-                texts.popleft()
-            if not texts:
-                del self._waiting[length]
-        return min(self._waiting, key=lambda length: self._waiting[length][0].number, default=0)
+    def _first(self) -> _Text | None:
+        """Whose turn it is; those that nobody waits for any more are dropped."""
+        while (first := self._waiting.peek()) and first.scores.cancelled():
+            self._waiting.pop()
+        return first
 
 
 def _tell(batch: list[_Text], scores: "np.ndarray[Any, Any]") -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from backends.serving.guards import CONTENT_FILTER, OutputGuard, refusal
-from backends.serving.replies import ApiError, Piece
+from backends.serving.replies import ApiError, Piece, time_up
 from backends.serving.ticket import Waiting
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Choice:
         """Why what it has said is not an answer, where it is none."""
         made = self.ticket.generation
         if made.finish == "length" and made.joined is None:
-            return ApiError(429, "its time was up before its turn came", code="queue_full", retry_after=1)
+            return time_up()
         said = made.complaint
         return ApiError(400, f"response_format: {said}", param="response_format") if said else None
 

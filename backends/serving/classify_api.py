@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,12 +10,14 @@ from pydantic import BeforeValidator, Field
 from starlette.responses import JSONResponse, Response
 
 from backends.serving.access import Turnstile
+from backends.serving.answering import client_of
 from backends.serving.asking import LONG_TEXT
 from backends.serving.batcher import Batcher
 from backends.serving.bodies import Part, Text, one_or_many
 from backends.serving.classifier import Classifier, TextError
 from backends.serving.door import RECORD, Record
 from backends.serving.elsewhere import GENERATING, elsewhere
+from backends.serving.patience import waited
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from llmspec.release import Release
@@ -54,11 +55,12 @@ class Classification:
         self._few_enough(body.input)
         rows = await self._tokens(body.input)
         record.prompt_tokens = sum(map(len, rows))
-        self.turnstile.admit(len(rows))
+        client = client_of(request)
+        self.turnstile.admit(len(rows), self.engine.expected_wait(rows, client), client)
         try:
-            found = await self._attended(request, rows, self.limits.timeout - record.seconds)
+            found = await self._attended(request, rows, client, self.limits.timeout - record.seconds)
         finally:
-            self.turnstile.leave(len(rows))
+            self.turnstile.leave(len(rows), client)
         data = [self._said(index, scores) for index, scores in enumerate(found)]
         record.answer, record.finish = "\n".join(str(item["label"]) for item in data), "stop"
         usage = {"prompt_tokens": record.prompt_tokens, "total_tokens": record.prompt_tokens}
@@ -94,21 +96,12 @@ class Classification:
                 raise ApiError(400, str(error), param=f"input.{index}", code="context_length_exceeded") from error
         return rows
 
-    async def _attended(self, request: Request, rows: list[list[int]], seconds: float) -> "list[np.ndarray[Any, Any]]":
+    async def _attended(self, request: Request, rows: list[list[int]], client: str, seconds: float) -> "list[np.ndarray[Any, Any]]":
         """The scores; a client that leaves, or time that is up, takes what has not begun out of the queue."""
-        scores, gone = asyncio.create_task(self.engine.scores(rows)), asyncio.create_task(_left(request))
         try:
-            await asyncio.wait({scores, gone}, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
-            if scores.done():
-                return scores.result()
-            if gone.done():
-                raise ApiError(499, "the client left")
-            raise ApiError(504, f"not classified within {self.limits.timeout:g} s (limits.timeout)")
-        finally:
-            for task in (scores, gone):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            return await waited(request, self.engine.scores(rows, client), seconds)
+        except TimeoutError as error:
+            raise ApiError(504, f"not classified within {self.limits.timeout:g} s (limits.timeout)") from error
 
     def _said(self, index: int, scores: "np.ndarray[Any, Any]") -> dict[str, Any]:
         labels = self.classifier.contract.labels
@@ -117,11 +110,6 @@ class Classification:
         if self.classifier.contract.multi_label:
             said["labels"] = [label for label, score in found.items() if score >= HALF]
         return said
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def paths(app: FastAPI, service: Classification) -> None:

@@ -56,6 +56,14 @@ class Record:
         return time.monotonic() - self.started
 
     @property
+    def tokens(self) -> int:
+        """Read and made for it, also for a client that did not stay for the answer."""
+        if self.status < 400:
+            return self.prompt_tokens + self.answer_tokens
+        read = sum(made.tokens_read for made in self.made if made.joined is not None)
+        return min(read, self.prompt_tokens) + self.answer_tokens
+
+    @property
     def reasons(self) -> list[str]:
         """How each of its answers ended."""
         if self.guard:

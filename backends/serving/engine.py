@@ -117,10 +117,10 @@ class Engine:
             steps=self._steps,
         )
 
-    def expected_wait(self) -> float:
-        """Seconds until a request that comes now would get a slot, as the last answers went."""
+    def expected_wait(self, client: str = "") -> float:
+        """Seconds until a request that this client brings now would get a slot, as the last answers went."""
         full = self.num_active + self.num_waiting >= self.slots
-        return self._tempo.wait(self.num_waiting, self.slots) if full else 0.0
+        return self._tempo.wait(len(self._waiting.ahead(client)), self.slots) if full else 0.0
 
     def generate(self, prompts: list[list[int]], max_tokens: int, **sampling: Any) -> list[Answer]:
         """All the answers, in order; each as if it had been asked alone."""

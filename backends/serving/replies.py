@@ -28,6 +28,10 @@ class ApiError(Exception):
         return JSONResponse(self.json(), self.status, headers)
 
 
+def time_up() -> ApiError:
+    return ApiError(429, "its time was up before its turn came", code="queue_full", retry_after=1)
+
+
 @dataclass
 class Usage:
     """Tokens in and out of one request."""

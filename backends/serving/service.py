@@ -1,6 +1,7 @@
 """From a request to its answer, where the model is ours: tokens in, tokens out, each chosen as the request wants it."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 from starlette.requests import Request
@@ -12,10 +13,12 @@ from backends.serving.bodies import Chat, Completion
 from backends.serving.choices import Choice
 from backends.serving.door import RECORD, Record
 from backends.serving.engine import Engine, Finish
+from backends.serving.grammar import Grammar
 from backends.serving.guards import Verdict
 from backends.serving.logprobs import ChatListing, Listing, Reach, TextListing, Words
+from backends.serving.patience import waited
 from backends.serving.pump import Pump, Ticket
-from backends.serving.replies import ApiError
+from backends.serving.replies import ApiError, time_up
 from backends.serving.sampling import Sampling
 from llmspec.release import Release
 from llmspec.spec.endpoint import Limits
@@ -31,6 +34,7 @@ class Service(Answering):
         self.asking = Asking(self.engine, limits)
 
     def close(self) -> None:
+        self.asking.close()
         self.pump.close()
 
     @property
@@ -57,12 +61,32 @@ class Service(Answering):
             record.found = [verdict.guard]
             if verdict.blocked:
                 return self._blocked(body, record, len(prompts), verdict)
-        samplings = await self.asking.sampling(body)
-        words = await self.asking.grammars() if samplings[0].logprobs is not None else None
-        form = self._form(body, record)
-        self._admit(len(prompts), len(samplings))
+        sampling, form, client = self.asking.sampling(body), self._form(body, record), client_of(request)
+        self._admit(len(prompts), body.n, client)
         news = asyncio.Event()
-        return await self._deliver(request, body, self._choices(request, body, prompts, samplings, words, news), news, form)
+        try:
+            grammar, words = await self._prepared(request, body, client)
+            samplings = [replace(sampling, grammar=grammar, choice=choice) for choice in range(body.n)]
+            choices = self._choices(request, body, prompts, samplings, words, news)
+        except BaseException:  # whatever it was, cancelled or refused: no answer will give the places back
+            self.turnstile.leave(len(prompts) * body.n, client)
+            raise
+        return await self._deliver(request, body, choices, news, form)
+
+    async def _prepared(self, request: Request, body: Chat | Completion, client: str) -> tuple[Grammar | None, Words | None]:
+        """What its answers need and what may take long; it waits for that in its place, as for its turn."""
+        if body.schema_of_answer is None and body.num_logprobs is None:
+            return None, None
+
+        async def made() -> tuple[Grammar | None, Words | None]:
+            words = await self.asking.grammars() if body.num_logprobs is not None else None
+            return await self.asking.grammar(body, client), words
+
+        record: Record = request.scope[RECORD]
+        try:
+            return await waited(request, made(), self.limits.timeout - record.seconds)
+        except TimeoutError as error:
+            raise time_up() from error
 
     async def _verdict(self, body: Chat | Completion, prompts: list[Prompt]) -> Verdict | None:
         """What the guards say of the request; asked when its length is known to be taken."""
@@ -72,11 +96,11 @@ class Service(Answering):
         texts = [asked if isinstance(asked, str) else self.engine.tokenizer.decode(prompt.ids) for asked, prompt in read]
         return await self.guards.check_texts(texts)
 
-    def _admit(self, prompts: int, each: int) -> None:
+    def _admit(self, prompts: int, each: int, client: str) -> None:
         most = self.limits.concurrency + self.limits.queue
         if prompts * each > most and each > 1:
             raise ApiError(400, f"n: {prompts * each} answers in one request, and at most {most} are given", param="n")
-        self.turnstile.admit(prompts * each, self.engine.expected_wait())
+        self.turnstile.admit(prompts * each, self.engine.expected_wait(client), client)
 
     def _choices(
         self,

@@ -16,13 +16,13 @@ class Tempo:
         """Seconds of a decode step, of reading one token, and from a slot to the end of the answer."""
 
     def read(self, tokens: int, seconds: float) -> None:
-        self._token = _mean(self._token, seconds / tokens)
+        self._token = mean(self._token, seconds / tokens)
 
     def stepped(self, seconds: float) -> None:
-        self._step = _mean(self._step, seconds)
+        self._step = mean(self._step, seconds)
 
     def answered(self, seconds: float) -> None:
-        self._answer = _mean(self._answer, seconds)
+        self._answer = mean(self._answer, seconds)
 
     def tokens(self, most: int, answering: int, waiting: int) -> int:
         """How many to read now: an even number."""
@@ -36,5 +36,6 @@ class Tempo:
         return self._answer * (ahead + 1) / slots
 
 
-def _mean(before: float, new: float) -> float:
+def mean(before: float, new: float) -> float:
+    """Of what was measured lately."""
     return (1 - WEIGHT) * before + WEIGHT * new if before else new

@@ -28,7 +28,7 @@ class Limits(Section):
     concurrency: int = Field(default=16, ge=1, le=512)
     """Requests answered at the same time; the next ones wait."""
     queue: int = Field(default=64, ge=0)
-    """How many may wait; the next one is refused with 429."""
+    """How many may wait; the next one is refused with 429. A quarter more may, of clients who then hold few places."""
     memory: Size | None = Field(default=None, gt=0)
     """For key-value memory, such as `2GB`: slots first, then the prefix cache. Where fewer than concurrency fit, fewer are made.
     Absent: what the slots need, at most three quarters of what is free, and up to 1 GB for prefixes."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from backends.serving.answering import Answering, Finish
+from backends.serving.answering import Answering, Finish, client_of
 from backends.serving.bodies import Chat, Completion
 from backends.serving.choices import Choice
 from backends.serving.door import RECORD, Record
@@ -99,7 +99,7 @@ class Hosting(Answering):
             if verdict.blocked:
                 return self._blocked(body, record, 1, verdict)
         form = self._form(body, record)
-        self.turnstile.admit(1, self.engine.expected_wait())
+        self.turnstile.admit(1, self.engine.expected_wait(), client_of(request))
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         question = self.engine.submit(asked, lambda: _wake(loop, news))
         messages = [message.plain() for message in body.messages]
