@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from backends.serving.replies import ApiError
+from backends.serving.replies import ApiError, named
 
 BODY_BYTES = 4 * 2**20
 BODY_SECONDS = 30.0
@@ -50,12 +50,13 @@ async def _bounded(request: Request) -> bytes:
 
 def explained(error: ValidationError) -> ApiError:
     first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "extra_forbidden":
+        *outside, name = first["loc"]
+        param = ".".join([*_way(tuple(outside)), named(name)])
+        said = f"unsupported field '{param}': this endpoint would not act on it"
+        return ApiError(400, said, param=param, code="unsupported_field")
     said = first["msg"].removeprefix("Value error, ")
     param = ".".join(_way(first["loc"])) or said.partition(":")[0]
-    if first["type"] == "extra_forbidden":
-        return ApiError(
-            400, f"unsupported field '{param}': this endpoint would not act on it", param=param, code="unsupported_field"
-        )
     return ApiError(400, said if said.startswith(f"{param}:") else f"{param}: {said}", param=param)
 
 
