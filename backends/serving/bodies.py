@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from backends.serving.neutral import Neutral, OfChat, OfCompletion, OfMessage, described, without
+from backends.serving.text import HALF_SENT, has_half
 
 
 def one_or_many(value: Any) -> Any:
@@ -35,10 +36,8 @@ def prompts_only(value: Any) -> Any:
 
 def encodable(text: str) -> str:
     """JSON can spell half a character (a lone surrogate); no tokenizer can read one."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("half a character (a lone surrogate) is no text") from error
+    if has_half(text):
+        raise ValueError(HALF_SENT)
     return text
 
 
@@ -123,7 +122,7 @@ class JsonSchema(Part):
 class Request(Part):
     """What both ways of asking have in common."""
 
-    model: str | None = None
+    model: Text | None = None
     """The product's name, as /v1/models lists it; the one that is served when absent."""
     temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
     """0, the default, takes the likeliest token: as the answers that passed the gates were made."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from backends.serving.replies import ApiError, named
+from backends.serving.text import HALF_SENT
 
 BODY_BYTES = 4 * 2**20
 BODY_SECONDS = 30.0
@@ -55,7 +56,8 @@ def explained(error: ValidationError) -> ApiError:
         param = ".".join([*_way(tuple(outside)), named(name)])
         said = f"unsupported field '{param}': this endpoint would not act on it"
         return ApiError(400, said, param=param, code="unsupported_field")
-    said = first["msg"].removeprefix("Value error, ")
+    half = HALF_SENT if first["loc"] else f"a field's name: {HALF_SENT}"
+    said = half if first["type"] == "string_unicode" else first["msg"].removeprefix("Value error, ")
     param = ".".join(_way(first["loc"])) or said.partition(":")[0]
     return ApiError(400, said if said.startswith(f"{param}:") else f"{param}: {said}", param=param)
 
