@@ -74,8 +74,17 @@ class Message(Part):
     content: Annotated[Text, BeforeValidator(parts_to_text, json_schema_input_type=str | list[TextPart])]
     """Text, or a list of text parts."""
 
+    refusal: Text | None = None
+    """Of an earlier answer that was held back, as it came. Read by the model where the answer had no other text."""
+
+    @model_validator(mode="after")
+    def _refused_by_the_assistant(self) -> "Message":
+        if self.refusal is not None and self.role != "assistant":
+            raise ValueError("refusal: only in messages of the assistant")
+        return self
+
     def plain(self) -> dict[str, str]:
-        return {"role": "system" if self.role == "developer" else self.role, "content": self.content}
+        return {"role": "system" if self.role == "developer" else self.role, "content": self.content or self.refusal or ""}
 
 
 class StreamOptions(Part):
