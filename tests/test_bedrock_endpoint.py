@@ -204,6 +204,10 @@ def test_guards_stop_what_goes_in_and_what_comes_out(client: openai.OpenAI, bedr
     leaked = client.chat.completions.create(model="bot", messages=HELLO).choices[0]
     assert leaked.finish_reason == "content_filter"
     assert "from the shop's plan" not in (leaked.message.content or "")
+    bedrock.answer = "Gladly."
+    for held_back in (blocked.message, leaked.message):
+        again: list[Any] = [*HELLO, held_back, {"role": "user", "content": "And then?"}]
+        assert client.chat.completions.create(model="bot", messages=again).choices[0].message.content == "Gladly."
 
 
 def test_the_journal_and_the_metrics_hold_what_bedrock_counted(client: openai.OpenAI, url: str, bedrock: Bedrock) -> None:

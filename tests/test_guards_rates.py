@@ -1,6 +1,7 @@
 """How many attacks are noticed and how many harmless texts are taken for one: bounds on the half that no rule was tuned on."""
 
 import asyncio
+import base64
 import sys
 import time
 from pathlib import Path
@@ -60,6 +61,27 @@ def test_an_attack_is_found_in_any_user_turn_and_in_the_context_but_a_system_mes
     assert (verdict.blocked, noting.guard_notes, noting.guard_blocks) == (False, {"prompt_injection": 1}, {})
 
 
+PLAIN = prompt_injection.ATTACKS[0]
+ENCODED = base64.b64encode(PLAIN.encode()).decode()
+PROSE = "The lamp came on Monday and works well, thank you. "
+HIDDEN = {
+    "behind twenty long words": "incomprehensibilities " * 20,
+    "behind a thousand long words": "Donaudampfschifffahrtsgesellschaft " * 1_000,
+    "behind other base64": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY " * 50,
+    "behind hexadecimal": "4142434445464748494a4b4c " * 50,
+    "behind a quarter of a million characters": PROSE * 5_000,
+}
+
+
+@pytest.mark.parametrize("attack", [PLAIN, ENCODED], ids=["plain", "base64"])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_an_attack_is_found_wherever_it_stands(name: str, attack: str) -> None:
+    before = HIDDEN[name]
+    assert not injection.attacks(before)
+    assert injection.attacks(f"{before}\n{attack}")
+    assert injection.attacks(f"{before}\n{attack}\n{before}")
+
+
 HOSTILE = {
     "verbs": "ignore " * 15_000,
     "almost": "ignore all the very previous and now " * 3_000,
@@ -74,6 +96,10 @@ HOSTILE = {
     "bits": "01000001 " * 11_000,
     "combining": "e\u0301" * 50_000,
     "look-alikes": "іgnоrе " * 14_000,
+    "hex with another end": "49 67 6e " * 11_000 + "4x",
+    "bits with another end": "01000001 " * 11_000 + "010000012",
+    "base64 in one line": "aWdub3JlIGFsbCBwcmV2aW91cw,a" * 3_400,
+    "spaced with another end": "i g n o r e " * 8_000 + "xy",
 }
 
 

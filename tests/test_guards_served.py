@@ -133,6 +133,21 @@ def test_an_answer_that_gives_the_system_prompt_away_is_ended_and_frees_its_slot
     assert whole(url, {"messages": HELLO, "max_tokens": 3})["finish_reason"] == "length"
 
 
+def test_a_blocked_answer_may_be_sent_back_and_the_conversation_goes_on(client: openai.OpenAI) -> None:
+    system: list[Any] = [{"role": "system", "content": SYSTEM}]
+    asked: Any = saying(SYSTEM)["response_format"]
+    blocked = client.chat.completions.create(model="bot", messages=[*system, *HELLO], response_format=asked, max_tokens=600)
+    assert blocked.choices[0].message.refusal
+    again: list[Any] = [*HELLO, blocked.choices[0].message, {"role": "user", "content": "And then?"}]
+    assert client.chat.completions.create(model="bot", messages=again, max_tokens=3).choices[0].finish_reason == "length"
+    silent: list[Any] = [*HELLO, {"role": "assistant", "content": "", "refusal": "No."}, *HELLO]
+    spoken: list[Any] = [*HELLO, {"role": "assistant", "content": "No."}, *HELLO]
+    counts = [client.chat.completions.create(model="bot", messages=talk, max_tokens=1).usage for talk in (silent, spoken)]
+    assert counts[0] == counts[1], "why it was held back is what the model reads of an answer without words"
+    with pytest.raises(openai.BadRequestError, match="refusal: only in messages of the assistant"):
+        client.chat.completions.create(model="bot", messages=[HELLO[0] | {"refusal": "No."}])
+
+
 def test_chances_are_given_as_far_as_the_text_is_the_models_own(url: str) -> None:
     kept, masked = "Nothing to hide here.", "Write to ann@shop.example, or call."
     answer = whole(url, saying(kept) | {"logprobs": True})

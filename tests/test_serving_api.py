@@ -130,6 +130,25 @@ def test_faults_are_the_clients_own_exceptions_with_the_field_named(client: open
     assert client.chat.completions.create(model="bot", messages=HELLO, service_tier="auto", tools=[], max_tokens=1).id
 
 
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ("my field", "my field"),
+        ("top.k", "top.k"),
+        ("", ""),
+        ("größe", "größe"),
+        ("a\x1b[31m\nb", "a\ufffd[31m\ufffdb"),
+        ("x" * 5000, "x" * 200 + "…"),
+    ],
+)
+def test_an_unknown_field_is_named_as_it_was_sent(url: str, sent: str, said: str) -> None:
+    refused = httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO, sent: 1}).json()["error"]
+    assert (refused["param"], refused["code"]) == (said, "unsupported_field")
+    assert f"unsupported field '{said}'" in refused["message"]
+    inside = httpx.post(f"{url}/v1/chat/completions", json={"messages": [HELLO[0] | {sent: 1}]}).json()["error"]
+    assert inside["param"] == f"messages.0.{said}"
+
+
 HOSTILE = [
     b"",
     b"not json",

@@ -235,6 +235,7 @@ def test_a_text_that_is_too_long_is_refused_with_the_limit_and_never_cut_off(url
         ({"input": ["hello"] * 33}, 400, "input"),
         ({"input": 5}, 400, "input"),
         ({"input": "\ud800"}, 400, "input"),
+        ({"input": "hello", "model": "\ud800"}, 400, "model"),
         ({}, 400, "input"),
         ({"input": "hello", "model": "gpt-4"}, 404, "model"),
         ({"input": "hello", "temperature": 1}, 400, "temperature"),

@@ -152,6 +152,14 @@ def test_a_faulty_schema_is_a_bad_request_that_names_the_place(client: openai.Op
     assert (refused.value.param, refused.value.code) == ("response_format.json_schema.schema.properties.a", "invalid_schema")
 
 
+def test_a_long_name_in_a_faulty_schema_is_not_said_back_whole(client: openai.OpenAI) -> None:
+    asked: Any = {"name": "x", "schema": {"properties": {"a\n" * 5000: {"type": "sting"}}}}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="bot", messages=HELLO, response_format={"type": "json_schema", "json_schema": asked})
+    assert str(refused.value.param).startswith("response_format.json_schema.schema.properties.a\ufffda")
+    assert len(refused.value.message) < 1000
+
+
 @pytest.mark.parametrize(
     "field",
     [

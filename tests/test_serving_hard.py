@@ -86,6 +86,12 @@ def chat(**fields: Any) -> bytes:
     return json.dumps({"messages": HELLO, "max_tokens": 4} | fields).encode()
 
 
+def shaped(schema: str) -> bytes:
+    """A chat whose answer should be of this schema, which is no JSON that Python would write."""
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": "SCHEMA"}}
+    return chat(response_format=wanted).replace(b'"SCHEMA"', schema.encode())
+
+
 HOSTILE = {
     "not a number as temperature": b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}',
     "an endless temperature": b'{"messages": [{"role": "user", "content": "x"}], "temperature": 1e999}',
@@ -93,6 +99,14 @@ HOSTILE = {
     "a fraction of a token": chat(max_tokens=1.5),
     "a lone surrogate": b'{"messages": [{"role": "user", "content": "\\ud83d"}]}',
     "a lone surrogate as stop": chat(stop=["\ud83d"]),
+    "a lone surrogate as model": chat(model="\ud83d"),
+    "a lone surrogate as role": chat(messages=[{"role": "\ud83d", "content": "x"}]),
+    "a lone surrogate as a field's name": chat(**{"\ud83d": 1}),
+    "a lone surrogate in an enum": shaped(r'{"enum": ["\ud83d"]}'),
+    "a lone surrogate in a pattern": shaped(r'{"type": "string", "pattern": "\ud83d"}'),
+    "a lone surrogate as a property's name": shaped(r'{"properties": {"\ud83d": {"type": "sting"}}}'),
+    "not a number in a schema": shaped('{"type": "number", "minimum": NaN}'),
+    "an endless number in a schema": shaped('{"type": "number", "maximum": 1e999}'),
     "bytes that are no UTF-8": b'{"messages": [{"role": "user", "content": "\xff\xfe"}]}',
     "a thousand stop texts": chat(stop=[f"stop {number}" for number in range(1000)]),
     "an empty stop text": chat(stop=[""]),
@@ -133,6 +147,34 @@ def refused_otherwise(url: str) -> dict[str, tuple[int, str]]:
             if response.status_code not in (400, 413) or not 0 < len(said) < 2000:  # a fault is named, not repeated
                 odd[name] = (response.status_code, response.text[:200])
     return odd
+
+
+IN_SCHEMA = "response_format.json_schema.schema"
+HALF = "half a character (a lone surrogate) is no text: send the whole character, or leave it out"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param", "said"),
+    [
+        ("/v1/chat/completions", chat(model="\ud83d"), "model", HALF),
+        ("/v1/chat/completions", chat(logit_bias={"\ud83d": 1}), "logit_bias", HALF),
+        ("/v1/chat/completions", chat(**{"\ud83d": 1}), "a field's name", HALF),
+        ("/v1/completions", b'{"prompt": "x", "model": "\\ud83d"}', "model", HALF),
+        ("/v1/feedback", b'{"id": "\\ud83d", "rating": "up"}', "id", HALF),
+        ("/v1/chat/completions", shaped(r'{"properties": {"\ud83d": {}}}'), f"{IN_SCHEMA}.properties", HALF),
+        ("/v1/chat/completions", shaped(r'{"enum": ["a", "\ud83d"]}'), f"{IN_SCHEMA}.enum.1", HALF),
+        ("/v1/chat/completions", shaped(r'{"pattern": "\ud83d"}'), f"{IN_SCHEMA}.pattern", HALF),
+        ("/v1/chat/completions", shaped('{"items": {"minimum": -Infinity}}'), f"{IN_SCHEMA}.items.minimum", "endless numbers"),
+        ("/v1/chat/completions", shaped('{"const": NaN}'), f"{IN_SCHEMA}.const", "endless numbers"),
+    ],
+)
+def test_what_only_python_takes_for_json_is_refused_with_its_place_and_its_cure(
+    url: str, path: str, body: bytes, param: str, said: str
+) -> None:
+    response = httpx.post(f"{url}{path}", content=body)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+    assert response.json()["error"]["message"].startswith(f"{param}: ")
+    assert said in response.json()["error"]["message"]
 
 
 def test_prompts_of_odd_tokens_are_refused(url: str) -> None:

@@ -11,7 +11,7 @@ from backends.serving.compiling import Compiler
 from backends.serving.engine import Engine, PromptError
 from backends.serving.grammar import Grammar, Grammars, SchemaError
 from backends.serving.guards.control_tokens import PromptText, Rendered
-from backends.serving.replies import ApiError
+from backends.serving.replies import ApiError, named
 from backends.serving.sampling import Sampling
 from llmspec.spec.endpoint import Limits
 
@@ -131,5 +131,5 @@ class Asking:
         try:
             return grammars.known(schema) or await self._compiler.grammar(partial(grammars.json_schema, schema), client)
         except SchemaError as error:
-            param = "response_format.json_schema.schema" + (f".{error.place}" if error.place else "")
+            param = "response_format.json_schema.schema" + (f".{named(error.place)}" if error.place else "")
             raise ApiError(400, f"{param}: {error.fault}", param=param, code="invalid_schema") from error

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from backends.serving.neutral import Neutral, OfChat, OfCompletion, OfMessage, described, without
+from backends.serving.text import HALF_SENT, has_half
 
 
 def one_or_many(value: Any) -> Any:
@@ -35,10 +36,8 @@ def prompts_only(value: Any) -> Any:
 
 def encodable(text: str) -> str:
     """JSON can spell half a character (a lone surrogate); no tokenizer can read one."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("half a character (a lone surrogate) is no text") from error
+    if has_half(text):
+        raise ValueError(HALF_SENT)
     return text
 
 
@@ -75,8 +74,17 @@ class Message(Part):
     content: Annotated[Text, BeforeValidator(parts_to_text, json_schema_input_type=str | list[TextPart])]
     """Text, or a list of text parts."""
 
+    refusal: Text | None = None
+    """Of an earlier answer that was held back, as it came. Read by the model where the answer had no other text."""
+
+    @model_validator(mode="after")
+    def _refused_by_the_assistant(self) -> "Message":
+        if self.refusal is not None and self.role != "assistant":
+            raise ValueError("refusal: only in messages of the assistant")
+        return self
+
     def plain(self) -> dict[str, str]:
-        return {"role": "system" if self.role == "developer" else self.role, "content": self.content}
+        return {"role": "system" if self.role == "developer" else self.role, "content": self.content or self.refusal or ""}
 
 
 class StreamOptions(Part):
@@ -123,7 +131,7 @@ class JsonSchema(Part):
 class Request(Part):
     """What both ways of asking have in common."""
 
-    model: str | None = None
+    model: Text | None = None
     """The product's name, as /v1/models lists it; the one that is served when absent."""
     temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
     """0, the default, takes the likeliest token: as the answers that passed the gates were made."""

@@ -32,7 +32,7 @@ class Classify(Part):
 
     input: Annotated[list[Text], BeforeValidator(one_or_many), Field(min_length=1)]
     """A text, or several."""
-    model: str | None = None
+    model: Text | None = None
     """The product's name, as /v1/models lists it; the one that is served when absent."""
 
 

@@ -20,7 +20,7 @@ Said = Annotated[Text, Field(max_length=20_000)]
 class Feedback(Part):
     """A thumb, a comment, or how it should have been answered."""
 
-    id: str
+    id: Text
     """The answer's own id, as its JSON or its x-request-id header says it."""
     rating: Literal["up", "down"] | None = None
     """A thumb; absent takes none."""

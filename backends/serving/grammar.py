@@ -1,6 +1,7 @@
 """Answers that must be JSON of a given schema: which tokens may come next, by llguidance."""
 
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import llguidance
 import numpy as np
 
 from backends.serving import schema_trial
+from backends.serving.text import HALF_SENT, has_half
 
 DEPTH = 60
 """Levels of nesting that a schema may have."""
@@ -27,6 +29,7 @@ LARGE = 10_000
 TRIAL_SECONDS = 10.0
 """How long to wait for such a trial; it ends itself after two seconds of work."""
 TOO_COMPLEX = "the schema is too complex to be followed, or nothing satisfies it"
+ENDLESS = "NaN and endless numbers are not JSON: write a number, or leave the word out"
 NEVER = np.float32(-1e30)
 """Added to a logit: no other is as low, and it is still a number."""
 
@@ -132,7 +135,7 @@ class Grammars:
 
 
 def checked_text(schema: dict[str, Any]) -> str:
-    """The schema as JSON, when it is no larger than any that people write."""
+    """The schema as JSON, when it is JSON, and no larger than any that people write."""
     for number, (_, depth) in enumerate(walked(schema)):
         if depth > DEPTH:
             raise SchemaError(f"the schema is nested deeper than {DEPTH} levels")
@@ -143,7 +146,24 @@ def checked_text(schema: dict[str, Any]) -> str:
     text = json.dumps(schema)
     if len(text) > SIZE:
         raise SchemaError(f"the schema has {len(text):,} characters, and at most {SIZE:,} are taken")
+    if fault := next(unspeakable(schema), None):
+        raise fault
     return text
+
+
+def unspeakable(value: Any, place: str = "") -> Iterator[SchemaError]:
+    """What Python reads and writes as JSON, and nobody else does."""
+    if isinstance(value, str) and has_half(value):
+        yield SchemaError(HALF_SENT, place)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield SchemaError(ENDLESS, place)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from unspeakable(name, place)
+            yield from unspeakable(inner, f"{place}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from unspeakable(inner, f"{place}.{at}".lstrip("."))
 
 
 def tried(text: str) -> dict[str, str]:

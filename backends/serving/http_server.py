@@ -25,6 +25,8 @@ so that none of them sends a request into a connection that is just being closed
 KEEP_ALIVE_SECONDS = 75
 """Likewise in normal times: longer than clients keep theirs."""
 
+HEAD_SECONDS = 30.0
+"""A request whose head takes longer to arrive is not waited for, nor is the first one of a connection."""
 RENEW_SECONDS = 2.0
 """How often the certificate's files are looked at."""
 
@@ -60,6 +62,8 @@ class HttpServer(uvicorn.Server):
         self._files = files
         self._hurry = asyncio.Event()
         self._handing_over = False
+        self._awaited: dict[tuple[Any, Any], float] = {}
+        """Connection and its last request -> since when the next one has been on its way."""
 
     def order(self, what: str) -> None:
         """`handover`: another worker has the socket now. `stop`: nobody will; idle connections are closed at once."""
@@ -81,6 +85,19 @@ class HttpServer(uvicorn.Server):
             self._renewing = asyncio.create_task(renew(self.config.ssl, self._files))
         if self._line:
             self._line.say(ready=True)
+
+    async def on_tick(self, counter: int) -> bool:
+        self._drop_late()
+        return await super().on_tick(counter)
+
+    def _drop_late(self) -> None:
+        """Close connections whose request does not come whole: uvicorn's own clock stops at the first byte."""
+        now = asyncio.get_running_loop().time()
+        asking = [(each, _last_request(each)) for each in self.server_state.connections if _idle(each) and not _resting(each)]
+        self._awaited = {one: self._awaited.get(one, now) for one in asking}
+        for (connection, _), since in self._awaited.items():
+            if now - since > HEAD_SECONDS:
+                connection.transport.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._door.closing = True
@@ -135,3 +152,8 @@ def _last_request(connection: Any) -> Any:
 
 def _idle(connection: Any) -> bool:
     return connection.cycle is None or connection.cycle.response_complete
+
+
+def _resting(connection: Any) -> bool:
+    """Between an answer and the first byte of the next request."""
+    return connection.timeout_keep_alive_task is not None

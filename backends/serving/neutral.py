@@ -14,7 +14,7 @@ OfChat: Neutral = COMMON | {
     "modalities": [["text"]],
 }
 OfCompletion: Neutral = COMMON | {"best_of": [1], "suffix": [""]}
-OfMessage: Neutral = {"refusal": [], "annotations": [[]], "audio": [], "tool_calls": [[]], "function_call": []}
+OfMessage: Neutral = {"annotations": [[]], "audio": [], "tool_calls": [[]], "function_call": []}
 """An answer's message is often sent back as it came, with all its empty fields."""
 
 

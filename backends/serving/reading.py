@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from backends.serving.replies import ApiError
+from backends.serving.replies import ApiError, named
+from backends.serving.text import HALF_SENT
 
 BODY_BYTES = 4 * 2**20
 BODY_SECONDS = 30.0
@@ -50,12 +51,14 @@ async def _bounded(request: Request) -> bytes:
 
 def explained(error: ValidationError) -> ApiError:
     first = error.errors(include_url=False, include_input=False)[0]
-    said = first["msg"].removeprefix("Value error, ")
-    param = ".".join(_way(first["loc"])) or said.partition(":")[0]
     if first["type"] == "extra_forbidden":
-        return ApiError(
-            400, f"unsupported field '{param}': this endpoint would not act on it", param=param, code="unsupported_field"
-        )
+        *outside, name = first["loc"]
+        param = ".".join([*_way(tuple(outside)), named(name)])
+        said = f"unsupported field '{param}': this endpoint would not act on it"
+        return ApiError(400, said, param=param, code="unsupported_field")
+    half = HALF_SENT if first["loc"] else f"a field's name: {HALF_SENT}"
+    said = half if first["type"] == "string_unicode" else first["msg"].removeprefix("Value error, ")
+    param = ".".join(_way(first["loc"])) or said.partition(":")[0]
     return ApiError(400, said if said.startswith(f"{param}:") else f"{param}: {said}", param=param)
 
 

@@ -7,6 +7,15 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 KINDS = {400: "invalid_request_error", 404: "invalid_request_error", 413: "invalid_request_error", 429: "rate_limit_error"}
+LONGEST_NAME = 200
+"""Characters of a client's word that are said back."""
+
+
+def named(word: object) -> str:
+    """A client's own word as it may be said back: in characters that can be printed, and not all of a long one."""
+    text = str(word)
+    text = text[:LONGEST_NAME] + "…" if len(text) > LONGEST_NAME else text
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 class ApiError(Exception):

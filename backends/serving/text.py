@@ -4,6 +4,7 @@ from typing import Protocol
 
 HALF = "\ufffd"
 """What a decoder writes for a character whose bytes are not all there."""
+HALF_SENT = "half a character (a lone surrogate) is no text: send the whole character, or leave it out"
 PATIENCE = 64
 """Tokens after which bytes that still make no character are shown as they are: no character is that long."""
 
@@ -12,6 +13,15 @@ class Tokenizer(Protocol):
     """The part of `tokenizers.Tokenizer` that decoding needs."""
 
     def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str: ...
+
+
+def has_half(text: str) -> bool:
+    """Whether it cannot be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 class TextStream:

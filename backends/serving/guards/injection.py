@@ -10,8 +10,6 @@ from pathlib import Path
 from backends.serving.guards.readings import readings, visible, words
 
 THRESHOLD = 3
-LONGEST = 200_000
-"""Characters that are looked at; longer prompts fit no model that this endpoint serves."""
 NEAR = 16
 """Words on either side of a telling word that are looked at: longer than any phrase."""
 _QUOTED = re.compile(r"[\"“”«»„`‘][^\"“”«»„`]{6,300}[\"“”«»„`’]|(?<!\w)'[^'\n]{6,300}'(?!\w)")
@@ -48,7 +46,6 @@ def attacks(text: str) -> bool:
 
 def score(text: str) -> int:
     """The points of the reading that has most; undoing a disguise is worth one more."""
-    text = text[:LONGEST]
     most = 0
     for reading, disguised in readings(text):
         points = points_of(reading, least=2 if disguised else 1)

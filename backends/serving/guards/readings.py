@@ -10,10 +10,8 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import chain
 from urllib.parse import unquote
-
-MOST_BLOBS = 20
-"""Encoded pieces of one text that are decoded; a text with more is not worth more."""
 
 _LOOK_ALIKES = str.maketrans(
     "абвгдеёзиіїјкмнорстуүхцчшѕԁԛԝһӏαβγδεζηικμνοπρστυχωɑɡɩℓıƒ",
@@ -30,7 +28,7 @@ _SPACED = re.compile(r"(?<![^\W_])(?:[^\W_][ .\-_*·|,/\\]{1,3}){5,}[^\W_](?![^\
 _BROKEN = re.compile(r"(?<=[^\W\d_])[.\-_*·|~^](?=[^\W\d_])")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}+")
 _WRAPPED = re.compile(r"(?<=[A-Za-z0-9+/]{40})\r?\n(?=[A-Za-z0-9+/])")
-_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[\s,:]?){10,}+(?![0-9A-Za-z])")
+_HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[\s,:]?){10,}+")
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|&#?\w{2,8};")
 _BINARY = re.compile(r"(?<![0-9])(?:[01]{8}\s?){8,}+")
 _LEETED = re.compile(r"[a-z013457@$!|+89]{3,}+")
@@ -95,10 +93,9 @@ def _unescaped(text: str) -> str:
 
 
 def decoded(text: str) -> Iterator[str]:
-    """What base64, hexadecimal and binary pieces say, where they say something that can be read."""
+    """What base64, hexadecimal and binary pieces say, where that can be read. All of them: what is decoded is shorter."""
     text = _WRAPPED.sub("", text)
-    blobs = [*_BASE64.finditer(text), *_HEX.finditer(text), *_BINARY.finditer(text)][:MOST_BLOBS]
-    for blob in blobs:
+    for blob in chain(_BASE64.finditer(text), _HEX.finditer(text), _BINARY.finditer(text)):
         for raw in _bytes_of(re.sub(r"[\s,:]|0x|\\x", "", blob[0])):
             said = raw.decode("utf-8", "ignore")
             if len(said) >= 8 and sum(c.isalnum() or c.isspace() for c in said) > 0.8 * len(said):

@@ -1,0 +1,109 @@
+"""Requests that never come whole: their connections are closed in time, and nobody else's."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from backends.serving import http_server
+from backends.serving.http_server import HttpServer
+from backends.serving.sockets import bind
+from llmspec.spec.endpoint import Endpoint
+
+LIMIT = 0.4
+WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[], Awaitable[Connection]]
+
+
+class Slow:
+    """Takes longer to answer than a head may take to arrive."""
+
+    closing = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(2 * LIMIT)
+        await PlainTextResponse("well")(scope, receive, send)
+
+
+@contextlib.asynccontextmanager
+async def serving(protocol: str) -> AsyncIterator[Connect]:
+    listener: socket.socket = bind("127.0.0.1", 0)
+    server = HttpServer(Slow(), None, Endpoint())
+    server.config.http = protocol
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        yield partial(asyncio.open_connection, *listener.getsockname())
+    finally:
+        server.order("stop")
+        await task
+
+
+async def answer(connection: Connection) -> bytes:
+    return await asyncio.wait_for(connection[0].readuntil(b"well"), 20)
+
+
+async def closed(connection: Connection) -> bool:
+    """Whether the other side hangs up within a time in which it should have."""
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(connection[0].read(1), 5 * LIMIT) == b""
+    return False
+
+
+@pytest.mark.parametrize("protocol", ["httptools", "h11"])
+@pytest.mark.parametrize("first", [b"", b"POST /v1/chat", b"GET / HTTP/1.1\r\nHost: x\r\nx-more: "])
+def test_a_connection_whose_first_request_does_not_come_whole_is_closed(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, first: bytes
+) -> None:
+    async def check() -> None:
+        async with serving(protocol) as connect:
+            half = await connect()
+            half[1].write(first)
+            assert await closed(half)
+
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", LIMIT)
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("protocol", ["httptools", "h11"])
+def test_so_is_one_that_sends_byte_after_byte_or_begins_a_second_request(monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
+    async def drip(connection: Connection) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection[1].write(b"x")
+                await connection[1].drain()
+                await asyncio.sleep(LIMIT / 5)
+
+    async def check() -> None:
+        async with serving(protocol) as connect:
+            dripping, second = await connect(), await connect()
+            second[1].write(WHOLE)
+            dripping[1].write(WHOLE[:20])
+            task = asyncio.create_task(drip(dripping))
+            assert await closed(dripping)
+            await answer(second)
+            second[1].write(WHOLE[:20])
+            assert await closed(second)
+            task.cancel()
+
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", LIMIT)
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("protocol", ["httptools", "h11"])
+def test_long_answers_and_rests_between_requests_are_nobodys_fault(monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
+    async def check() -> None:
+        async with serving(protocol) as connect:
+            connection = await connect()
+            for _ in range(2):
+                connection[1].write(WHOLE)
+                assert b" 200 " in await answer(connection)
+                assert not await closed(connection)
+
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", LIMIT)
+    asyncio.run(check())
