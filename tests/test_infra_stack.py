@@ -323,6 +323,18 @@ def test_drift_is_what_was_changed_or_removed_by_hand(engine: Engine) -> None:
     assert "policy" in engine.things().get("iam.role.Role/worker", {"policy": ""}), "a look changes nothing"
 
 
+def test_a_look_for_drift_asks_for_no_secret_s_value(engine: Engine) -> None:
+    def program() -> None:
+        Thing("aws:secretsmanager/secretVersion:SecretVersion", "webhook", secretId="webhook", secretString="https://room.example")
+        Thing(ROLE, "worker", name="worker", policy="read")
+
+    made = stack(program)
+    made.up()
+    for thing in engine.things():
+        engine.file(thing).unlink()
+    assert ops(made.drift()) == {"worker": "delete"}
+
+
 def test_without_the_cli_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path / ".llmspec"))
     monkeypatch.setenv("PATH", str(tmp_path))
