@@ -132,6 +132,7 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     "governance.replicate_to": ("ecs", "eu-west-1", "f.storage.replicate_to"),
     "governance.budget.monthly": ("ecs", "250 USD", "f.cost.monthly_usd"),
     "governance.budget.warn_at": ("ecs", 0.5, "f.cost.warn_at"),
+    "governance.budget.activate_tags": ("ecs", True, "f.cost.activate_tags"),
     "governance.deploy.github": ("ecs", "acme/other", "f.identity.deploy.repository"),
     "governance.deploy.environment": ("ecs", "live", "f.identity.deploy.environment"),
     "governance.deploy.owner_id": ("ecs", 7, "f.identity.deploy.owner_id"),

@@ -95,7 +95,7 @@ def backup(spec: Spec) -> BackupArgs | None:
 
 def cost(spec: Spec) -> CostArgs | None:
     asked = rules(spec).budget
-    return CostArgs(asked.dollars, asked.warn_at, spec.addresses) if asked else None
+    return CostArgs(asked.dollars, asked.warn_at, spec.addresses, activate_tags=bool(asked.activate_tags)) if asked else None
 
 
 def deploy(spec: Spec, target: str) -> DeployArgs | None:

@@ -99,6 +99,9 @@ class Budget(Section):
     """The most that a month should cost: `500 USD`. A plan compares with it, and AWS Budgets watches it."""
     warn_at: float = Field(default=0.8, gt=0, le=1)
     """Share of it at which somebody is told, before it is spent."""
+    activate_tags: bool | None = None
+    """Whether `apply` has AWS count by our tags, without which a budget counts nothing. `true` works from the day after the first
+    apply, in an account that pays for itself; `false` says that whoever pays has done it. Absent, a plan says what is to do."""
 
     @property
     def dollars(self) -> int:
