@@ -43,6 +43,16 @@ def resolve(value: Any) -> Any:
     return value
 
 
+def stood_in(text: str) -> str:
+    """For a look that changes nothing: a secret that is not set is its name."""
+    return REFERENCE.sub(lambda match: match[1] if match[1] in unset(text) else lookup(match[1]), text)
+
+
+def unset(value: Any) -> list[str]:
+    """The secrets that a structure refers to and that are not set here."""
+    return sorted(name for name in names_in(value) if not os.environ.get(name))
+
+
 def scrub(text: str) -> str:
     """The text without any secret that this process has resolved."""
     for value in sorted(_seen, key=len, reverse=True):

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import tiny_rows
 from moto_parts import Aws, aws  # noqa: F401  (a fixture)
+from product_in_aws_parts import spec as in_aws
+from pulumi_engine_parts import engine_in
 from runner_parts import ROLE, Runner, commit, jobs, repository
 from test_ci_workflow import LAPTOP, SHOP
 
@@ -189,6 +192,40 @@ def test_drift_opens_one_issue_keeps_it_current_and_closes_it(shop: Path) -> Non
     assert (issue["state"], issue["state_reason"]) == ("closed", "completed")
     assert run.step(tell).returncode == 0
     assert len(bodies(run, ISSUES)) == 1
+
+
+@pytest.mark.aws
+@pytest.mark.slow
+def test_what_was_changed_by_hand_in_aws_is_seen_at_night_and_told_in_the_issue(
+    tmp_path: Path,
+    aws: Aws,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = repository(tmp_path, {"tiny.yaml": in_aws(), "rows.jsonl": tiny_rows()})
+    monkeypatch.chdir(made)
+    monkeypatch.delenv("LLMSPEC_HOME", raising=False)
+    assert main(["ci", "tiny.yaml", "--target", "prod"]) == 0
+    commit(made)
+    engine = engine_in(tmp_path / "engine")
+    monkeypatch.setenv("PATH", engine.env["PATH"])
+    run = ready(made)
+    run.env |= {**engine.env, **aws.env}
+    done = run.step({"run": "llmspec apply tiny.yaml --target prod --select data --yes"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    look, tell = jobs(made)["drift"]["steps"][-2:]
+    status = "`llmspec status tiny.yaml --drift` ended with"
+
+    def night() -> str:
+        assert [run.step(step).returncode for step in (look, tell)] == [0, 0]
+        return "\n".join(bodies(run, ISSUES))
+
+    assert status not in night()
+    network = next(engine.cloud.glob("ec2.vpc.Vpc/*.json"))
+    network.write_text(json.dumps(json.loads(network.read_text()) | {"enableDnsSupport": False}))
+    issue = night()
+    assert f"{status} 3:" in issue
+    assert "drift        foundation: update aws:ec2/vpc:Vpc" in issue
+    assert "enableDnsSupport" in issue
 
 
 class Identity(BaseHTTPRequestHandler):

@@ -1,13 +1,20 @@
 """What apply asks itself before it changes the cloud: whether data would be lost, and whether a saved plan still holds."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from test_policy import CLEAN
 
 from llmspec.cli.cloud import same_cloud, spared
+from llmspec.cli.plan import Found
 from llmspec.errors import BlockedError, StaleError
 from llmspec.infra.change import CloudChange
+from llmspec.infra.told import budget_lines
 from llmspec.infra.wanted import Wanted
+from llmspec.load import load
 
 URN = "urn:pulumi:bot-prod-foundation::llmspec::aws:s3/bucket:Bucket::store"
 LOST = CloudChange("replace", "aws:s3/bucket:Bucket", "store", URN, ("bucket",), ("bucket",))
@@ -40,6 +47,19 @@ def test_a_saved_plan_holds_while_the_cloud_would_change_in_the_same_way() -> No
     for other in ((), (LOST,), (update, LOST), (CloudChange("update", LOST.type, "store", URN, ("tags", "acl")),)):
         with pytest.raises(StaleError, match="in the cloud something else would change by now\n  plan again, with --out"):
             same_cloud(cloud(*other), saved)
+
+
+@pytest.mark.parametrize(("said", "told"), [("", True), (", activate_tags: false", False), (", activate_tags: true", False)])
+def test_a_budget_that_aws_cannot_count_yet_says_what_is_to_do(tmp_path: Path, said: str, told: bool) -> None:
+    (tmp_path / "shop.yaml").write_text(CLEAN.replace("500 USD", f"500 USD{said}"))
+    spec = load(str(tmp_path / "shop.yaml"), "prod").spec
+    assert spec.governance
+    assert spec.governance.budget
+    text, markdown = "".join(budget_lines(spec)), "".join(budget_lines(spec, markdown=True))
+    assert ("the tag llmspec:name is activated" in text) == ("Cost allocation tags" in markdown) == told
+    product: Any = SimpleNamespace(spec=spec)
+    stack = Wanted("foundation", "shop-prod-foundation")
+    assert ("AWS counts $0" in "".join(Found(product, cast("Any", None), [stack]).cloud_lines())) == told
 
 
 def test_a_plan_that_compared_nothing_says_nothing_of_the_cloud() -> None:

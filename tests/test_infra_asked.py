@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from foundation_parts import small
+from foundation_parts import small, trusted
 from pulumi_parts import World, made_by
 from pulumi_service_parts import Made, run
 
@@ -44,6 +44,7 @@ _written.loader.exec_module(spec_ground)
 SPECS = sorted((ROOT / "specs").glob("aws-*.yaml"))
 SECRET = "https://chat.example/hooks/T0-very-secret"
 NAMED = {"domain": "bot.acme.example", "zone": "Z0123456789ABCDEFGHIJ"}
+PROVIDER = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
 CERTIFICATE = "arn:aws:acm:eu-central-1:111122223333:certificate/a-b"
 BASE: dict[str, Any] = {
     "llmspec": 1,
@@ -124,6 +125,9 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     "store": ("ecs", "s3://acme-other/x", "f.storage.bucket"),
     "region": ("ecs", "eu-west-1", "f.owner.region"),
     "governance.audit": ("ecs", True, "f.audit"),
+    "governance.audit.config": ("ecs", False, "f.audit.config"),
+    "governance.audit.security_hub": ("ecs", False, "f.audit.security_hub"),
+    "governance.audit.inspector": ("ecs", False, "f.audit.inspector"),
     "governance.retention.data": ("ecs", "365d", "f.storage.retention_days"),
     "governance.retention.journal": ("ecs", "7d", "f.logs.journal_days"),
     "governance.backup.every": ("ecs", "12h", "f.backup.every_hours"),
@@ -132,10 +136,12 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     "governance.replicate_to": ("ecs", "eu-west-1", "f.storage.replicate_to"),
     "governance.budget.monthly": ("ecs", "250 USD", "f.cost.monthly_usd"),
     "governance.budget.warn_at": ("ecs", 0.5, "f.cost.warn_at"),
+    "governance.budget.activate_tags": ("ecs", True, "f.cost.activate_tags"),
     "governance.deploy.github": ("ecs", "acme/other", "f.identity.deploy.repository"),
     "governance.deploy.environment": ("ecs", "live", "f.identity.deploy.environment"),
     "governance.deploy.owner_id": ("ecs", 7, "f.identity.deploy.owner_id"),
     "governance.deploy.repository_id": ("ecs", 8, "f.identity.deploy.repository_id"),
+    "governance.deploy.provider": ("ecs", PROVIDER, "f.identity.deploy.provider_arn"),
     "endpoint.scale.min": ("ecs", 2, "s.scale.min"),
     "endpoint.scale.max": ("ecs", 9, "s.scale.max"),
     "endpoint.scale.concurrency_per_copy": ("ecs", 4, "s.scale.concurrency_per_copy"),
@@ -192,6 +198,8 @@ BESIDE: dict[str, Any] = {
     "endpoint.scale.concurrency_per_copy": {"endpoint": {"scale": {"max": 9}}},
     "endpoint.rollout.steps": {"endpoint": {"rollout": {"strategy": "canary"}}},
     "ecs.gpus": {"places": {"endpoint": {"ecs": {"instance": "g5.xlarge"}}}},
+    **{f"governance.audit.{one}": {"governance": {"audit": {}}} for one in ("config", "security_hub", "inspector")},
+    "governance.deploy.provider": {"governance": {"deploy": {"github": "acme/bot"}}},
     "governance.deploy.environment": {"governance": {"deploy": {"github": "acme/bot"}}},
     "governance.deploy.owner_id": {"governance": {"deploy": {"github": "acme/bot", "repository_id": 8}}},
     "governance.deploy.repository_id": {"governance": {"deploy": {"github": "acme/bot", "owner_id": 7}}},
@@ -242,6 +250,22 @@ def test_no_option_about_aws_is_missing_in_that_table() -> None:
     listed = {each for path, section in sections.items() for each in fields(section, path)}
     listed |= {f"{name}.{option}" for name, card in registry.places() if card.cloud == "aws" for option in card.model_fields}
     assert listed - set(CHANGES) - OF_JOBS - OTHERS == set()
+
+
+def test_what_an_account_takes_one_of_is_left_alone_where_the_spec_says_that_it_is_there() -> None:
+    once = ("cfg/recorder:Recorder", "securityhub/account:Account", "inspector2/enabler:Enabler")
+    github = "iam/openIdConnectProvider:OpenIdConnectProvider"
+
+    def world(governance: dict[str, Any]) -> World:
+        return made_by(lambda: foundation(foundation_args(spec("sagemaker", {"governance": governance}), "prod")))
+
+    first = world({"audit": True, "deploy": {"github": "acme/bot"}})
+    assert [kind for kind in (*once, github) if not first.of(kind)] == []
+    there = {"config": False, "security_hub": False, "inspector": False}
+    second = world({"audit": there, "deploy": {"github": "acme/bot", "provider": PROVIDER}})
+    assert [kind for kind in (*once, github) if second.of(kind)] == []
+    assert second.of("cloudtrail/trail:Trail")
+    assert trusted(second, "deploy")[0]["Principal"]["Federated"] == PROVIDER
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)

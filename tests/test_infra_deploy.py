@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from foundation_parts import GITHUB, allowed, reach, small, trusted
+from moto.iam.aws_managed_policies import aws_managed_policies_data
 from pulumi_parts import World
 from pulumi_service_parts import Made, run
 from test_infra_asked import SECRET, asked, at, spec
@@ -221,6 +222,21 @@ def test_the_role_of_pull_requests_changes_nothing_and_reads_no_rows_and_no_secr
     assert read == {"arn:aws:s3:::acme-llm/models/bot/*.json", "arn:aws:s3:::acme-state/llm/*"}
     assert not any(fnmatchcase("arn:aws:s3:::acme-llm/models/bot/data/k1/train.parquet", each) for each in read)
     assert {"sagemaker:DescribeEndpoint", "ecr:DescribeImages", "codebuild:BatchGetBuilds", "tag:GetResources"} <= actions
+
+
+def audited(action: str) -> bool:
+    """Whether AWS's own SecurityAudit lets it."""
+    statements = json.loads(aws_managed_policies_data)["SecurityAudit"]["Document"]["Statement"]
+    actions = [action for each in statements for action in each["Action"]]
+    return any(fnmatchcase(action.lower(), each.lower()) for each in actions)
+
+
+def test_the_role_of_the_night_may_ask_how_everything_is_but_a_secret_s_value(full_ground: World) -> None:
+    may = {action for each in allowed(full_ground, "plan") for action in each["Action"]}
+    verbs = ("Describe", "List", "Get", "GET")
+    asked = {call for calls in WHAT_IT_TAKES.values() for call in calls.split() if call.partition(":")[2].startswith(verbs)}
+    asked |= {"glue:GetDatabase", "budgets:ViewBudget", "ce:GetAnomalyMonitors", "ce:GetAnomalySubscriptions"}
+    assert {call for call in asked - may if not audited(call)} == {"secretsmanager:GetSecretValue"}
 
 
 def test_pull_requests_come_in_by_an_environment_of_their_own(full_ground: World) -> None:

@@ -9,19 +9,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pulumi
 import pytest
 from pulumi_engine_parts import Engine, engine
 
+from llmspec import secrets
 from llmspec.errors import LockedError, PlaceError, SpecError
 from llmspec.home import home
-from llmspec.infra import command
+from llmspec.infra import command, wanted
 from llmspec.infra.change import CloudChange, counted
 from llmspec.infra.failure import cure
 from llmspec.infra.stack import Stack
 from llmspec.infra.state import local
+from llmspec.spec.monitors import Monitors
 
 __all__ = ["engine"]
 # Where a program is cut off in the middle, Pulumi's library leaves a coroutine that says so when it is collected.
@@ -321,6 +324,50 @@ def test_drift_is_what_was_changed_or_removed_by_hand(engine: Engine) -> None:
     assert (update.op, update.name, update.keys) == ("update", "store", ("acl",))
     assert (delete.op, delete.name) == ("delete", "worker")
     assert "policy" in engine.things().get("iam.role.Role/worker", {"policy": ""}), "a look changes nothing"
+
+
+def test_a_look_for_drift_asks_for_no_secret_s_value(engine: Engine) -> None:
+    def program() -> None:
+        Thing("aws:secretsmanager/secretVersion:SecretVersion", "webhook", secretId="webhook", secretString="https://room.example")
+        Thing(ROLE, "worker", name="worker", policy="read")
+
+    made = stack(program)
+    made.up()
+    for thing in engine.things():
+        engine.file(thing).unlink()
+    assert ops(made.drift()) == {"worker": "delete"}
+
+
+def test_a_secret_that_is_not_set_is_not_compared_and_everything_else_is(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, policy = "https://room.example/${secret.HOOK}", "read"
+
+    def service_stack(site: Any, release: Any, resolve: Callable[[str], str] = secrets.resolve) -> Stack:
+        def program() -> None:
+            Thing("aws:secretsmanager/secretVersion:SecretVersion", "webhook", secretString=pulumi.Output.secret(resolve(address)))
+            Thing(ROLE, "worker", name="worker", policy=policy)
+
+        return stack(program, "bot-prod-service")
+
+    def service() -> wanted.Wanted:
+        return wanted._compared(product)[-1]
+
+    monitors = Monitors.model_validate({"notify": {"webhook": address}})
+    site = SimpleNamespace(ground={"stands": "here"}, spec=SimpleNamespace(monitors=monitors))
+    product: Any = SimpleNamespace(place=lambda _: SimpleNamespace(site=site))
+    monkeypatch.setattr(wanted, "service_stack", service_stack)
+    monkeypatch.setattr(wanted, "foundation_wanted", lambda _: wanted.Wanted("foundation", "bot-prod-foundation"))
+    monkeypatch.setattr(wanted, "wanted_release", lambda _: "a release")
+    monkeypatch.setenv("HOOK", "T0-very-secret")
+    service_stack(site, "a release").up()
+    monkeypatch.delenv("HOOK")
+    found = service()
+    assert (found.compared, found.pending, found.summary) == (True, False, "nothing to change, but for secret HOOK, not set here")
+    policy = "write"
+    found = service()
+    assert (found.pending, ops(found.changes)) == (True, {"worker": "update"})
+    assert found.note == "not compared: the value of secret HOOK, which only `apply` sees"
+    monkeypatch.setenv("HOOK", "T1-another")
+    assert set(ops(service().changes)) == {"webhook", "worker"}
 
 
 def test_without_the_cli_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

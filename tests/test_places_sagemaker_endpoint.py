@@ -268,6 +268,21 @@ def test_status_and_monitors_read_the_journal_from_the_log_group(tiny: Shop, cap
     assert json.loads(capsys.readouterr().out)["recent"]["requests"] == 0
 
 
+def test_who_may_not_read_the_journal_is_told_so_and_sees_the_rest(
+    tiny: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.deploy()
+
+    def denied(self: Aws, service: str, *about: str, **what: Any) -> Iterator[Any]:
+        raise PlaceError(f"{service} in {REGION}: access denied (no leave to {about[0]})\n  whoever applies needs this permission")
+
+    monkeypatch.setattr(Aws, "pages", denied)
+    assert main(["status", str(tiny.project.spec), "--target", "prod"]) == 0
+    head, journal, *_ = capsys.readouterr().out.splitlines()
+    assert "● live  release 1" in head
+    assert journal == "  journal      not read: logs in eu-central-1: access denied (no leave to filter_log_events)"
+
+
 def test_a_line_that_an_agent_wrapped_is_a_line_of_the_journal() -> None:
     wrapped = json.dumps({"kubernetes": {}, "log_processed": json.loads(said(5.0))})
     assert _journal(wrapped) == _journal(said(5.0)) == {k: v for k, v in json.loads(said(5.0)).items() if k != "line"}

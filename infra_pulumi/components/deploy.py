@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra_pulumi.account import Account
+from infra_pulumi.components.data import database_name
 from infra_pulumi.components.deploy_calls import CALLS, everywhere
 from infra_pulumi.components.deploy_watching import machines, named, watching
 from infra_pulumi.components.duties import UPLOADS, WRITE
@@ -18,8 +19,8 @@ SERVICE_ROLES = ("function", "machines", "pods", "shift", "starter-*", "webhook"
 """The roles that the service stack has of its own, by what follows the product's name."""
 READING = "-plan"
 """What ends the name of the environment in which nothing is changed: `prod-plan`."""
-CONTENT = ("secretsmanager:GetSecretValue", "logs:GetLogEvents", "logs:FilterLogEvents", "ecr:BatchGetImage", "lambda:GetFunction")
-"""Looks that would show a secret, what people asked, or code."""
+CONTENT = ("secretsmanager:GetSecretValue", "logs:GetLogEvents", "logs:FilterLogEvents", "ecr:BatchGetImage")
+"""Looks that would show a secret, what people asked, or an image. A function is an image's name, or our own few lines."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class Deployer(pulumi.ComponentResource):
             allows=(
                 *_papers(ground, account),
                 *looking(owner, account, args),
+                *_beside_the_audit(owner, account),
                 *(_of_state(args.state, account, writes=False) if args.state else ()),
             ),
             managed=(account.managed("SecurityAudit"),),
@@ -188,6 +190,19 @@ def looking(owner: Owner, account: Account, args: DeployArgs) -> tuple[Statement
     every = (*everywhere(owner, account), *(each for part in _parts(owner, account, args).values() for each in part))
     kept = ((each, tuple(action for action in each.actions if _looks(action))) for each in every)
     return tuple(replace(each, actions=actions) for each, actions in kept if actions)
+
+
+def _beside_the_audit(owner: Owner, account: Account) -> tuple[Statement, ...]:
+    """Of the foundation's set-up, what AWS's own SecurityAudit leaves out: budgets and Glue's database."""
+    kinds = ("AnomalyMonitors", "AnomalySubscriptions")
+    costs = (*(f"ce:Get{kind}" for kind in kinds), "ce:ListTagsForResource", "ce:ListCostAllocationTags")
+    database = tuple(account.arn("glue", name) for name in ("catalog", f"database/{database_name(owner)}"))
+    budget = account.arn("budgets", f"budget/{owner.prefix}", region="")
+    return (
+        Statement(("glue:GetDatabase",), database),
+        Statement(("budgets:ViewBudget", "budgets:ListTagsForResource"), (budget,)),
+        Statement(costs, ("*",), reason="AWS names what watches costs"),
+    )
 
 
 def _looks(action: str) -> bool:

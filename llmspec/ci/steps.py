@@ -170,8 +170,8 @@ _LOOK = """\
 _LOOK_AT = """\
     code=0; llmspec plan @spec --target @target --exit-code > "$said" 2>&1 || code=$?
     note 'llmspec plan @spec' "$code"
-    code=0; llmspec status @spec --target @target > "$said" 2>&1 || code=$?
-    note 'llmspec status @spec' "$code"
+    code=0; llmspec status @spec --target @target --drift > "$said" 2>&1 || code=$?
+    note 'llmspec status @spec --drift' "$code"
 """
 
 _TELL = """\

@@ -7,6 +7,7 @@ from llmspec.infra.build import ready
 from llmspec.infra.stack import Held
 from llmspec.infra.stacks import foundation_stack, standing
 from llmspec.infra.sweep import strays
+from llmspec.infra.told import budget_lines
 from llmspec.infra.wanted import Wanted
 from llmspec.plan import Plan
 from llmspec.stage import Product
@@ -44,6 +45,8 @@ def found(product: Product, cloud: Wanted) -> None:
     outputs = foundation_stack(site).up(lambda line: print(f"    {line}", flush=True))
     site.found(outputs)
     print(f"  ✓ foundation   {cloud.summary if cloud.changes else 'up'}")
+    for line in filter(None, budget_lines(product.spec)):
+        print(line)
 
 
 def built(product: Product, what: Plan) -> None:

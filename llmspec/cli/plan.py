@@ -78,10 +78,10 @@ class Found:
     def cloud_lines(self, markdown: bool = False) -> Iterable[str]:
         if not self.cloud:
             return ()
-        from llmspec.infra.told import cloud_lines, cloud_markdown, image_lines
+        from llmspec.infra.told import budget_lines, cloud_lines, cloud_markdown, image_lines
 
         stacks = cloud_markdown(self.cloud) if markdown else cloud_lines(self.cloud)
-        return (*stacks, *image_lines(self.images, markdown))
+        return (*stacks, *image_lines(self.images, markdown), *budget_lines(self.product.spec, markdown))
 
 
 def _found(file: str, args: argparse.Namespace) -> Found:

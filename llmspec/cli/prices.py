@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 
 from llmspec.cli.common import target_option
 from llmspec.errors import CallError
@@ -24,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     if args.refresh:
         from llmspec.price_list import refresh
 
-        refresh({region: wanted})
+        for silent in refresh({region: wanted})[1]:
+            print(f"no price of {silent}: AWS named none, or several that differ", file=sys.stderr)
     known = table(region)
     if args.output == "json":
         print(json.dumps({what: vars(known[what]) if what in known else None for what in sorted(wanted)}, indent=1))

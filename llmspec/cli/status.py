@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from llmspec.cli.common import target_option
+from llmspec.errors import PlaceError
 from llmspec.journal_stats import Feedback, feedback_since, horizon, look, summary
 from llmspec.present import seconds
 from llmspec.prices import in_aws
@@ -50,13 +51,22 @@ def gather(product: Product) -> dict[str, Any]:
     if tried := product.place("endpoint").tried(product.name, product.target):
         facts |= {"candidate": {"release": tried.release, "url": tried.url}}
     now = time.time()
-    if pointed:
-        product.place("endpoint").bring_journal(product.journal, horizon(product.spec.monitors, now))
+    if pointed and (unread := _unread(product, now)):
+        facts |= {"journal": f"not read: {unread}"}
     seen = look(product.journal, product.spec.monitors, now)
     alarms = [asdict(alarm) for alarm in seen.alarms]
     said = feedback_since(product.journal, now - product.spec.monitors.every)
     facts |= {"feedback": asdict(said)}
     return facts | {"window_seconds": product.spec.monitors.every, "recent": seen.numbers, "alarms": alarms}
+
+
+def _unread(product: Product, now: float) -> str:
+    """Why what the endpoint wrote could not be brought: a role that only looks for drift may not read what people asked."""
+    try:
+        product.place("endpoint").bring_journal(product.journal, horizon(product.spec.monitors, now))
+    except PlaceError as error:
+        return str(error).splitlines()[0]
+    return ""
 
 
 def lines(facts: dict[str, Any]) -> list[str]:
@@ -71,6 +81,8 @@ def lines(facts: dict[str, Any]) -> list[str]:
     tried = facts.get("candidate")
     said = [f"  candidate    release {tried['release']}  {tried['url']}"] if tried else []
     said += [f"  feedback     {Feedback(**facts['feedback'])}"] if any(facts["feedback"].values()) else []
+    if "journal" in facts:
+        return [head, f"  journal      {facts['journal']}", *said]
     return [head, f"  last {window:<7} {summary(facts['recent'])}", *said, f"  alarms       {'; '.join(ringing) or 'none'}"]
 
 

@@ -35,6 +35,8 @@ HOLDS: Mapping[str, str] = {
     "aws:kinesis/firehoseDeliveryStream:FirehoseDeliveryStream": "what it has not delivered yet",
 }
 """Types that hold what cannot be made again -> what is lost with them."""
+SECRETS = frozenset({"aws:secretsmanager/secretVersion:SecretVersion"})
+"""Types that are a secret's value: whoever may only look cannot read them."""
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,8 @@ def spark(spec: Spec) -> DataArgs | None:
 
 
 def audit(spec: Spec) -> AuditArgs | None:
-    return AuditArgs() if rules(spec).audit else None
+    asked = rules(spec).audit
+    return AuditArgs(config=asked.config, security_hub=asked.security_hub, inspector=asked.inspector) if asked else None
 
 
 def backup(spec: Spec) -> BackupArgs | None:
@@ -101,7 +102,7 @@ def backup(spec: Spec) -> BackupArgs | None:
 
 def cost(spec: Spec) -> CostArgs | None:
     asked = rules(spec).budget
-    return CostArgs(asked.dollars, asked.warn_at, spec.addresses) if asked else None
+    return CostArgs(asked.dollars, asked.warn_at, spec.addresses, activate_tags=bool(asked.activate_tags)) if asked else None
 
 
 def deploy(spec: Spec, target: str) -> DeployArgs | None:
@@ -111,6 +112,6 @@ def deploy(spec: Spec, target: str) -> DeployArgs | None:
         return None
     places = tuple(dict.fromkeys(name_of(type(place)) for place in in_aws(spec).values()))
     zone: str | None = getattr(spec.place("endpoint"), "zone", None)
-    known = (asked.github, asked.environment or target, asked.owner_id, asked.repository_id)
+    known = (asked.github, asked.environment or target, asked.owner_id, asked.repository_id, asked.provider)
     state = state_of(spec).url.partition("?")[0]
     return DeployArgs(*known, places=places, state=state if state.startswith(S3) else None, zones=(zone,) if zone else ())

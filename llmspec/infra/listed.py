@@ -98,6 +98,7 @@ def _served(product: "Product", site: "Site", exports: dict[str, Any]) -> list[t
     from infra_pulumi.service import service
     from llmspec.infra.asked import serving
     from llmspec.infra.wanted import wanted_release
+    from llmspec.secrets import stood_in
 
     try:
         release = wanted_release(product)
@@ -106,7 +107,7 @@ def _served(product: "Product", site: "Site", exports: dict[str, Any]) -> list[t
         chosen, ground = release, _ground(site) or exports
 
         def program() -> None:
-            service(serving(site, chosen, ground))
+            service(serving(site, chosen, ground, resolve=stood_in))
 
         return under_mocks(program, site.region)[0]
     except LLMSpecError as error:

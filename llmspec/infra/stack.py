@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmspec.infra.change import CloudChange, Steps, real
+from llmspec.infra.change import SECRETS, CloudChange, Steps, real
 from llmspec.infra.kept import Kept, kept, stays
 from llmspec.infra.state import State
 from llmspec.infra.workspace import Say, Workspace, quiet
@@ -81,11 +81,12 @@ class Stack:
         return self._found(lambda work: [_held(each) for each in work.export().get("resources") or [] if real(each["type"])], [])
 
     def drift(self) -> list[CloudChange]:
-        """What differs in AWS from what was made: changed there by hand, or gone."""
+        """What differs in AWS from what was made: changed there by hand, or gone. Of secrets the value is not asked for."""
         steps = Steps(refreshing=True)
 
         def look(work: Workspace) -> list[CloudChange]:
-            work.run(lambda stack, **how: stack.preview_refresh(**how), quiet, steps)
+            closed = [each["urn"] for each in work.export().get("resources") or [] if each["type"] in SECRETS]
+            work.run(lambda stack, **how: stack.preview_refresh(exclude=closed, **how), quiet, steps)
             return steps.changes()
 
         return self._found(look, [])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from llmspec import secrets
 from llmspec.errors import PlaceError
 from llmspec.infra import archive
 from llmspec.infra.build import ready
@@ -25,14 +26,14 @@ def foundation_stack(site: Site) -> Stack:
     return _stack(site, "foundation", program)
 
 
-def service_stack(site: Site, release: Release) -> Stack:
-    """Made for each release: endpoint, scaling, alarms, dashboard."""
+def service_stack(site: Site, release: Release, resolve: Callable[[str], str] = secrets.resolve) -> Stack:
+    """Made for each release: endpoint, scaling, alarms, dashboard. `resolve` gives a secret's value, or what stands in for it."""
 
     def program() -> None:
         from infra_pulumi.service import service
         from llmspec.infra.asked import serving
 
-        service(serving(site, release, site.ground))
+        service(serving(site, release, site.ground, resolve=resolve))
 
     def before(say: Say) -> None:
         ready(site, ["endpoint"], say)

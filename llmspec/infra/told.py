@@ -7,6 +7,7 @@ from llmspec.infra.change import CloudChange
 from llmspec.infra.wanted import Wanted
 from llmspec.infra.workspace import MARKS
 from llmspec.present import coloured, count
+from llmspec.spec import Spec
 
 SHOWN = 12
 """Resources of a stack that is made from nothing or only listed; the rest of them is counted, and `-o json` has them all."""
@@ -39,6 +40,17 @@ def cloud_markdown(every: Iterable[Wanted]) -> Iterable[str]:
         for change in rows:
             lost = f" **Loses {change.loses_data}.**" if change.loses_data else ""
             yield f"| {MARKS[change.op]} {change.op} | {change.kind} {change.name} | {change.reason.replace('|', ' ')}{lost} |"
+
+
+def budget_lines(spec: Spec, markdown: bool = False) -> Iterable[str]:
+    """A budget that nobody made AWS count by our tag sees no cost, and would never warn."""
+    budget = spec.governance and spec.governance.budget
+    if budget and budget.activate_tags is None:
+        said = (
+            "budget: AWS counts $0 until the tag llmspec:name is activated, a day after the first apply, by the account that pays: "
+            "Billing, Cost allocation tags; or governance.budget.activate_tags: true"
+        )
+        yield from ["", f"- {said}" if markdown else f"  ! {said}"]
 
 
 def image_lines(every: Iterable[Lacking], markdown: bool = False) -> Iterable[str]:

@@ -1,11 +1,12 @@
 """What would become of a product's stacks: compared by Pulumi where its CLI is, listed from the programs where it is not."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llmspec import secrets
 from llmspec.errors import LLMSpecError, NoStoreError, PlaceError
 from llmspec.infra.build import Lacking, lacking
-from llmspec.infra.change import CloudChange, counted
+from llmspec.infra.change import SECRETS, CloudChange, counted
 from llmspec.infra.command import CliMissingError, installed
 from llmspec.infra.listed import listed
 from llmspec.infra.stacks import foundation_stack, service_stack
@@ -90,13 +91,28 @@ def _compared(product: Product) -> list[Wanted]:
     release = wanted_release(product)
     if release is None:
         return found
-    stack = service_stack(site, release)
+    stack = service_stack(site, release, secrets.stood_in)
     try:
         _ = site.ground
-        return [*found, Wanted("service", stack.name, stack.preview())]
+        return [*found, _but_for(secrets.unset(site.spec.monitors.model_dump()), Wanted("service", stack.name, stack.preview()))]
     except PlaceError as error:
         reason = str(error).splitlines()[0]
         return [*found, Wanted("service", stack.name, compared=False, note=f"not compared: {reason}")]
+
+
+def _but_for(lacking: list[str], found: Wanted) -> Wanted:
+    """Where secrets are not set, their values were not compared: what differs by what stood in for them is no change."""
+    kept = [change for change in found.changes if not (lacking and _is_a_value(change))]
+    if len(kept) == len(found.changes):
+        return found
+    names = f"{'secret' if len(lacking) == 1 else 'secrets'} {' and '.join(lacking)}"
+    rest = f"not compared: the value of {names}, which only `apply` sees"
+    said = rest if kept else f"nothing to change, but for {names}, not set here"
+    return replace(found, changes=kept, note=said)
+
+
+def _is_a_value(change: CloudChange) -> bool:
+    return change.type in SECRETS and change.op in ("update", "replace") and set(change.keys) == {"secretString"}
 
 
 def _listed(product: Product) -> list[Wanted]:

@@ -1,8 +1,8 @@
 """governance: what is recorded, kept, copied and spent, and which policy checks do not apply here."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from llmspec.section import Duration, Like, Section, wrong
 
@@ -93,6 +93,22 @@ class Backup(Section):
         return self
 
 
+class Audit(Section):
+    """An account has one Config recorder, one Security Hub and one Inspector: `false` leaves alone what it has already."""
+
+    config: bool = True
+    """How resources are set up, recorded, and measured against rules."""
+    security_hub: bool = True
+    """AWS's own standards, that of AI among them."""
+    inspector: bool = True
+    """Known faults in images and functions."""
+
+
+def _switched(audit: Any) -> Any:
+    """`true` is all of it, `false` none."""
+    return ({} if audit else None) if isinstance(audit, bool) else audit
+
+
 class Budget(Section):
     """What a month may cost. It warns; it stops nothing."""
 
@@ -100,10 +116,20 @@ class Budget(Section):
     """The most that a month should cost: `500 USD`. A plan compares with it, and AWS Budgets watches it."""
     warn_at: float = Field(default=0.8, gt=0, le=1)
     """Share of it at which somebody is told, before it is spent."""
+    activate_tags: bool | None = None
+    """Whether `apply` has AWS count by our tags, without which a budget counts nothing. `true` works from the day after the first
+    apply, in an account that pays for itself; `false` says that whoever pays has done it. Absent, a plan says what is to do."""
 
     @property
     def dollars(self) -> int:
         return int(self.monthly.removesuffix(" USD"))
+
+
+Provider = Annotated[
+    str,
+    Field(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/token\.actions\.githubusercontent\.com$"),
+    Like("write its ARN: `arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com`"),
+]
 
 
 class Deploy(Section):
@@ -119,6 +145,8 @@ class Deploy(Section):
     """GitHub's number of the owner (`gh api repos/OWNER/NAME`): with it, nobody who takes over the name gets in."""
     repository_id: int | None = Field(default=None, ge=1)
     """GitHub's number of the repository."""
+    provider: Provider | None = None
+    """GitHub's provider where the account has it already, by its ARN: an account takes one. It is made when absent."""
 
     @model_validator(mode="after")
     def _both_numbers(self) -> Self:
@@ -140,8 +168,9 @@ class Waiver(Section):
 class Governance(Section):
     """Rules for what llmspec builds in AWS."""
 
-    audit: bool = False
-    """Who deployed, asked for and changed what: CloudTrail with data events, Config, Security Hub and Inspector."""
+    audit: Annotated[Audit | None, BeforeValidator(_switched, json_schema_input_type=bool | Audit | None)] = None
+    """`true`: who deployed, asked for and changed what, by CloudTrail with data events, Config, Security Hub and Inspector.
+    `{config: false}` leaves out what the account has already."""
     retention: Retention = Retention()
     """How long things are kept."""
     backup: Backup | None = None

@@ -69,6 +69,7 @@ def _updates(commands: Any) -> None:
         command.add_argument("--refresh", action="store_true")
         command.add_argument("--clear-pending-creates", action="store_true")
         command.add_argument("--target", action="append", default=[])
+        command.add_argument("--exclude", action="append", default=[])
         command.add_argument("--message")
         command.add_argument("--color")
         command.add_argument("--suppress-outputs", action="store_true")
@@ -200,7 +201,7 @@ def _perform(deployment: Any, args: argparse.Namespace) -> None:
     from pulumi_engine import looking, monitor
 
     if args.kind == "refresh":
-        looking.refresh(deployment, args.target, args.clear_pending_creates)
+        looking.refresh(deployment, args.target, args.clear_pending_creates, args.exclude)
     elif args.kind == "destroy":
         deployment.sweep()
     else:

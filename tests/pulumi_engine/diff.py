@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pulumi_engine.values import bare
+from pulumi_engine.values import bare, is_secret
 
 NAMES = frozenset({"name", "bucket", "namePrefix", "dashboardName", "functionName", "roleName"})
 ALL = frozenset({"*"})
@@ -22,7 +22,8 @@ LABELS = ("tags", "tagsAll")
 
 def differences(old: Any, new: Any, path: str = "") -> dict[str, str]:
     """Path -> `add`, `delete` or `update`."""
-    if isinstance(old, dict) and isinstance(new, dict):
+    hidden = is_secret(old) or is_secret(new)
+    if isinstance(old, dict) and isinstance(new, dict) and not hidden:
         found: dict[str, str] = {}
         for name in [*new, *(name for name in old if name not in new)]:
             at = _below(path, name)

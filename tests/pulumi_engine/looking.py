@@ -1,16 +1,18 @@
 """A refresh: what each resource is by now."""
 
+from collections.abc import Sequence
+
 from pulumi_engine.diff import differences, top
 from pulumi_engine.engine import Deployment, State, detailed
 from pulumi_engine.values import bare
 
 
-def refresh(deployment: Deployment, targets: list[str], clear: bool) -> None:
+def refresh(deployment: Deployment, targets: list[str], clear: bool, spared: Sequence[str] = ()) -> None:
     """`clear` forgets creations that were never seen to end."""
     if clear:
         deployment.pending = [each for each in deployment.pending if each["type"] != "creating"]
     for urn, old in list(deployment.old.items()):
-        if targets and urn not in targets:
+        if (targets and urn not in targets) or urn in spared:
             continue
         state = old
         if old["custom"] and old["type"].startswith("aws:"):
