@@ -1,6 +1,8 @@
 """How quick the light commands are: CPU time as a ratio to importing pydantic and yaml, which none can be without.
 
 python benchmarks/cli_start.py
+
+A plan of what is in AWS asks moto, which is not counted; without Pulumi's CLI it lists what its programs would make.
 """
 
 import os
@@ -11,6 +13,11 @@ from pathlib import Path
 from measure import in_turn, ratio
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
+
+from moto_parts import listening  # noqa: E402
+
+AWS = "specs/aws-full.yaml"
 FLOOR = "python -c 'import pydantic, yaml'"
 
 
@@ -21,12 +28,13 @@ def main() -> None:
         FLOOR: [sys.executable, "-P", "-c", "import pydantic, yaml"],
         "llmspec validate specs/quickstart.yaml": [*llmspec, "validate", str(spec)],
         "llmspec plan specs/quickstart.yaml": [*llmspec, "plan", str(spec)],
+        f"llmspec plan {AWS} at prod": [*llmspec, "plan", str(ROOT / AWS), "--target", "prod"],
         "python -c 'import dagster'": [sys.executable, "-P", "-c", "import dagster"],
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, listening() as aws:
         hundred = [copied(spec, Path(folder), number) for number in range(100)]
         commands["llmspec plan, 100 specs"] = [*llmspec, "plan", *hundred]
-        found = in_turn(commands, Path(folder), {**os.environ, "PYTHONPATH": str(ROOT)})
+        found = in_turn(commands, Path(folder), {**os.environ, **aws.env, "PYTHONPATH": str(ROOT), "PATH": os.defpath})
     for name, times in found.items():
         print(f"{times.say(name)}   {ratio(times.cpu, found[FLOOR].cpu):6.2f} × the floor's cpu")
 

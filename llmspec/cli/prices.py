@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         from llmspec.price_list import refresh
 
         for silent in refresh({region: wanted})[1]:
-            print(f"no price of {silent}: AWS named none, or several that differ", file=sys.stderr)
+            print(f"no price of {silent}: there is no question for it, or AWS named none or several", file=sys.stderr)
     known = table(region)
     if args.output == "json":
         print(json.dumps({what: vars(known[what]) if what in known else None for what in sorted(wanted)}, indent=1))
