@@ -175,6 +175,7 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     "ecs.certificate": ("ecs", CERTIFICATE, "s.place.certificate_arn"),
     "ecs.domain": ("ecs", "other.acme.example", "s.place.domain"),
     "ecs.zone": ("ecs", "Z9999999999ABCDEFGHIJ", "s.place.zone_id"),
+    "ecs.failover": ("ecs", "bot-dr.elb.eu-west-1.amazonaws.com", "s.monitors.second_region"),
     "lambda.memory": ("lambda", "6GB", "s.place.memory_mb"),
     "lambda.timeout": ("lambda", "3m", "s.place.timeout_seconds"),
     "lambda.disk": ("lambda", "3GB", "s.place.disk_mb"),

@@ -76,6 +76,7 @@ FAULTS = {
     "GPU on Fargate": (at(f"{{ecs: {{gpus: 1, {NAMED}}}}}"), "1", "Fargate has no GPU", "g5.xlarge"),
     "no certificate at ecs": (at("ecs"), "ecs", "ecs speaks HTTPS, and there is no certificate", "`domain: …` and `zone: …`"),
     "no zone at eks": (at("{eks: {domain: bot.acme.example}}"), "{eks: {domain: bot.acme.example}}", "eks speaks HTTPS, and there is no certificate", "certificate: …"),
+    "no name to move": (at("{ecs: {certificate: 'arn:aws:acm:eu-central-1:111122223333:certificate/a-b', failover: bot.eu.acme.example}}"), "bot.eu.acme.example", "no name would move to the second region", "`domain: …` and `zone: …`"),
     "zone alone": (at("{ecs: {zone: Z0123456789ABCDEFGHIJ}}"), "Z0123456789ABCDEFGHIJ", "a zone without a name in it", "domain: …"),
     "one zone at ecs": (at(f"{{ecs: {{{NAMED}}}}}", "endpoint: {scale: {max: 2, zones: 1}}\n"), "1", "two zones or more", "zones: 2"),
     "one zone at eks": (at(f"{{eks: {{{NAMED}}}}}", "endpoint: {scale: {max: 2, zones: 1}}\n"), "1", "two zones or more", "zones: 2"),

@@ -25,7 +25,7 @@ class Ecs(InAws):
     requires: ClassVar[tuple[str, ...]] = REQUIRES
     install: ClassVar[str] = INSTALL
     for_jobs: ClassVar[tuple[str, ...]] = ("max_runtime",)
-    for_endpoint: ClassVar[tuple[str, ...]] = ("instance", "gpus", "public", "open_to", "certificate", "domain", "zone")
+    for_endpoint: ClassVar[tuple[str, ...]] = ("instance", "gpus", "public", "open_to", "certificate", "domain", "zone", "failover")
 
     cpu: float = Field(default=2, gt=0, le=192)
     """vCPU of one task; on Fargate 0.25, 0.5, 1, 2, 4, 8 or 16."""
@@ -49,6 +49,8 @@ class Ecs(InAws):
     """The name that users ask: `bot.acme.example`."""
     zone: Zone | None = None
     """The hosted zone of that name in Route 53, by its id."""
+    failover: Domain | None = None
+    """The load balancer of the same product in a second region, which has the name while this one is unhealthy."""
 
     def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
         """A task on Fargate; found again when it runs already."""
@@ -79,6 +81,9 @@ class Ecs(InAws):
         scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
         if error := doorless("ecs", self.certificate, self.domain, self.zone):
             return error
+        if self.failover and not (self.domain and self.zone):
+            cure = "add `domain: …` and `zone: …`: the name that moves"
+            return wrong("no name would move to the second region", cure, "places.endpoint.ecs.failover")
         if scale and scale.min == 0:
             return wrong("a service that scales on load has at least one task", "use min: 1", "endpoint.scale.min")
         if scale and scale.zones < 2:

@@ -12,7 +12,7 @@ from infra_pulumi.components.identity import IdentityArgs
 from infra_pulumi.components.logs import LogsArgs
 from infra_pulumi.foundation import FoundationArgs
 from infra_pulumi.owner import Owner
-from infra_pulumi.serving.wanted import Alarm, Monitors, Notify, Rollout, Scale, Serving
+from infra_pulumi.serving.wanted import Alarm, Monitors, Notify, Rollout, Scale, SecondRegion, Serving
 from infra_pulumi.serving.wanted import Release as Served
 from infra_pulumi.serving.wanted import Variant as Side
 from llmspec import container, secrets
@@ -126,7 +126,14 @@ def _monitors(spec: Spec, resolve: Callable[[str], str]) -> Monitors:
     said, notify = spec.monitors, spec.monitors.notify
     told = Notify(notify.email or "", resolve(notify.webhook) if notify.webhook else "") if notify else Notify()
     alarms = tuple(map(_alarm, said.alarms))
-    return Monitors(round(said.every), alarms, told, dashboard="cloudwatch" in said.dashboards)
+    return Monitors(round(said.every), alarms, told, "cloudwatch" in said.dashboards, _second(spec))
+
+
+def _second(spec: Spec) -> SecondRegion | None:
+    """Where the name goes while this region is unhealthy, where the place can move it."""
+    place: Any = spec.place("endpoint")
+    host = getattr(place, "failover", None)
+    return SecondRegion(place.domain, place.zone, host) if host else None
 
 
 def _alarm(written: Written) -> Alarm:
