@@ -239,6 +239,13 @@ def test_the_role_of_the_night_may_ask_how_everything_is_but_a_secret_s_value(fu
     assert {call for call in asked - may if not audited(call)} == {"secretsmanager:GetSecretValue"}
 
 
+def test_who_only_looks_sees_no_key_that_callers_of_a_function_show(full_ground: World) -> None:
+    (denied,) = [each for each in allowed(full_ground, "plan") if each["Effect"] == "Deny"]
+    assert denied["Action"] == ["apigateway:GET"]
+    assert {each.partition("::")[2] for each in denied["Resource"]} >= {"/apikeys", "/apikeys/*", "/usageplans/*/keys"}
+    assert [each for each in allowed(full_ground, "deploy") if each["Effect"] == "Deny"] == []
+
+
 def test_pull_requests_come_in_by_an_environment_of_their_own(full_ground: World) -> None:
     doors = {role: trusted(full_ground, role)[0]["Condition"]["StringEquals"] for role in ("deploy", "plan")}
     subjects = {role: door["token.actions.githubusercontent.com:sub"] for role, door in doors.items()}

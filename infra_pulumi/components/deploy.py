@@ -119,6 +119,7 @@ class Deployer(pulumi.ComponentResource):
                 *_papers(ground, account),
                 *looking(owner, account, args),
                 *_beside_the_audit(owner, account),
+                *_but_no_keys(account, args),
                 *(_of_state(args.state, account, writes=False) if args.state else ()),
             ),
             managed=(account.managed("SecurityAudit"),),
@@ -203,6 +204,15 @@ def _beside_the_audit(owner: Owner, account: Account) -> tuple[Statement, ...]:
         Statement(("budgets:ViewBudget", "budgets:ListTagsForResource"), (budget,)),
         Statement(costs, ("*",), reason="AWS names what watches costs"),
     )
+
+
+def _but_no_keys(account: Account, args: DeployArgs) -> tuple[Statement, ...]:
+    """The one verb of API Gateway that reads also gives the keys that its callers show."""
+    if "lambda" not in args.places:
+        return ()
+    paths = ("apikeys", "apikeys/*", "usageplans/*/keys", "usageplans/*/keys/*")
+    keys = tuple(f"arn:{account.partition}:apigateway:{account.region}::/{path}" for path in paths)
+    return (Statement(("apigateway:GET",), keys, reason="Whoever only looks sees no key", effect="Deny"),)
 
 
 def _looks(action: str) -> bool:

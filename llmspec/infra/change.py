@@ -35,7 +35,13 @@ HOLDS: Mapping[str, str] = {
     "aws:kinesis/firehoseDeliveryStream:FirehoseDeliveryStream": "what it has not delivered yet",
 }
 """Types that hold what cannot be made again -> what is lost with them."""
-SECRETS = frozenset({"aws:secretsmanager/secretVersion:SecretVersion"})
+SECRETS = frozenset(
+    {
+        "aws:secretsmanager/secretVersion:SecretVersion",
+        "aws:apigateway/apiKey:ApiKey",
+        "aws:apigateway/usagePlanKey:UsagePlanKey",
+    }
+)
 """Types that are a secret's value: whoever may only look cannot read them."""
 
 
