@@ -248,7 +248,7 @@ def test_schemas_wait_in_a_place_and_no_longer_than_an_answer_may_take(tmp_path:
         refused = [(seconds, again) for status, seconds, again in found if status == 429]
         assert len(refused) >= 3
         assert all(int(again) >= 1 for _, again in refused)
-        assert max(seconds for _, seconds, _ in found) < 5
+        assert max(seconds for _, seconds, _ in found) < 10, "seven take fourteen seconds, one after the other"
         body = {"messages": HELLO, "max_tokens": 3}
         eventually(lambda: [asked(url, body)[0] for _ in range(4)] == [200] * 4)
         eventually(lambda: asked(url, {**body, "response_format": {"type": "json_object"}})[0] == 200)
@@ -269,7 +269,7 @@ def test_a_client_that_leaves_while_its_schema_waits_frees_its_place(tmp_path: P
             eventually(lambda: status() == 429)
         started = time.monotonic()
         eventually(lambda: status() == 200)
-        assert time.monotonic() - started < 1, "the schema itself takes two seconds at least"
+        assert time.monotonic() - started < 1.9, "the schema itself takes two seconds of work"
 
 
 @pytest.mark.parametrize("stream", [True, False])
