@@ -30,6 +30,8 @@ from llmspec.store import open_artifact
 
 CLIENTS, SLOTS = 24, 16
 INPUT, OUTPUT = 512, 256
+BACK_SECONDS = 3.0
+"""So soon the next worker answers after a kill."""
 PREFIXES = 32 * 2**20
 """Bytes for prompts that may be asked again: few, so that they are full after a tenth of the requests and growth has no excuse."""
 
@@ -79,7 +81,7 @@ def until(true: Callable[[], object], seconds: float) -> float:
 
 def many(endpoint: Soaked, requests: int, numbers: Iterator[int]) -> None:
     """No growth over all the requests: memory after each tenth of them."""
-    each = max(1, requests // 10 // CLIENTS)
+    each = -(-requests // (10 * CLIENTS))
     seen = []
     for _ in range(10):
         load(endpoint.port, question, CLIENTS, each, numbers)
@@ -109,6 +111,7 @@ def killed(endpoint: Soaked) -> None:
         os.kill(int(str(worker)), signal.SIGKILL)
         took = until(lambda worker=worker: endpoint.state["worker"] != worker and local_endpoint.live("bench", "local"), 60)  # type: ignore[misc]
         print(f"kill -9 under load: the next worker answers after {took:.2f} s")
+        assert took <= BACK_SECONDS, f"not back within {BACK_SECONDS:g} s"
         time.sleep(1.5)
     for child in children:
         child.kill()
@@ -154,11 +157,17 @@ def drained(endpoint: Soaked, numbers: Iterator[int]) -> None:
     assert not lost
 
 
-def budget(artifact: Path) -> str:
-    """Memory for the slots' keys and values, and a few prefixes."""
+def budget(artifact: Path) -> int:
+    """Bytes for the slots' keys and values, and a few prefixes."""
     shape = json.loads((artifact / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]
     token = shape["num_hidden_layers"] * 2 * shape["num_key_value_heads"] * shape["head_size"] * 4
-    return f"{-(-(SLOTS * token * (INPUT + OUTPUT) + PREFIXES) // 10**6)}MB"
+    return -(-(SLOTS * token * (INPUT + OUTPUT) + PREFIXES) // 10**6) * 10**6
+
+
+def weights_once(endpoint: Soaked, artifact: Path) -> None:
+    """What is resident beside keys and values, and what the weights take on the disk."""
+    rest, disk = endpoint.memory() - budget(artifact) / 1e6, sum(path.stat().st_size for path in artifact.iterdir()) / 1e6
+    print(f"memory without keys and values {rest:.0f} MB; the artifact on the disk {disk:.0f} MB")
 
 
 def main() -> None:
@@ -172,13 +181,15 @@ def main() -> None:
         press(args.press)
     made = open_artifact(args.artifact) if args.artifact else bench_model.artifact(bench_model.cache_folder(args.cache), "int8")
     assert made, f"{args.artifact}: no complete artifact"
-    limits = {"input_tokens": INPUT, "output_tokens": OUTPUT, "concurrency": SLOTS, "queue": 256, "memory": budget(made.folder)}
+    memory = f"{budget(made.folder) // 10**6}MB"
+    limits = {"input_tokens": INPUT, "output_tokens": OUTPUT, "concurrency": SLOTS, "queue": 256, "memory": memory}
     numbers = itertools.count(50_000_000)
     with tempfile.TemporaryDirectory() as home:
         os.environ["LLMSPEC_HOME"] = str(Path(home) / ".llmspec")
         try:
             endpoint = Soaked(bench_model.release(made, free_port(), limits=limits))
             many(endpoint, args.requests, numbers)
+            weights_once(endpoint, made.folder)
             vanishing(endpoint, numbers)
             killed(endpoint)
             drained(endpoint, numbers)
