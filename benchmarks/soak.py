@@ -181,7 +181,8 @@ def main() -> None:
         press(args.press)
     made = open_artifact(args.artifact) if args.artifact else bench_model.artifact(bench_model.cache_folder(args.cache), "int8")
     assert made, f"{args.artifact}: no complete artifact"
-    limits = {"input_tokens": INPUT, "output_tokens": OUTPUT, "concurrency": SLOTS, "queue": 256, "memory": f"{budget(made.folder) // 10**6}MB"}
+    memory = f"{budget(made.folder) // 10**6}MB"
+    limits = {"input_tokens": INPUT, "output_tokens": OUTPUT, "concurrency": SLOTS, "queue": 256, "memory": memory}
     numbers = itertools.count(50_000_000)
     with tempfile.TemporaryDirectory() as home:
         os.environ["LLMSPEC_HOME"] = str(Path(home) / ".llmspec")

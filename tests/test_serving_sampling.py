@@ -33,7 +33,7 @@ WISHES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 @given(st.data())
 @settings(max_examples=8, deadline=None)
 def test_the_same_request_draws_the_same_tokens_in_any_company(precision: str, data: st.DataObject) -> None:
