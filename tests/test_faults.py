@@ -185,7 +185,7 @@ def can_mount() -> None:
 
 def test_a_full_disk_is_said_in_a_line_and_loses_nothing(project: Project, can_mount: None) -> None:
     project.write(TINY + "store: disk\n")
-    said = disk(project, "size=48k", "apply", "tiny.yaml", "--yes", "--select", "data")
+    said = disk(project, "size=48k", "apply", "tiny.yaml", "--yes")
     assert said.returncode == 1
     assert "No space left" in said.stdout + said.stderr
     assert "Traceback" not in said.stdout + said.stderr
