@@ -102,20 +102,29 @@ def vanishing(endpoint: Soaked, numbers: Iterator[int]) -> None:
     print(f"200 vanished clients: every slot free after {took:.2f} s, {endpoint.memory() - before:+.0f} MB")
 
 
+@contextlib.contextmanager
+def pressed(port: int) -> Iterator[None]:
+    """Under load, whatever becomes of the endpoint."""
+    children = [subprocess.Popen([sys.executable, __file__, "--press", str(port)]) for _ in range(2)]
+    try:
+        yield
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
 def killed(endpoint: Soaked) -> None:
     """kill -9 of the worker under load: back soon, journal whole."""
-    children = [subprocess.Popen([sys.executable, __file__, "--press", str(endpoint.port)]) for _ in range(2)]
-    until(lambda: not endpoint.idle(), 30)
-    for _ in range(3):
-        worker = endpoint.state["worker"]
-        os.kill(int(str(worker)), signal.SIGKILL)
-        took = until(lambda worker=worker: endpoint.state["worker"] != worker and local_endpoint.live("bench", "local"), 60)  # type: ignore[misc]
-        print(f"kill -9 under load: the next worker answers after {took:.2f} s")
-        assert took <= BACK_SECONDS, f"not back within {BACK_SECONDS:g} s"
-        time.sleep(1.5)
-    for child in children:
-        child.kill()
-        child.wait()
+    with pressed(endpoint.port):
+        until(lambda: not endpoint.idle(), 30)
+        for _ in range(3):
+            worker = endpoint.state["worker"]
+            os.kill(int(str(worker)), signal.SIGKILL)
+            took = until(lambda worker=worker: endpoint.state["worker"] != worker and local_endpoint.live("bench", "local"), 60)  # type: ignore[misc]
+            print(f"kill -9 under load: the next worker answers after {took:.2f} s")
+            assert took <= BACK_SECONDS, f"not back within {BACK_SECONDS:g} s"
+            time.sleep(1.5)
     until(endpoint.idle, 60)
     lines = [line for path in journal_folder("bench", "local").glob("*.jsonl") for line in path.read_bytes().splitlines()]
     torn = sum(not whole(line) for line in lines)
