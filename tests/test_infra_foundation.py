@@ -64,7 +64,14 @@ def test_no_job_may_do_everything_that_a_service_offers(full_ground: World) -> N
 
 def test_every_action_is_one_that_aws_knows(full_ground: World) -> None:
     """A misspelt action is granted silently and missed at night. What no SDK calls under that name is listed."""
-    no_call = {"ecs:Poll", "ecs:StartTelemetrySession", "iam:PassRole", "lambda:InvokeFunction", "sts:TagSession"}
+    no_call = {
+        "budgets:ViewBudget",
+        "ecs:Poll",
+        "ecs:StartTelemetrySession",
+        "iam:PassRole",
+        "lambda:InvokeFunction",
+        "sts:TagSession",
+    }
     at_run_time = {
         "bedrock:InvokeModel",
         "bedrock:InvokeModelWithResponseStream",
