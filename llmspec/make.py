@@ -17,6 +17,7 @@ from llmspec.lock import user
 from llmspec.progress import publish
 from llmspec.registry import Place, name_of
 from llmspec.release import Live, Release
+from llmspec.section import KEPT
 from llmspec.stage import NotReadyError, Product, Stage
 from llmspec.store import Artifact
 
@@ -75,7 +76,7 @@ def make(stage: Stage, place: Place, context: Any, *, force: bool = False) -> Ma
 def expected(product: Product, stages: Sequence[str]) -> Iterator[None]:
     """For as long as the block lasts, the places of these stages know what jobs are to come."""
     waiting: dict[str, list[Stage]] = {}
-    for stage in (product.stage(name) for name in stages if name not in ("endpoint", "monitors")):
+    for stage in (product.stage(name) for name in stages if name in KEPT):
         waiting.setdefault(name_of(type(stage.place)), []).append(stage)
     with ExitStack() as open_places:
         for there in waiting.values():

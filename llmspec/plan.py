@@ -11,7 +11,7 @@ from llmspec.prices import Costs, costs
 from llmspec.reads import NEEDS
 from llmspec.registry import name_of
 from llmspec.release import Live, Release
-from llmspec.section import STAGES
+from llmspec.section import KEPT, STAGES
 from llmspec.shelf import S3
 from llmspec.stage import NotReadyError, Product, Stage
 from llmspec.store import Manifest
@@ -154,7 +154,7 @@ def _kept(product: Product) -> int:
     """Bytes in S3 that each stage made or reused last."""
     if not product.store.root.uri.startswith(S3):
         return 0
-    heads = [product.stage(name).head for name in STAGES if name not in ("endpoint", "monitors")]
+    heads = [product.stage(name).head for name in KEPT]
     return sum(file.bytes for head in heads if head for file in head.manifest.files.values())
 
 

@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 
 STAGES = ("data", "features", "model", "onnx", "evaluation", "endpoint", "monitors")
 """The seven stages, in order. The same words name keys, files, assets, folders."""
+KEPT = STAGES[:5]
+"""Those whose artifacts plans compare and reuse. An endpoint has releases, and monitors look anew each time."""
 
 
 class Section(BaseModel):

@@ -16,7 +16,7 @@ from llmspec.load import Loaded, load
 from llmspec.reads import HOSTED_READS, NEEDS, READS, keyed, picked, secret_paths
 from llmspec.registry import Engine, Place, name_of
 from llmspec.release import Release, Releases
-from llmspec.section import STAGES
+from llmspec.section import KEPT, STAGES
 from llmspec.spec import Spec
 from llmspec.spec.model import BedrockBase, HubBase, PathBase, ScratchBase, SpecBase
 from llmspec.store import Artifact, Store, elders, remember_store
@@ -169,8 +169,8 @@ class Product:
         """What is reused is what the next plan compares with; what an elder store holds comes here; this store is remembered.
         False when something there was damaged, and so has to be made again."""
         whole = True
-        for stage in STAGES:
-            artifact = self.stage(stage).artifact if stage not in ("endpoint", "monitors") else None
+        for stage in KEPT:
+            artifact = self.stage(stage).artifact
             if artifact is None:
                 continue
             if not self.store.owns(artifact):
