@@ -1,6 +1,7 @@
 """From a request to its answer, where the model is ours: tokens in, tokens out, each chosen as the request wants it."""
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -64,13 +65,12 @@ class Service(Answering):
         sampling, form, client = self.asking.sampling(body), self._form(body, record), client_of(request)
         self._admit(len(prompts), body.n, client)
         news = asyncio.Event()
-        try:
+        with ExitStack() as places:
+            places.callback(self.turnstile.leave, len(prompts) * body.n, client)
             grammar, words = await self._prepared(request, body, client)
             samplings = [replace(sampling, grammar=grammar, choice=choice) for choice in range(body.n)]
             choices = self._choices(request, body, prompts, samplings, words, news)
-        except BaseException:  # whatever it was, cancelled or refused: no answer will give the places back
-            self.turnstile.leave(len(prompts) * body.n, client)
-            raise
+            places.pop_all()  # from here on its answers give them back
         return await self._deliver(request, body, choices, news, form)
 
     async def _prepared(self, request: Request, body: Chat | Completion, client: str) -> tuple[Grammar | None, Words | None]:
