@@ -127,8 +127,8 @@ class Decoder:
         return not self.quantized and self.type is np.float32 and self.device == "cpu"
 
     def _reserve(self) -> None:
-        """One slot more than are given: the last row may need one beside it."""
-        shape = (self.slots + 1, self.heads, self.capacity, self.head_size)
+        """With weights in int8 or int4 one slot more than are given: the last row may need one beside it."""
+        shape = (self.slots + self.quantized, self.heads, self.capacity, self.head_size)
         names = [f"{layer}.{side}" for layer in range(self.layers) for side in ("key", "value")]
         self._names = [(f"past_key_values.{name}", f"present.{name}") for name in names]
         if self.movable:
