@@ -255,8 +255,9 @@ def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, floa
         return
     yield "storage: artifacts that are made and older ones, versions and logs, by what is kept"
     yield "traffic, logs, metrics and requests: by use"
-    if spec.governance and spec.governance.audit:
-        yield "audit: CloudTrail, Config, Security Hub and Inspector, by use"
+    if spec.governance and (audit := spec.governance.audit):
+        watching = {"Config": audit.config, "Security Hub": audit.security_hub, "Inspector": audit.inspector}
+        yield f"audit: {', '.join(['CloudTrail', *(name for name, on in watching.items() if on)])}, by use"
     if spec.governance and (spec.governance.backup or spec.governance.replicate_to):
         yield "backup: by what is kept"
 

@@ -132,6 +132,9 @@ def test_use_that_nobody_knows_is_named() -> None:
     more = "endpoint: {scale: {min: 1, max: 2}}\ngovernance: {audit: true, backup: {}}\n"
     found = costs(at("{endpoint: lambda}", more), {}, KNOWN)
     assert found is not None
+    some = costs(at("{endpoint: lambda}", "governance: {audit: {security_hub: false}}\n"), {}, KNOWN)
+    assert some is not None
+    assert "audit: CloudTrail, Config, Inspector, by use" in some.unpriced
     for each in ("requests to the API", "provisioned concurrency", "audit: CloudTrail", "backup: by what is kept"):
         assert any(each in line for line in found.unpriced), found.unpriced
 
