@@ -18,7 +18,7 @@ from llmspec.job import Job
 from llmspec.registry import Engine
 from llmspec.store import open_artifact
 
-pytestmark = pytest.mark.skipif(not local_work.forks(), reason="nothing is forked where there is a GPU, or no Linux: jobs then start as all others")
+pytestmark = pytest.mark.skipif(not local_work.forks(), reason="with a GPU, or without Linux, nothing is forked")
 TOOL = """\
 import os, time
 from pathlib import Path
