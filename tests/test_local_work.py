@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -98,6 +99,19 @@ def test_two_jobs_load_the_tools_once_and_share_nothing_else(tmp_path: Path, ahe
     assert [one["counted"] for one in found] == [1, 1], "what the first left in memory, the second does not see"
     assert all(one["parent"] == ahead.pid and one["session"] == one["pid"] for one in found)
     assert found[0]["pid"] != found[1]["pid"]
+
+
+def test_a_process_with_a_thousand_files_open_still_hears_its_jobs(tmp_path: Path) -> None:
+    with ExitStack() as opened:
+        for _ in range(1024):
+            try:
+                opened.enter_context(Path(os.devnull).open())
+            except OSError:
+                pytest.skip("no process may open as many here")
+        with loading([Slow()]):
+            child, _ = asked(tmp_path, "one")
+            assert isinstance(child, Forked)
+            assert "says one" in said(child)
 
 
 def test_a_job_of_another_work_and_one_outside_of_the_block_have_processes_of_their_own(tmp_path: Path) -> None:
