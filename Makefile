@@ -1,5 +1,7 @@
 # Two commands do everything on a fresh machine: `make quickstart` and `make test`.
 PYTHON ?= python3
+# What is compiled is kept, whatever the shell says: else every process of a test compiles the whole house again.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 SPEC ?= specs/quickstart.yaml
 
@@ -34,19 +36,20 @@ wheel: .venv/ready-dev           ## dist/*.whl
 lock: .venv/ready-dev            ## write requirements.lock from this environment
 	$(BIN)/python docs/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
 
+# --no-compile: pip would compile thirty thousand files, of which a tenth is ever used; Python does those when it first reads them.
 # torch first and by itself: a resolver that chooses it among others may choose a build with gigabytes of CUDA.
 .venv/torch: requirements.lock
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), "llmspec runs on Python 3.11, 3.12 and 3.13; this is " + sys.version'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$$(sed -n 's/^torch==//p' requirements.lock)
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check torch==$$(sed -n 's/^torch==//p' requirements.lock)
 	touch $@
 
 .venv/ready-local: .venv/torch pyproject.toml requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[local]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c requirements.lock -e '.[local]'
 	touch $@
 
 .venv/ready-dev: .venv/torch pyproject.toml requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c requirements.lock -e '.[dev]'
 	touch $@ .venv/ready-local
 
 clean:           ## everything that is not in git, the store included
