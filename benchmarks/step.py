@@ -29,7 +29,7 @@ KINDS = {
     "SkipSimplifiedLayerNormalization": "norms and sums",
     "SimplifiedLayerNormalization": "norms and sums",
     "Split": "gate and up",
-    "Sigmoid": "gate and up",
+    "QuickGelu": "gate and up",
 }
 PARTS = ("qkv_proj", "o_proj", "gate_proj", "down_proj", "lm_head")
 ROWS = "rows in int8 and back"

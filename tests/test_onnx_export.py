@@ -7,16 +7,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx_parts import Silent, artifact, features, model, report
 
 from backends.serving.contract import Contract
 from backends.serving.decoder import Decoder, session
-from backends.work import w8a8, wide_products
+from backends.work import silu, w8a8, wide_products
 from backends.work.export_onnx import build, export
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
@@ -247,13 +249,26 @@ def test_a_prompt_has_the_same_logits_to_the_bit_wherever_it_is_cut(precision: s
     np.testing.assert_allclose(read(1), read(96), atol=0.5 if precision != "fp32" else 1e-3)
 
 
+def graph_of(folder: Path) -> list[str]:
+    """The kinds of its operators."""
+    return [node.op_type for node in onnx.load(folder / "model.onnx", load_external_data=False).graph.node]
+
+
+@pytest.mark.parametrize("rewriting", [wide_products, silu])
 @pytest.mark.parametrize("precision", ["fp32", "int4"])
-def test_wide_products_change_no_number(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wide_products, "rewrite", lambda _: 0)
+def test_fewer_operators_change_no_number(
+    precision: str, rewriting: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = tmp_path, artifact(precision)[0]
+    monkeypatch.setattr(rewriting, "rewrite", lambda _: 0)
     build(model(), tmp_path, precision, report())
     tokens = np.random.default_rng(2).integers(6, 300, (1, 60))
-    narrow, wide = (Decoder(folder, 1, 100, 2).forward(0, tokens, np.array([60])) for folder in (tmp_path, artifact(precision)[0]))
-    assert np.array_equal(narrow, wide)
+    many, few = (Decoder(folder, 1, 100, 2).forward(0, tokens, np.array([60])) for folder in folders)
+    assert np.array_equal(many, few)
+    before, after = map(graph_of, folders)
+    product = "MatMul" if precision == "fp32" else "MatMulNBits"
+    fewer = {wide_products: product, silu: "Sigmoid"}[rewriting]
+    assert before.count(fewer) == after.count(fewer) + 2, "one less in each of two layers"
 
 
 # w8a8
@@ -299,10 +314,25 @@ def test_int8_sums_are_not_clipped_on_any_processor(tmp_path: Path) -> None:
 
 
 def test_every_product_of_weights_becomes_int8() -> None:
-    graph = onnx.load(artifact("int8")[0] / "model.onnx", load_external_data=False).graph
-    kinds = [node.op_type for node in graph.node]
+    kinds = graph_of(artifact("int8")[0])
     assert "MatMul" not in kinds
     assert kinds.count("MatMulIntegerToFloat") == kinds.count("QuantizeLinear") == 2 * 4 + 1, "gate and up are one"
+
+
+def test_a_row_of_zeros_makes_zeros_and_leaves_its_neighbours_alone() -> None:
+    x, w = ir.val("x", ir.DataType.FLOAT, ["n", 64]), np.random.default_rng(4).normal(size=(64, 48)).astype(np.float32)
+    weight = ir.Value(name="w", const_value=ir.tensor(w))
+    product = ir.node("MatMul", [x, weight], name="product")
+    (y,) = product.outputs
+    y.name, y.type, y.shape = "y", ir.TensorType(ir.DataType.FLOAT), ir.Shape(["n", 48])
+    opsets = {"": 18, "com.microsoft": 1}
+    made = ir.Model(ir.Graph([x], [y], nodes=[product], initializers=[weight], opset_imports=opsets), ir_version=9)
+    assert w8a8.rewrite(made) == 1
+    rows = np.random.default_rng(5).normal(size=(6, 64)).astype(np.float32)
+    rows[[1, 4]] = 0
+    (found,) = ort.InferenceSession(ir.to_proto(made).SerializeToString()).run(None, {"x": rows})
+    assert not found[[1, 4]].any()
+    np.testing.assert_allclose(found, rows @ w, atol=0.02 * np.abs(rows @ w).max())
 
 
 def test_an_untied_embedding_is_rewritten_too(tmp_path: Path) -> None:

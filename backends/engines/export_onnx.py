@@ -11,7 +11,7 @@ class ExportOnnx(Engine):
     stage: ClassVar[str] = "onnx"
     work: ClassVar[str] = "backends.work.export_onnx:export"
     tools: ClassVar[tuple[str, ...]] = ("backends.work.networks",)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     tool: ClassVar[str] = "onnx"
     requires: ClassVar[tuple[str, ...]] = (
         "onnxruntime",

@@ -23,7 +23,7 @@ import onnxruntime as ort
 from onnxruntime_genai.models import builder
 
 from backends.serving.contract import Contract
-from backends.work import int4, logit_rows, w8a8, wide_products
+from backends.work import int4, logit_rows, silu, w8a8, wide_products
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
 from llmspec.errors import BlockedError, PlaceError
@@ -96,6 +96,7 @@ def build(model: Path, output: Path, precision: str, report: Report) -> None:
     graph = ir.load(scratch / "model.onnx")
     logit_rows.rewrite(graph)
     wide_products.rewrite(graph)
+    silu.rewrite(graph)
     if precision == "int8":
         products = w8a8.rewrite(graph)
         report.log(f"{products} products in int8, a scale for each row of activations and each column of weights")

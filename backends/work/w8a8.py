@@ -29,7 +29,6 @@ class _W8A8(Rewriting):
         self.rows: dict[str, tuple[ir.Value, ir.Value]] = {}
         """Activation -> its int8 form and the largest of each row, shared by the products that read it."""
         self.one = self.constant("w8a8.one", np.array(1, np.float32))
-        self.smallest = self.constant("w8a8.smallest", np.array(1e-8, np.float32))
         self.step = self.constant("w8a8.step", np.array(1 / _LARGEST, np.float32))
         self.last_axis = self.constant("w8a8.last_axis", np.array([-1], np.int64))
         self.middle = self.constant("w8a8.middle", np.array(128, np.uint8))
@@ -49,8 +48,9 @@ class _W8A8(Rewriting):
             name = f"{node.name}/rows"
             size = self.before(node, "Abs", [value], f"{name}/Abs")
             largest = self.before(node, "ReduceMax", [size, self.last_axis], f"{name}/ReduceMax", keepdims=1)
-            largest = self.before(node, "Max", [largest, self.smallest], f"{name}/Max")  # a row may be all zeros
-            unit = self.before(node, "Div", [value, largest], f"{name}/Div")  # -1 … 1
+            unit = self.before(
+                node, "Div", [value, largest], f"{name}/Div"
+            )  # -1 … 1; of a row of zeros, whatever is 0 once multiplied back
             int8 = self.before(node, "QuantizeLinear", [unit, self.step, self.middle], f"{name}/QuantizeLinear")
             self.rows[str(value.name)] = int8, largest
         return self.rows[str(value.name)]
