@@ -8,12 +8,13 @@ from typing import get_args
 import pytest
 
 from llmspec import policy
+from llmspec.base_size import parameters
 from llmspec.cli import main
 from llmspec.errors import SpecError
 from llmspec.load import load
 from llmspec.machines import machine
 from llmspec.policy import RULES, Finding
-from llmspec.policy.memory import activations, parameters
+from llmspec.policy.memory import activations
 from llmspec.spec.governance import Check
 
 CLEAN = """\
