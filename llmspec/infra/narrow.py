@@ -1,7 +1,7 @@
 """narrow: pulumi_aws as far as a program uses it, class by class.
 
 Each of its services is a package whose first name loads all of it, at ec2 180 modules of thousands of classes for the ten that a
-network is made of. Here a name loads the one module that defines it: the same classes, and 1 s of a list instead of 2.
+network is made of. Here a name loads the one module that defines it: the same classes, loaded in 0.7 s instead of 1.7.
 """
 
 import importlib
