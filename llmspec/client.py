@@ -11,6 +11,11 @@ from llmspec import tls
 from llmspec.errors import CallError, PlaceError
 
 PATH = "/v1/chat/completions"
+KEY_CURE = "put your key into LLMSPEC_API_KEY; `llmspec keys create` makes one"
+SIGN_IN_CURE = (
+    "sign in to the product's user pool, and put the ID token that Cognito gives into LLMSPEC_API_KEY"
+    "\n  whoever is not in it yet is let in by: aws cognito-idp admin-create-user"
+)
 PATIENCE = 120.0
 """Seconds without a sign of life after which the endpoint is given up."""
 
@@ -38,31 +43,33 @@ def ask(
     certificate: str = "",
     headers: Mapping[str, str] | None = None,
     call: Call | None = None,
+    cure: str = KEY_CURE,
 ) -> Iterator[str]:
-    """The answer's text, piece by piece as it is made. `certificate`: the endpoint's own; any authority's when empty."""
+    """The answer's text, piece by piece as it is made. `certificate`: the endpoint's own; any authority's when empty. `cure`: what
+    somebody does who is not known there."""
     body: dict[str, Any] = {"messages": [{"role": "user", "content": question}], "stream": True}
     body |= {"context": context} if context is not None else {}
     body |= {"max_tokens": max_tokens} if max_tokens is not None else {}
     content = json.dumps(body).encode()
     if call is not None:
-        yield from _told(call(PATH, content))
+        yield from _told(call(PATH, content), cure)
         return
     told = {"content-type": "application/json", **(headers or {})} | ({"authorization": f"Bearer {key}"} if key else {})
     address, connection = urlsplit(url), connection_to(url, certificate)
     try:
         connection.request("POST", address.path + PATH, content, told)
         response = connection.getresponse()
-        yield from _told(Reply(response.status, dict(response.headers), response))
+        yield from _told(Reply(response.status, dict(response.headers), response), cure)
     except (OSError, http.client.HTTPException) as error:
         raise PlaceError(f"the endpoint at {url} broke off: {error or type(error).__name__}") from error
     finally:
         connection.close()
 
 
-def _told(reply: Reply) -> Iterator[str]:
+def _told(reply: Reply, cure: str) -> Iterator[str]:
     said = {name.lower(): value for name, value in reply.headers.items()}
     if reply.status != 200:
-        raise _refused(reply.status, said, b"".join(reply.lines))
+        raise _refused(reply.status, said, b"".join(reply.lines), cure)
     if said.get("content-type", "").startswith("application/json"):  # what does not stream says it all at once
         yield json.loads(b"".join(reply.lines))["choices"][0]["message"]["content"]
         return
@@ -89,14 +96,15 @@ def _pieces(lines: Iterable[bytes]) -> Iterator[str]:
     raise PlaceError("the answer broke off: the endpoint ended while it spoke")
 
 
-def _refused(status: int, headers: Mapping[str, str], content: bytes) -> CallError | PlaceError:
+def _refused(status: int, headers: Mapping[str, str], content: bytes, cure: str) -> CallError | PlaceError:
     try:
-        said = json.loads(content)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(content)
+        said = str(found.get("error", found)["message"])  # the API before a function says it without `error`
+    except (ValueError, KeyError, TypeError, AttributeError):
         said = http.client.responses.get(status, "it does not say why")
     wait = headers.get("retry-after")
     if status == 401:
-        said += "\n  put your key into LLMSPEC_API_KEY; `llmspec keys create` makes one"
+        said += f"\n  {cure}"
     if 400 <= status < 500 and status != 429:
         return CallError(f"the endpoint refused ({status}): {said}")
     return PlaceError(f"the endpoint cannot answer now ({status}): {said}" + (f"; try again in {wait} s" if wait else ""))

@@ -13,16 +13,30 @@ class Machine:
     gpu_gib: int
     """Memory of one GPU."""
     memory_gib: float
+    gpu: str = ""
+    """What it is called: `A10G`."""
 
     @property
     def gpu_bytes(self) -> int:
         return self.gpu_gib * GIB
 
+    @property
+    def teraflops(self) -> int:
+        """The most that one GPU can do in a second, in the precision that training chooses there."""
+        return TERAFLOPS[self.gpu]
 
-_GPU = {"g4dn": (16, 16), "g5": (22, 16), "g6": (22, 16), "g6e": (44, 32)}
-"""GiB of a GPU as a program sees it (an A10G is sold as 24 GB), and of memory for each `x` of its size: 2xlarge is two."""
+
+TERAFLOPS = {"T4": 8, "A10G": 70, "L4": 121, "L40S": 362, "A100": 312, "H100": 989, "H200": 989}
+"""Dense products in bf16, without sparsity, by NVIDIA's data sheets as of 2026-11; a T4 has no bf16, and this is its fp32."""
+_GPU = {"g4dn": ("T4", 16, 16), "g5": ("A10G", 22, 16), "g6": ("L4", 22, 16), "g6e": ("L40S", 44, 32)}
+"""Its name, its GiB as a program sees it (an A10G is sold as 24 GB), and of memory for each `x` of its size: 2xlarge is two."""
 _GPUS = {1: 1, 2: 1, 4: 1, 8: 1, 16: 1, 12: 4, 24: 4, 48: 8}
-_LARGE = {"p4d.24xlarge": (40, 1152), "p4de.24xlarge": (80, 1152), "p5.48xlarge": (80, 2048), "p5e.48xlarge": (141, 2048)}
+_LARGE = {
+    "p4d.24xlarge": (40, 1152, "A100"),
+    "p4de.24xlarge": (80, 1152, "A100"),
+    "p5.48xlarge": (80, 2048, "H100"),
+    "p5e.48xlarge": (141, 2048, "H200"),
+}
 """Machines of eight GPUs."""
 _PLAIN = {"m": 16.0, "r": 32.0, "c": 8.0}
 """GiB of memory of a size xlarge in the general, memory and compute families."""
@@ -42,8 +56,8 @@ def machine(instance: str) -> Machine | None:
     family, _, size = name.partition(".")
     times = _times(size)
     if family in _GPU and times in _GPUS and not (family == "g4dn" and times > 16):
-        gib, memory = _GPU[family]
-        return Machine(_GPUS[int(times)], gib, memory * times)
+        gpu, gib, memory = _GPU[family]
+        return Machine(_GPUS[int(times)], gib, memory * times, gpu)
     if times and family[:1] in _PLAIN and family[1:2].isdigit():
         return Machine(0, 0, _PLAIN[family[0]] * times)
     return None

@@ -127,7 +127,7 @@ def summary(plan: Plan) -> str:
     parts = [f"{number} {what}" for what, number in counted.items() if number]
     unknown = [step.stage for step in plan.pending if step.seconds is None and step.basis]
     time = about(plan.seconds)
-    said = f"{time[0].upper()}{time[1:]} on this machine"
+    said = f"{time[0].upper()}{time[1:]}" + ("" if plan.costs else " on this machine")
     return f"{', '.join(parts)}. {said}" + (f", and {', '.join(unknown)}, of which nothing is known yet." if unknown else ".")
 
 

@@ -91,14 +91,17 @@ class Costs:
 
     @property
     def verdict(self) -> str:
-        """How the known part of a month compares with the budget."""
+        """How the known part of a month compares with the budget; the jobs are paid in the first."""
         if self.budget is None:
             return ""
-        least, most = self.total(once=False)
+        (least, most), (jobs, _) = self.total(once=False), self.total(once=True)
         if least > self.budget:
             return f"above the budget of ${self.budget:,} even at min scale"
-        if most > self.budget:
-            return f"what is priced is within the budget of ${self.budget:,} at min scale, and above it at max scale"
+        if least + jobs > self.budget:
+            return f"above the budget of ${self.budget:,} in the month that pays for these jobs, even at min scale"
+        if most + jobs > self.budget:
+            when = "at max scale" if most > self.budget else "at max scale in the month that pays for these jobs"
+            return f"what is priced is within the budget of ${self.budget:,} at min scale, and above it {when}"
         return f"what is priced is within the budget of ${self.budget:,}; what is unpriced comes on top"
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """`llmspec keys`, `history --audit`, and specs that would open a door, as their user types them."""
 
+import http.server
 import io
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -11,11 +13,14 @@ import pytest
 from serving_parts import endpoint, release
 from test_serving_tls import broken, certificate
 
+from backends.places.cloud import InAws
 from llmspec import exposure
 from llmspec.cli import main
 from llmspec.errors import SpecError
 from llmspec.load import load
+from llmspec.release import Live
 
+LAMBDA = Path(__file__).parents[1] / "specs" / "aws-lambda.yaml"
 SPEC = """\
 llmspec: 1
 name: bot
@@ -186,3 +191,39 @@ def test_an_origin_is_exact(folder: Path, origin: str) -> None:
     (folder / "bot.yaml").write_text(SPEC + f"endpoint:\n  cors: [{origin}]\n")
     done = llmspec(folder, "validate", "bot.yaml")
     assert (done.returncode, "is no origin" in done.stderr) == (2, True)
+
+
+class Gateway(http.server.BaseHTTPRequestHandler):
+    """What API Gateway says to whoever did not sign in."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        said = b'{"message":"The incoming token has expired"}'
+        self.send_response(401)
+        self.send_header("content-length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *words: object) -> None:
+        """Not into the test's own output."""
+
+
+def test_where_people_sign_in_a_refusal_says_that_and_nothing_of_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(InAws, "live", lambda *_: Live(f"http://127.0.0.1:{server.server_port}", 1, 0, 0.0))
+        monkeypatch.setattr(InAws, "headers", lambda *_: {})
+        monkeypatch.setattr(InAws, "call", lambda *_: None)
+        done = llmspec(tmp_path, "ask", str(LAMBDA), "Hello?", "--target", "prod")
+        server.shutdown()
+    assert done.returncode == 2
+    assert "the endpoint refused (401): The incoming token has expired" in done.stderr
+    assert "put the ID token that Cognito gives into LLMSPEC_API_KEY" in done.stderr
+    assert "keys create" not in done.stderr
+
+
+def test_a_key_is_not_made_for_an_endpoint_that_would_not_look_at_it(tmp_path: Path) -> None:
+    done = llmspec(tmp_path, "keys", "create", str(LAMBDA), "--target", "prod", "--name", "alice")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no effect at lambda, where people sign in\n  let them in: aws cognito-idp admin-create-user" in done.stderr
+    assert not (tmp_path / ".llmspec" / "access").exists()

@@ -200,6 +200,20 @@ def test_what_spark_unpacks_holds_our_code_pinned_packages_and_no_other_spark() 
     assert all(f"\n{name}==" in locked_lines() for name in names)
 
 
+def test_what_spark_unpacks_holds_what_pyspark_asks_for_before_it_maps_rows() -> None:
+    """PySpark's own check, with nothing of what it may ask for but what the archive has."""
+    names = {re.split(r"[\[=<>!~]", line)[0] for line in requirements("spark-workers", "s3")}
+    hidden = {"numpy", "pandas", "pyarrow"} - names
+    asks = (
+        f"import sys\nsys.modules.update(dict.fromkeys({sorted(hidden)}))\n"
+        "from pyspark.sql.pandas.functions import pandas_udf\nfrom pyspark.util import PythonEvalType\n"
+        "from pyspark.sql.types import LongType, StructType\nrow = StructType().add('a', LongType())\n"
+        "print(pandas_udf(lambda rows: rows, row, PythonEvalType.SQL_MAP_ARROW_ITER_UDF).__name__)"
+    )
+    told = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=False)
+    assert told.stdout == "<lambda>\n", told.stderr
+
+
 @pytest.mark.parametrize("missing", [{"TAG": ""}, {"SERVING_REPOSITORY": "", "TRAINING_REPOSITORY": ""}])
 def test_a_build_that_does_not_know_what_to_make_fails(tmp_path: Path, missing: dict[str, str]) -> None:
     code, calls = built(tmp_path, **(REPOSITORIES | {"TAG": "abc"} | missing))

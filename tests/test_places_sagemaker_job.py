@@ -268,6 +268,26 @@ def test_a_job_that_fetches_from_the_hub_is_the_only_one_that_is_not_isolated(pr
     assert request(place(project, network_isolation=True), errand, "image", "name")["EnableNetworkIsolation"] is True
 
 
+def test_a_base_from_the_hub_is_fetched_by_the_job_and_gives_the_weights_that_its_folder_would(
+    project: Project, sagemaker: SageMaker, training: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub is its cache: there is no other where tests run."""
+    revision = "ab" * 20
+    shutil.copytree(training.inputs["base"].uri, tmp_path / "hub" / "models--acme--base" / "snapshots" / revision)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    options = {"model": ASKED | {"base": {"hub": "acme/base", "revision": revision}}}
+    draft = replace(training, options=options, keyed=options, inputs={"features": training.inputs["features"]})
+    job = replace(draft, output=draft.output.replace(training.key, draft.key))
+    made, _, _ = done(place(project), job)
+    box = sagemaker.job(Errand(place(project).site, job).name(1))
+    assert (box.status, box.asked["EnableNetworkIsolation"], "base" in box.channels) == ("Completed", False, False)
+    (tmp_path / "here").mkdir()
+    trained_here(training, tmp_path / "here")
+    for weights in ("model.safetensors", "adapter/adapter_model.safetensors"):
+        assert made.manifest.files[weights].sha256 == sha256_of(tmp_path / "here" / weights)
+
+
 def test_a_job_that_fetches_from_the_hub_stands_in_no_network_of_ours_which_leads_to_no_hub(
     training: Job, foundation: Foundation, aws_here: "Aws", tmp_path: Path
 ) -> None:

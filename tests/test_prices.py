@@ -183,13 +183,13 @@ def test_plan_shows_costs_in_text_json_and_markdown(aws_here: Aws, capsys: pytes
     assert "Costs in us-east-1 (prices of 2026-03 to 2026-08-17)" in text
     assert "$2,056 to $4,111 a month  sagemaker ml.g5.xlarge at $1.408 per hour (2 to 4 copies)" in text
     assert "above the budget of $500 even at min scale" in text
-    assert "unpriced     model: nothing tells how long it takes" in text
+    assert "$0.04 once     sagemaker ml.g5.xlarge at $1.408 per hour (at most: spot is cheaper)" in text
     # What costs are told from is the spec: what stands in the cloud need not be asked again for each form.
     assert main(["plan", "shop.yaml", "--target", "prod", "-o", "markdown", "--offline"]) == 0
     assert "| endpoint | sagemaker ml.g5.xlarge | $2,056 to $4,111 |  |" in capsys.readouterr().out
     assert main(["plan", "shop.yaml", "--target", "prod", "-o", "json", "--offline"]) == 0
     told = json.loads(capsys.readouterr().out)["costs"]
-    assert told["lines"][0]["least_usd"] == 2055.68
+    assert {line["stage"]: line["least_usd"] for line in told["lines"]}["endpoint"] == 2055.68
     assert told["budget_usd"] == 500
 
 

@@ -1,6 +1,6 @@
 """Ask the live endpoint a question. The answer is printed as it is made.
 
-Where keys were made (`llmspec keys`), LLMSPEC_API_KEY holds yours.
+Where keys were made (`llmspec keys`), LLMSPEC_API_KEY holds yours; where people sign in, the ID token that they were given.
 """
 
 import argparse
@@ -8,12 +8,12 @@ import os
 from typing import Any
 
 from llmspec.cli.common import target_option
-from llmspec.client import ask
+from llmspec.client import KEY_CURE, SIGN_IN_CURE, ask
 from llmspec.errors import PlaceError
 from llmspec.load import load
 
 KEY = "LLMSPEC_API_KEY"
-"""The variable that holds this user's key, where keys were made."""
+"""The variable that holds this user's key, where keys were made, or token, where people sign in."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise PlaceError(f"{loaded.spec.name} is not live; bring it up with: llmspec apply {args.file}")
     key = os.environ.get(KEY)
     way: dict[str, Any] = {"certificate": live.certificate, "headers": place.headers(live), "call": place.call(live)}
+    way["cure"] = SIGN_IN_CURE if loaded.spec.endpoint.access.keys == "cognito" else KEY_CURE
     for piece in ask(live.url, args.question, args.context, max_tokens=args.max_tokens, key=key, **way):
         print(piece, end="", flush=True)
     print()

@@ -15,7 +15,8 @@ from llmspec.cli.common import target_option
 from llmspec.errors import CallError
 from llmspec.home import access_folder
 from llmspec.keys import Key, Keys
-from llmspec.load import load
+from llmspec.load import Loaded, load
+from llmspec.registry import name_of
 from llmspec.section import parse_duration
 
 ROLES = ("user", "developer", "admin")
@@ -40,6 +41,8 @@ def _one(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     loaded = load(args.file, args.target)
+    if args.does == "create":
+        _useful(loaded)
     keys = Keys(access_folder(loaded.spec.name, loaded.target))
     if args.does == "create":
         _create(keys, args)
@@ -49,6 +52,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         _list(keys.all(), args)
     return 0
+
+
+def _useful(loaded: Loaded) -> None:
+    """A platform's endpoint holds no keys: one that was made for it would open nothing."""
+    place = loaded.place("endpoint")
+    if not place.cloud:
+        return
+    if loaded.spec.endpoint.access.keys == "cognito":
+        how, cure = "where people sign in", "let them in: aws cognito-idp admin-create-user"
+    else:
+        how = "which decides itself who may ask"
+        cure = "IAM does at sagemaker, open_to at ecs and eks, an API's key at lambda"
+    raise CallError(f"a key would have no effect at {name_of(type(place))}, {how}\n  {cure}")
 
 
 def _create(keys: Keys, args: argparse.Namespace) -> None:

@@ -9,30 +9,40 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from llmspec.errors import LLMSpecError, PlaceError
 from llmspec.infra.change import CloudChange, real
-
-if TYPE_CHECKING:
-    from llmspec.site import Site
-    from llmspec.stage import Product
+from llmspec.infra.narrow import narrow
+from llmspec.load import load
+from llmspec.release import Release
+from llmspec.secrets import stood_in
+from llmspec.site import Site
 
 Listed = dict[str, list[CloudChange] | str]
 """`foundation` and `service` -> what they would make, or why that cannot be said."""
 
 
-def listed(file: Path, target: str) -> Listed:
-    """Asked of a process of its own."""
-    words = [sys.executable, "-P", "-m", "llmspec.infra.listed", str(file), target]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+def listed(site: Site, release: Release | str) -> Listed:
+    """Asked of a process of its own, for a release, or told why there is none. What the store says is handed over."""
+    known: dict[str, Any] = {"release": release, "ground": {}}
+    if isinstance(release, Release):
+        known = {"release": asdict(release), "ground": _ground(site)}
+    words = [sys.executable, "-P", "-m", "llmspec.infra.listed", str(site.file), site.target]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, input=json.dumps(known))
     if done.returncode != 0:
         raise PlaceError((done.stderr.strip() or "the list of resources could not be made").splitlines()[-1])
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {
         part: said if isinstance(said, str) else [CloudChange("create", *each) for each in said] for part, said in found.items()
     }
+
+
+def unlisted(error: LLMSpecError) -> str:
+    """What stands in a list's place."""
+    return f"cannot be listed: {str(error).splitlines()[0]}"
 
 
 def under_mocks(program: Callable[[], None], region: str) -> tuple[list[tuple[str, str]], dict[str, Any]]:
@@ -82,39 +92,34 @@ class _Answers:
         """Our programs have none."""
 
 
-def _list(file: Path, target: str) -> dict[str, Any]:
+def _list(file: Path, target: str, known: dict[str, Any]) -> dict[str, Any]:
     from infra_pulumi.foundation import foundation
     from llmspec.infra.asked import foundation_args
-    from llmspec.stage import Product
 
-    product = Product.open(file, target)
-    site = product.place("endpoint").site
+    loaded = load(file, target)
+    site = Site(loaded.spec, loaded.target, loaded.path)
     made, exports = under_mocks(lambda: foundation(foundation_args(site.spec, site.target)), site.region)
-    return {"foundation": made, "service": _served(product, site, exports)}
+    return {"foundation": made, "service": _served(site, known["release"], known["ground"] or exports)}
 
 
-def _served(product: "Product", site: "Site", exports: dict[str, Any]) -> list[tuple[str, str]] | str:
+def _served(site: Site, release: dict[str, Any] | str, ground: dict[str, Any]) -> list[tuple[str, str]] | str:
     """For a release, on the foundation as it stands, or on what its program would give out."""
     from infra_pulumi.service import service
     from llmspec.infra.asked import serving
-    from llmspec.infra.wanted import wanted_release
-    from llmspec.secrets import stood_in
+
+    if isinstance(release, str):
+        return release
+
+    def program() -> None:
+        service(serving(site, Release(**release), ground, resolve=stood_in))
 
     try:
-        release = wanted_release(product)
-        if release is None:
-            return "is planned when there is a release"
-        chosen, ground = release, _ground(site) or exports
-
-        def program() -> None:
-            service(serving(site, chosen, ground, resolve=stood_in))
-
         return under_mocks(program, site.region)[0]
     except LLMSpecError as error:
-        return f"cannot be listed: {str(error).splitlines()[0]}"
+        return unlisted(error)
 
 
-def _ground(site: "Site") -> dict[str, Any]:
+def _ground(site: Site) -> dict[str, Any]:
     try:
         return dict(site.ground)
     except PlaceError:
@@ -123,7 +128,8 @@ def _ground(site: "Site") -> dict[str, Any]:
 
 if __name__ == "__main__":
     gc.disable()  # thousands of classes are made and kept until the end: looking for garbage among them was 2 of 6 seconds
+    narrow()
     try:
-        sys.stdout.write(json.dumps(_list(Path(sys.argv[1]), sys.argv[2])) + "\n")
+        sys.stdout.write(json.dumps(_list(Path(sys.argv[1]), sys.argv[2], json.load(sys.stdin))) + "\n")
     except LLMSpecError as error:
         sys.exit(str(error).splitlines()[0])

@@ -8,7 +8,7 @@ from llmspec.errors import LLMSpecError, NoStoreError, PlaceError
 from llmspec.infra.build import Lacking, lacking
 from llmspec.infra.change import SECRETS, CloudChange, counted
 from llmspec.infra.command import CliMissingError, installed
-from llmspec.infra.listed import listed
+from llmspec.infra.listed import listed, unlisted
 from llmspec.infra.stacks import foundation_stack, service_stack
 from llmspec.plan import Plan
 from llmspec.prices import in_aws
@@ -119,7 +119,11 @@ def _listed(product: Product) -> list[Wanted]:
     site = product.place("endpoint").site
     cure = str(CliMissingError()).replace("\n ", ";")
     try:
-        every = listed(product.loaded.path, product.target)
+        release = wanted_release(product) or "is planned when there is a release"
+    except LLMSpecError as error:
+        release = unlisted(error)
+    try:
+        every = listed(site, release)
     except LLMSpecError as error:
         every = {"foundation": f"not listed: {str(error).splitlines()[0]}"}
     found = []

@@ -1,18 +1,11 @@
 """What fits: the base, its method and its batch into a GPU; the artifact into a copy's memory and disk. Rules, no promise."""
 
-import re
 from collections.abc import Iterator
 
+from llmspec.base_size import TINY, held, parameters
 from llmspec.machines import GIB
 from llmspec.policy.finding import Fault, View, rule
-from llmspec.spec import Spec
-from llmspec.spec.model import HubBase, ScratchBase
 
-TINY = 1.7e6
-WEIGHTS = {"full": 4 + 4 + 8, "lora": 2.0, "qlora": 0.6}
-"""Bytes for each parameter of the base: full holds fp32 weights, gradients and two moments; qlora 4 bits and their scales."""
-ADAPTER = 0.02 * 16
-"""An adapter has about 2 % of the base's parameters, each with gradient and moments in fp32."""
 AT_ONCE = 3_500
 """Tokens that go through at once at most, with a vocabulary of about 150 k: see `Machine.micro_tokens` of the training."""
 SCORES = 4e9
@@ -22,19 +15,6 @@ ROOM = 1.5e9
 SERVED = {"fp32": 4.0, "fp16": 2.0, "int8": 1.1, "int4": 0.65}
 BESIDE = 1.5e9
 """The server's process, its tokenizer and a modest key-value memory."""
-
-
-def parameters(spec: Spec) -> float | None:
-    """Of the base: as its name says it. None when the name says nothing."""
-    base = spec.model.base
-    if isinstance(base, ScratchBase):
-        return TINY
-    named = (
-        re.findall(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BM])(?![A-Za-z])", base.hub, re.IGNORECASE)
-        if isinstance(base, HubBase)
-        else []
-    )
-    return float(named[-1][0]) * (1e9 if named[-1][1] in "Bb" else 1e6) if named else None
 
 
 def activations(size: float, tokens: int) -> float:
@@ -54,12 +34,12 @@ def training_memory(view: View) -> Iterator[Fault]:
         fault = f"nothing says how large the base is, so nobody knows whether it fits {instance}"
         yield Fault(where, fault, "waive this once it has been tried", "warning")
         return
-    held = size * (WEIGHTS[method] + (ADAPTER if method != "full" else 0)) + ROOM
+    before = held(size, method) + ROOM
     tokens = max(min(view.spec.model.training.batch_tokens, AT_ONCE), min(view.spec.features.max_tokens, AT_ONCE))
-    needed = held + activations(size, tokens) + (SCORES * tokens / AT_ONCE if size > TINY else 0)
+    needed = before + activations(size, tokens) + (SCORES * tokens / AT_ONCE if size > TINY else 0)
     said = f"{size / 1e9:.2g} B parameters with method {method}"
-    if held > found.gpu_bytes:
-        fault = f"{said} need about {held / GIB:.0f} GiB before the first row, and a GPU of {instance} has {found.gpu_gib}"
+    if before > found.gpu_bytes:
+        fault = f"{said} need about {before / GIB:.0f} GiB before the first row, and a GPU of {instance} has {found.gpu_gib}"
         yield Fault(where, fault, "use a larger GPU, or method: qlora")
     elif needed > found.gpu_bytes:
         fault = (

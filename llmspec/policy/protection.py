@@ -45,14 +45,21 @@ def purification(view: View) -> Iterator[Fault]:
 
 @rule("network-isolation", "warning", "Code from a model or a package that can reach the network can carry the data away.")
 def network_isolation(view: View) -> Iterator[Fault]:
+    fetching = _fetching(view)
     for stage in view.inside:
-        if view.option(stage, "network_isolation") is False:
+        if view.option(stage, "network_isolation") is False and stage not in fetching:
             where = f"places.{stage}.{view.name(stage)}.network_isolation"
-            fault, cure = f"{stage} may reach the network", "take it out: inputs come and outputs go without it"
-            if stage in ("features", "model") and isinstance(view.spec.model.base, HubBase):
-                fault = f"{fault}, from where it fetches its base"
-                cure = "copy it into a folder and name that, `base: {path: …}`; then take this out"
-            yield Fault(where, fault, cure)
+            yield Fault(where, f"{stage} may reach the network", "take it out: inputs come and outputs go without it")
+    if fetching:
+        fault = f"{' and '.join(fetching)} may reach the network, since the base is fetched from the hub"
+        yield Fault("model.base", fault, "copy it into a folder and name that: `base: {path: …}`")
+
+
+def _fetching(view: View) -> list[str]:
+    """Jobs that get their base from the hub by themselves: at SageMaker they cannot be cut off from the network then."""
+    if not isinstance(view.spec.model.base, HubBase):
+        return []
+    return [stage for stage in ("features", "model") if stage in view.inside and view.name(stage) == "sagemaker"]
 
 
 @rule("public", "warning", "What the internet reaches, strangers try all day; a private address is for the network alone.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from llmspec.base_size import parameters
 from llmspec.policy.finding import Fault, View, rule
 from llmspec.section import format_duration
 
@@ -60,7 +61,6 @@ def _served(view: View) -> Iterator[Fault]:
 
 @rule("no-gpu", "warning", "A base of this size takes days on processors, and a GPU is cheaper in the end.")
 def no_gpu(view: View) -> Iterator[Fault]:
-    from llmspec.policy.memory import parameters
 
     size, found = parameters(view.spec), view.machine("model")
     if size and size >= 1e8 and found and not found.gpus:
