@@ -1,6 +1,5 @@
 """A Pulumi program run under mocks: what it makes, with which options, and what it exports."""
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,6 +8,8 @@ from typing import Any
 import pulumi
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.settings import set_root_resource
+
+from llmspec.infra.listed import own_loop
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
@@ -74,15 +75,15 @@ def made_by(program: Callable[[], None]) -> World:
     """Run it; what it raises is raised here."""
     world = World()
     answers = _Answers()
-    asyncio.set_event_loop(asyncio.new_event_loop())  # whatever ran in this process before may have closed its own
-    set_root_resource(None)  # or it would still hold what the program before it exported
-    pulumi.runtime.set_mocks(answers, project="llmspec", stack="test", preview=False, monitor=_Monitor(answers, world))
 
     def go() -> pulumi.Output[None]:
         program()
         return pulumi.Output.from_input(dict(pulumi.runtime.get_root_resource().outputs)).apply(world.exports.update)
 
-    pulumi.runtime.test(go)()
+    with own_loop():
+        set_root_resource(None)  # or it would still hold what the program before it exported
+        pulumi.runtime.set_mocks(answers, project="llmspec", stack="test", preview=False, monitor=_Monitor(answers, world))
+        pulumi.runtime.test(go)()
     return world
 
 

@@ -1,6 +1,5 @@
 """What tests of the service stack share: a foundation that is only names, a release, and mocks that keep what was registered."""
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pulumi.runtime import mocks, rpc
 from infra_pulumi.owner import Owner
 from infra_pulumi.serving.served import Served
 from infra_pulumi.serving.wanted import Ground, PlaceArgs, Release, Serving
+from llmspec.infra.listed import own_loop
 
 OWNER = Owner("bot", "prod", "eu-central-1", {"cost-center": "cx-42"})
 GROUND = Ground(
@@ -125,14 +125,13 @@ def run(wanted: Serving) -> Made:
     from infra_pulumi.service import service
 
     made = Made()
-    # A loop of its own for each program: the one before may have been closed.
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    pulumi.runtime.set_mocks(_Mocks(made), project="llmspec", stack="bot-prod")
 
     @pulumi.runtime.test  # type: ignore[misc]
     def program() -> pulumi.Output[Any]:
         served: Served = service(wanted)
         return pulumi.Output.all(url=served.url, names=served.names).apply(made.outputs.update)
 
-    program()
+    with own_loop():
+        pulumi.runtime.set_mocks(_Mocks(made), project="llmspec", stack="bot-prod")
+        program()
     return made

@@ -73,7 +73,8 @@ class Machine:
     @classmethod
     def here(cls) -> "Machine":
         if torch.cuda.is_available():
-            return cls(torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)  # a T4 only pretends to, and is slower for it
+            return cls(torch.device("cuda"), torch.bfloat16 if fast else torch.float32)
         torch.use_deterministic_algorithms(True)
         # Dear, and nothing here reads what it did not write.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -8,7 +8,8 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -52,16 +53,25 @@ def under_mocks(program: Callable[[], None], region: str) -> tuple[list[tuple[st
     from pulumi.runtime.settings import set_root_resource
 
     answers, exports = _Answers(region), dict[str, Any]()
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    set_root_resource(None)  # type: ignore[arg-type]  # or it would still hold what the program before it exported
-    mocks.set_mocks(cast("Any", answers), project="llmspec", stack="list", preview=False)
 
     def go() -> Any:
         program()
         return pulumi.Output.from_input(dict(pulumi.runtime.get_root_resource().outputs)).apply(exports.update)  # type: ignore[union-attr]
 
-    pulumi.runtime.test(go)()  # type: ignore[no-untyped-call]
+    with own_loop():
+        set_root_resource(None)  # type: ignore[arg-type]  # or it would still hold what the program before it exported
+        mocks.set_mocks(cast("Any", answers), project="llmspec", stack="list", preview=False)
+        pulumi.runtime.test(go)()  # type: ignore[no-untyped-call]
     return answers.made, exports
+
+
+@contextmanager
+def own_loop() -> Iterator[None]:
+    """The event loop of one program: whatever ran before may have closed its own, and nobody else closes this one."""
+    with closing(asyncio.new_event_loop()) as loop:
+        asyncio.set_event_loop(loop)
+        yield
+    asyncio.set_event_loop(None)
 
 
 class _Answers:
