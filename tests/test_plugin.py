@@ -99,7 +99,7 @@ def test_a_secret_that_work_prints_returns_or_raises_is_in_no_file_and_no_output
     plan = acme.run("plan", "tiny.yaml", "--select", "data", "-o", "json", "--out", "saved.json")
     said = acme.run("apply", "tiny.yaml", "--select", "data", "--yes", check=False)
     assert said.returncode == int(trip)
-    assert ("refuses badge ***" in said.stdout + said.stderr) == trip
+    assert ("refuses badge ***" in said.stdout + said.stderr) == trip, said.stdout + said.stderr
     assert "s3cr3t-badge-991" not in plan.stdout + plan.stderr + said.stdout + said.stderr
     searched = [path for path in acme.folder.rglob("*") if path.is_file()]
     assert any(path.name.endswith(".db") for path in searched), "Dagster's events are among the files"
