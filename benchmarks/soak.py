@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import bench_model
@@ -65,8 +65,10 @@ def local_endpoint_text(url: str) -> str:
         return str(answer.read().decode())
 
 
-def question(number: int, answer: int = 8) -> bytes:
+def question(number: int, answer: int = 8, never: Iterable[int] = ()) -> bytes:
+    """`never`: tokens that the answer shall not have, such as its own end."""
     body = {"messages": [{"role": "user", "content": bench_model.conversation(number, 24)}], "max_tokens": answer, "stream": True}
+    body |= {"logit_bias": {str(token): -100 for token in never}}
     return post("/v1/chat/completions", body | {"stream_options": {"include_usage": True}})
 
 
@@ -146,24 +148,27 @@ def press(port: int) -> None:
             load(port, lambda number: question(number, 60), 8, 4, numbers)
 
 
-def drained(endpoint: Soaked, numbers: Iterator[int]) -> None:
+def drained(endpoint: Soaked, artifact: Path, numbers: Iterator[int]) -> None:
     """SIGTERM under load: what was begun is finished, and it ends."""
+    ends = json.loads((artifact / "contract.json").read_text(encoding="utf-8"))["stop_ids"]
 
-    async def ask() -> list[Seen | BaseException]:
+    async def ask() -> tuple[float, list[Seen | BaseException]]:
         from load import Client
 
         loop = asyncio.get_running_loop()
         clients = [(await loop.create_connection(Client, "127.0.0.1", endpoint.port))[1] for _ in range(SLOTS)]
-        asked = [asyncio.ensure_future(client.ask(question(next(numbers), 120))) for client in clients]
-        await asyncio.sleep(1)
+        asked = [asyncio.ensure_future(client.ask(question(next(numbers), OUTPUT, ends))) for client in clients]
+        await asyncio.sleep(0.1)
         os.kill(int(str(endpoint.state["pid"])), signal.SIGTERM)
-        return await asyncio.gather(*asked, return_exceptions=True)
+        return time.perf_counter(), await asyncio.gather(*asked, return_exceptions=True)
 
-    found = asyncio.run(ask())
-    lost = [item for item in found if isinstance(item, BaseException) or item.tokens != 120]
+    at, found = asyncio.run(ask())
+    answered = [item for item in found if not isinstance(item, BaseException) and item.tokens == OUTPUT]
+    began = SLOTS - sum(item.ended < at for item in answered)
     took = until(lambda: not local_endpoint.supervised(run_folder("bench", "local")), 90)
-    print(f"SIGTERM with {SLOTS} answers under way: {len(lost)} lost, ended {took:.2f} s after the last")
-    assert not lost
+    print(f"SIGTERM with {began} answers under way: {SLOTS - len(answered)} lost, ended {took:.2f} s after the last")
+    assert len(answered) == SLOTS
+    assert began, "all had ended before"
 
 
 def budget(artifact: Path) -> int:
@@ -201,7 +206,7 @@ def main() -> None:
             weights_once(endpoint, made.folder)
             vanishing(endpoint, numbers)
             killed(endpoint)
-            drained(endpoint, numbers)
+            drained(endpoint, made.folder, numbers)
         finally:
             local_endpoint.stop("bench", "local")
     print("well")
