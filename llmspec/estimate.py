@@ -20,7 +20,7 @@ START, START_IN_CLOUD = 5, 60
 AROUND = 25e6
 """Bytes a second at which a base in 16 bits is fetched, loaded, merged with its adapter and saved."""
 COMPARED = 8192
-"""Tokens that `onnx` compares at most."""
+"""Tokens that `onnx` compares at most: `MOST_TOKENS` of backends/work/parity.py, which this light module does not load."""
 WRITING = {"fp32": 2e-8, "fp16": 2e-8, "int8": 2e-8, "int4": 3e-7}
 """Seconds for each parameter until the graph is written; int4 searches its scales."""
 ANSWERING = 5e10

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from backends.work.parity import MOST_TOKENS
 from llmspec.estimate import Estimate, estimate
 from llmspec.load import load
 from llmspec.machines import TERAFLOPS, machine
@@ -103,7 +104,7 @@ def test_a_base_in_a_folder_is_counted_in_whatever_precision_it_lies(tmp_path: P
 def test_an_export_takes_what_comparing_takes_and_int4_longer(tmp_path: Path) -> None:
     """Measured, in seconds of a processor: 15 at 38 M and 54 at 135 M parameters with 3,840 tokens compared; int4 26 at 38 M."""
     here = SPEC.replace(IN_AWS, "").replace("Qwen3-8B", "Llama-135M")
-    size, compared = 135e6, 8192
+    size, compared = 135e6, MOST_TOKENS
     int8, int4 = of(tmp_path, "onnx", here), of(tmp_path, "onnx", here.replace("int8", "int4"))
     assert int8.seconds == pytest.approx(1 + size * 2e-8 + 4 * size * compared / 40e9)
     assert int8.basis == "rule: 4 s, and 8.19 k tokens twice through 135 M parameters at 40 GFLOP/s"

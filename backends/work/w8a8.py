@@ -48,9 +48,8 @@ class _W8A8(Rewriting):
             name = f"{node.name}/rows"
             size = self.before(node, "Abs", [value], f"{name}/Abs")
             largest = self.before(node, "ReduceMax", [size, self.last_axis], f"{name}/ReduceMax", keepdims=1)
-            unit = self.before(
-                node, "Div", [value, largest], f"{name}/Div"
-            )  # -1 … 1; of a row of zeros, whatever is 0 once multiplied back
+            # -1 … 1. Nothing guards a row of zeros: what 0/0 becomes in int8 is a whole number, and 0 once multiplied back.
+            unit = self.before(node, "Div", [value, largest], f"{name}/Div")
             int8 = self.before(node, "QuantizeLinear", [unit, self.step, self.middle], f"{name}/QuantizeLinear")
             self.rows[str(value.name)] = int8, largest
         return self.rows[str(value.name)]

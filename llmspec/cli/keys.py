@@ -41,10 +41,9 @@ def _one(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     loaded = load(args.file, args.target)
-    if args.does == "create":
-        _useful(loaded)
     keys = Keys(access_folder(loaded.spec.name, loaded.target))
     if args.does == "create":
+        _useful(loaded)
         _create(keys, args)
     elif args.does == "revoke":
         gone = keys.revoke(args.id)

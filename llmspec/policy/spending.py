@@ -61,7 +61,6 @@ def _served(view: View) -> Iterator[Fault]:
 
 @rule("no-gpu", "warning", "A base of this size takes days on processors, and a GPU is cheaper in the end.")
 def no_gpu(view: View) -> Iterator[Fault]:
-
     size, found = parameters(view.spec), view.machine("model")
     if size and size >= 1e8 and found and not found.gpus:
         fault = f"{size / 1e9:.1f} B parameters are trained on processors"
