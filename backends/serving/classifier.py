@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from backends.serving.contract import sha256_of_tokenizer
 from backends.serving.decoder import cores, session
+from backends.serving.guards.control_tokens import UNKNOWN
 from llmspec.errors import CallError, PlaceError
 from llmspec.job import digest_of
 
@@ -28,7 +29,11 @@ MOST_TOKENS = 16_384
 
 
 class TextError(CallError):
-    """A text that cannot be classified: too long, or empty."""
+    """A text that cannot be classified, and OpenAI's code for why."""
+
+    def __init__(self, message: str, code: str = "context_length_exceeded"):
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,9 @@ class Classifier:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()  # the file may say to cut long texts off: they are refused instead
         self.tokenizer.no_padding()
+        self.tokenizer.encode_special_tokens = True  # `[SEP]` in a text is five signs, never the token between two texts
+        added = self.tokenizer.get_added_tokens_decoder().items()
+        self._control = {number: token.content for number, token in added if token.special and not UNKNOWN.fullmatch(token.content)}
         self.max_tokens = min(max_tokens or self.contract.max_tokens, self.contract.max_tokens)
         self.session = session(folder / "model.onnx", threads or cores())
         self._inputs = self._learn_graph(folder)
@@ -88,8 +96,12 @@ class Classifier:
         return inputs
 
     def encode(self, text: str) -> list[int]:
-        """With the special tokens that the tokenizer puts around a text."""
-        return list(self.tokenizer.encode(text).ids)
+        """With the special tokens that the tokenizer puts around a text; none of them comes from the text itself."""
+        read = self.tokenizer.encode(text)
+        for token, ours in zip(read.ids, read.special_tokens_mask, strict=True):
+            if not ours and token in self._control:  # the model of some tokenizers knows them as words
+                raise TextError(f"the text holds the control token {self._control[token]!r}: write it otherwise", "control_token")
+        return list(read.ids)
 
     def check(self, tokens: list[int]) -> None:
         if not tokens:

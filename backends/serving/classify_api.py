@@ -17,11 +17,12 @@ from backends.serving.bodies import Part, Text, one_or_many
 from backends.serving.classifier import Classifier, TextError
 from backends.serving.door import RECORD, Record
 from backends.serving.elsewhere import GENERATING, elsewhere
+from backends.serving.guards import CONTENT_FILTER, Guards, refusal
 from backends.serving.patience import waited
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from llmspec.release import Release
-from llmspec.spec.endpoint import Limits
+from llmspec.spec.endpoint import Endpoint, Limits
 
 HALF = 0.5
 """A label of several holds from this chance on."""
@@ -42,6 +43,7 @@ class Classification:
     def __init__(self, release: Release, limits: Limits, classifier: Classifier):
         self.release, self.limits, self.classifier = release, limits, classifier
         self.engine = Batcher(classifier, limits.concurrency)
+        self.guards = Guards(Endpoint.model_validate(release.serving).guards, None)
         self.turnstile = Turnstile(limits)
         self.since = time.time()
 
@@ -55,6 +57,7 @@ class Classification:
         self._few_enough(body.input)
         rows = await self._tokens(body.input)
         record.prompt_tokens = sum(map(len, rows))
+        await self._guarded(body.input, record)
         client = client_of(request)
         self.turnstile.admit(len(rows), self.engine.expected_wait(rows, client), client)
         try:
@@ -86,14 +89,23 @@ class Classification:
             return await asyncio.to_thread(self._encoded, texts)
         return self._encoded(texts)
 
+    async def _guarded(self, texts: list[str], record: Record) -> None:
+        """Of the guards those that read what callers write; an answer is made of the labels alone."""
+        if not (verdict := await self.guards.check_texts(texts)):
+            return
+        if verdict.blocked:
+            record.guard, record.finish = verdict.guard, CONTENT_FILTER
+            raise ApiError(400, refusal(verdict.guard), param="input", code=CONTENT_FILTER)
+        record.found = [verdict.guard]
+
     def _encoded(self, texts: list[str]) -> list[list[int]]:
         rows = []
         for index, text in enumerate(texts):
-            rows.append(self.classifier.encode(text))
             try:
+                rows.append(self.classifier.encode(text))
                 self.classifier.check(rows[-1])
             except TextError as error:
-                raise ApiError(400, str(error), param=f"input.{index}", code="context_length_exceeded") from error
+                raise ApiError(400, str(error), param=f"input.{index}", code=error.code) from error
         return rows
 
     async def _attended(self, request: Request, rows: list[list[int]], client: str, seconds: float) -> "list[np.ndarray[Any, Any]]":

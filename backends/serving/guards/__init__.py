@@ -151,9 +151,9 @@ async def _attacked(texts: Sequence[str]) -> bool:
     return any(map(injection.attacks, texts))
 
 
-def refusal(guard: str | None) -> str | None:
+def refusal(guard: str) -> str:
     """What the client is told of it."""
-    return f"The endpoint's guard '{guard}' stopped this." if guard else None
+    return f"The endpoint's guard '{guard}' stopped this."
 
 
 CONTENT_FILTER = "content_filter"

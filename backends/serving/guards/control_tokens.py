@@ -21,7 +21,8 @@ MARK, HIDDEN = 0xF0000, 0x100000
 _PRIVATE = re.compile(f"[{chr(MARK)}-{chr(HIDDEN + 0xFFFF)}]")
 LOST = "\ufffd"
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
-_UNKNOWN = re.compile(r"[<\[|]*unk[>\]|]*", re.IGNORECASE)
+UNKNOWN = re.compile(r"[<\[|]*unk[>\]|]*", re.IGNORECASE)
+"""The token for what a tokenizer does not know: any text may come to it."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,7 @@ class PromptText:
         self._number = {control.text: number for number, control in enumerate(self._controls)}
         self._all = any_of(self._number)
         self._special = any_of(control.text for control in self._controls if control.special)
-        # What is unknown becomes this token by itself.
-        self._ids = frozenset(control.id for control in self._controls if not _UNKNOWN.fullmatch(control.text))
+        self._ids = frozenset(control.id for control in self._controls if not UNKNOWN.fullmatch(control.text))
         self._counted = any_of(control.text for control in self._controls if control.id in self._ids)
         self._folds = tokenizer.normalizer is not None or any(control.flags["normalized"] for control in self._controls)
         self._turns = _turn_marks(contract, self._all)
