@@ -267,7 +267,12 @@ def test_an_attack_among_the_texts_is_blocked_journaled_and_counted(tmp_path: Pa
         folder = tmp_path / ".llmspec" / "journal" / "bot-local"
         eventually(lambda: len(list(journal.read(folder))) == 2)
         entry = next(entry for entry in journal.read(folder) if entry["id"] == refused.headers["x-request-id"])
-        assert (entry["guard"], entry["finish"], entry["status"], entry["answer"]) == ("prompt_injection", "content_filter", 400, "")
+        assert (entry["guard"], entry["finish"], entry["status"], entry["answer"]) == (
+            "prompt_injection",
+            "content_filter",
+            400,
+            "",
+        )
 
 
 def test_an_attack_that_is_only_to_be_noted_is_answered(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -12,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from backends.serving import http_server
 from backends.serving.http_server import HttpServer
-from backends.serving.sockets import bind
+from backends.serving.sockets import bind, open_files
 from llmspec.spec.endpoint import Endpoint
 
 LIMIT = 0.4
@@ -107,3 +108,36 @@ def test_long_answers_and_rests_between_requests_are_nobodys_fault(monkeypatch: 
 
     monkeypatch.setattr(http_server, "HEAD_SECONDS", LIMIT)
     asyncio.run(check())
+
+
+def test_in_a_crowd_nobody_rests_for_long_and_who_is_being_answered_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        async with serving("httptools") as connect:
+            resting = await connect()
+            resting[1].write(WHOLE)
+            await answer(resting)
+            half = [await connect() for _ in range(8)]
+            assert await closed(resting)
+            assert all([await closed(each) for each in half])
+            asking = [await connect() for _ in range(8)]
+            for each in asking:
+                each[1].write(WHOLE)
+            for each in asking:
+                assert b" 200 " in await answer(each)
+
+    monkeypatch.setattr(http_server, "CROWDED_SECONDS", LIMIT)
+    monkeypatch.setattr(http_server, "open_files", lambda: 8)
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "found"), [(1024, 4096, 4096), (1024, 1 << 20, 10_240), (60_000, 1 << 20, 60_000), (512, 512, 512)]
+)
+def test_a_process_may_open_as_many_files_as_the_system_lets_it(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, found: int
+) -> None:
+    limit = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limit[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: limit.append(wanted))
+    assert open_files() == found
+    assert limit[-1] == (found, hard)

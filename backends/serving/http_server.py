@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from backends.serving.control import Line
+from backends.serving.sockets import open_files
 from llmspec import tls
 from llmspec.spec.endpoint import Endpoint, Tls
 
@@ -27,6 +28,8 @@ KEEP_ALIVE_SECONDS = 75
 
 HEAD_SECONDS = 30.0
 """A request whose head takes longer to arrive is not waited for, nor is the first one of a connection."""
+CROWDED_SECONDS = 1.0
+"""Likewise when three quarters of the open files are connections; then for resting ones, too."""
 RENEW_SECONDS = 2.0
 """How often the certificate's files are looked at."""
 
@@ -59,7 +62,7 @@ class HttpServer(uvicorn.Server):
         )
         super().__init__(config)
         self._door, self._line, self._timeout = app, line, timeout
-        self._files = files
+        self._files, self._crowd = files, open_files() * 3 // 4
         self._hurry = asyncio.Event()
         self._handing_over = False
         self._awaited: dict[tuple[Any, Any], float] = {}
@@ -92,11 +95,13 @@ class HttpServer(uvicorn.Server):
 
     def _drop_late(self) -> None:
         """Close connections whose request does not come whole: uvicorn's own clock stops at the first byte."""
-        now = asyncio.get_running_loop().time()
-        asking = [(each, _last_request(each)) for each in self.server_state.connections if _idle(each) and not _resting(each)]
+        now, connections = asyncio.get_running_loop().time(), self.server_state.connections
+        crowded = len(connections) > self._crowd
+        patience = CROWDED_SECONDS if crowded else HEAD_SECONDS
+        asking = [(each, _last_request(each)) for each in connections if _idle(each) and (crowded or not _resting(each))]
         self._awaited = {one: self._awaited.get(one, now) for one in asking}
         for (connection, _), since in self._awaited.items():
-            if now - since > HEAD_SECONDS:
+            if now - since > patience:
                 connection.transport.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

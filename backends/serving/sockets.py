@@ -2,12 +2,15 @@
 
 import errno
 import re
+import resource
 import socket
 import time
 from pathlib import Path
 
 from llmspec.errors import PlaceError
 
+MOST_FILES = 10_240
+"""As many as every system lets a process open that may open more."""
 BACKLOG = 512
 """Connections that wait in the kernel while a worker is restarted."""
 
@@ -61,6 +64,16 @@ def holder(port: int) -> str:
         except OSError:  # not ours to look into, or gone meanwhile
             continue
     return ""
+
+
+def open_files() -> int:
+    """How many files and connections this process may have, once it may have as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def url_of(host: str, port: int, secure: bool = False) -> str:
