@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ import onnxruntime as ort
 import pytest
 from onnx_parts import Silent, artifact, features, model, report
 
+from backends.serving import sums
 from backends.serving.contract import Contract
 from backends.serving.decoder import Decoder, session
 from backends.work import silu, w8a8, wide_products
@@ -311,6 +313,43 @@ def test_int8_sums_are_not_clipped_on_any_processor(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "product.onnx")
     (found,) = session(tmp_path / "product.onnx", 1).run(None, {"x": rows})
     assert np.array_equal(found, np.full((3, 5), 64 * 255 * 127, np.float32))
+
+
+def test_the_exact_product_which_is_slow_is_asked_for_only_where_the_quick_one_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = set(Path("/proc/cpuinfo").read_text().split()) if Path("/proc/cpuinfo").exists() else set()
+    if "avx2" in flags:
+        assert sums.quick_is_exact() == bool(flags & {"avx512_vnni", "avx_vnni"})
+    assert sums.settings() == ({} if sums.quick_is_exact() else sums.EXACT)
+
+    class Clipping:
+        """Adds two products in 16 bits, but for a lone row."""
+
+        def __init__(self, graph: bytes, providers: list[str]):
+            assert graph == sums.PRODUCT
+
+        def run(self, _: None, given: dict[str, Any]) -> list[Any]:
+            products = given["a"].astype(int)[:, :, None] * given["b"].astype(int)[None]
+            pairs = products.reshape(len(products), -1, 2, products.shape[2]).sum(2)
+            return [(pairs if len(pairs) == 1 else pairs.clip(-(2**15), 2**15 - 1)).sum(1)]
+
+    sums.quick_is_exact.cache_clear()
+    monkeypatch.setattr(sums.ort, "InferenceSession", Clipping)
+    assert sums.settings() == sums.EXACT
+    sums.quick_is_exact.cache_clear()
+
+
+def test_the_product_that_is_tried_is_one_of_uint8_and_int8() -> None:
+    (a, b, y) = (
+        onnx.helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in (
+            ("a", onnx.TensorProto.UINT8, ["m", "k"]),
+            ("b", onnx.TensorProto.INT8, ["k", "n"]),
+            ("y", onnx.TensorProto.INT32, ["m", "n"]),
+        )
+    )
+    graph = onnx.helper.make_graph([onnx.helper.make_node("MatMulInteger", ["a", "b"], ["y"])], "g", [a, b], [y])
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 10)], ir_version=4)
+    assert made.SerializeToString() == sums.PRODUCT
 
 
 def test_every_product_of_weights_becomes_int8() -> None:

@@ -19,15 +19,13 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime as ort
 
+from backends.serving import sums
 from backends.serving.room import Room
 from llmspec.errors import PlaceError
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 QUANTIZED = (b"MatMulNBits", b"MatMulInteger")
 """Products that round what comes in: a last bit of difference before them may be a large one after."""
-EXACT = {"session.x64quantprecision": "1"}
-"""Without VNNI the quick product of int8 adds two products in 16 bits, and clips what does not fit: answers would be others than
-on a machine that has it, and far from the model's. Where there is VNNI this changes nothing."""
 SPINNING = {
     "session.intra_op.allow_spinning": "1",
     "session.intra_op.spin_duration_us": "20",
@@ -232,7 +230,7 @@ def options(threads: int) -> Any:
     found = ort.SessionOptions()
     found.intra_op_num_threads, found.inter_op_num_threads = threads, 1
     found.log_severity_level = 3
-    for name, value in (EXACT | SPINNING).items():
+    for name, value in (sums.settings() | SPINNING).items():
         found.add_session_config_entry(name, value)
     return found
 

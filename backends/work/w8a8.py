@@ -3,7 +3,7 @@
 ONNX Runtime's own dynamic quantization takes one scale per tensor, so requests in one batch change each other's answers.
 Here a row's numbers depend on that row alone: round(x / s) in int8, an exact integer product, one multiplication back.
 CPUs with VNNI or AMX (and ARM with dot products) do it several times faster than fp32. On older x86 the engine asks for the slower
-product that is as exact (`decoder.EXACT`): the quick one there clips sums of two products at 16 bits.
+product that is as exact (`backends/serving/sums.py`): the quick one there clips sums of two products at 16 bits.
 """
 
 import numpy as np
