@@ -78,6 +78,15 @@ def test_a_cancelled_request_frees_its_slot_within_one_step(engine: Engine) -> N
     assert engine.num_active == 0
 
 
+def test_an_answer_that_begins_is_said_before_the_next_tokens_are_computed(engine: Engine) -> None:
+    asked = engine.submit(PROMPTS[0], Sampling(4))
+    step = engine.halves()
+    assert (next(step), len(asked.ids)) == ([asked], 1)
+    assert (next(step), len(asked.ids), next(step, None)) == ([asked], 2, None)
+    while not asked.finish:
+        engine.step()
+
+
 def test_a_long_prompt_does_not_stall_those_who_are_being_answered(engine: Engine) -> None:
     answering = engine.submit(PROMPTS[0], Sampling(100))
     engine.step()

@@ -5,6 +5,7 @@ answered will not notice, and then gives each of them a token.
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,13 @@ class Engine:
 
     def step(self) -> list[Generation]:
         """Read some prompt, give everyone who answers one token, and say who has news."""
+        return [item for news in self.halves() for item in news]
+
+    def halves(self) -> Iterator[list[Generation]]:
+        """The same, but those whose answers begin are said before the others' tokens are computed."""
         self._steps += 1
-        return self._sweep() + self._read() + self._decode()
+        yield self._sweep() + self._read()
+        yield self._decode()
 
     def _sweep(self) -> list[Generation]:
         """Those who were cancelled leave."""

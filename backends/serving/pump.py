@@ -57,8 +57,7 @@ class Pump:
                 self._work.wait()
                 self._work.clear()
                 while self.engine.busy and not self._closed:
-                    news = self.engine.step()
-                    if news:
+                    for news in filter(None, self.engine.halves()):
                         self._loop.call_soon_threadsafe(self._wake, news)
         except BaseException:
             # The engine's memory may be half written: a fresh process is the safe way on, and the supervisor brings it.
