@@ -28,6 +28,11 @@ def told_secrets(spec: Spec, stage: str) -> bool:
     return next(secret_paths(picked(spec.model_dump(mode="json"), READS[stage])), None) is not None
 
 
+def gateways(spec: Spec) -> int:
+    """Ways out into the internet, which nobody has who did not ask for one."""
+    return spec.governance.nat_gateways if spec.governance else 0
+
+
 def zones(spec: Spec) -> int:
     """As many as the endpoint's copies are spread over, and two at least: one fails as a whole."""
     return max(2, spec.endpoint.scale.zones if spec.endpoint.scale else 2)

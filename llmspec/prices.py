@@ -186,6 +186,8 @@ def needs(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float |
     if doors := len(network.doors(spec)):
         hours, zones = doors * network.zones(spec) * MONTH, network.zones(spec)
         yield Need("network", "vpc endpoint", hours, hours, note=f"{doors} in each of {zones} zones")
+    if gateways := network.gateways(spec):
+        yield Need("network", "nat gateway", gateways * MONTH, gateways * MONTH, note=f"{gateways} of them")
     rules = spec.governance
     copies = {rules.replicate_to, rules.backup.copy_to if rules.backup else None} - {None} if rules else set()
     yield Need("keys", "kms key", KEYS + len(copies), KEYS + len(copies))
@@ -258,6 +260,8 @@ def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, floa
         return
     yield "storage: artifacts that are made and older ones, versions and logs, by what is kept"
     yield "traffic, logs, metrics and requests: by use"
+    if network.gateways(spec):
+        yield "network: what goes through the NAT gateways, by the gigabyte"
     if spec.governance and (audit := spec.governance.audit):
         watching = {"Config": audit.config, "Security Hub": audit.security_hub, "Inspector": audit.inspector}
         yield f"audit: {', '.join(['CloudTrail', *(name for name, on in watching.items() if on)])}, by use"

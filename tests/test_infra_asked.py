@@ -133,6 +133,7 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     "governance.backup.every": ("ecs", "12h", "f.backup.every_hours"),
     "governance.backup.keep": ("ecs", "50d", "f.backup.keep_days"),
     "governance.backup.copy_to": ("ecs", "eu-west-1", "f.backup.copy_to"),
+    "governance.nat_gateways": ("ecs", 2, "f.network.nat_gateways"),
     "governance.replicate_to": ("ecs", "eu-west-1", "f.storage.replicate_to"),
     "governance.budget.monthly": ("ecs", "250 USD", "f.cost.monthly_usd"),
     "governance.budget.warn_at": ("ecs", 0.5, "f.cost.warn_at"),

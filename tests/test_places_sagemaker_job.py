@@ -34,6 +34,7 @@ from llmspec.job import Input, Job
 from llmspec.load import load
 from llmspec.progress import Event, listening
 from llmspec.shelf import File, Folder, files_in, sha256_of, shelf_at
+from llmspec.spec.governance import Governance
 from llmspec.stage import Product
 from llmspec.store import Artifact, Manifest, content_digest, open_artifact, remember_store
 
@@ -309,6 +310,8 @@ def test_a_job_that_fetches_from_the_hub_stands_in_no_network_of_ours_which_lead
             "EnableNetworkIsolation": True,
             "VpcConfig": {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
         }
+        led_out = replace(site, spec=site.spec.model_copy(update={"governance": Governance(nat_gateways=1)}))
+        assert _ways(request(where, Errand(led_out, job), "image", "name")) == shut | {"EnableNetworkIsolation": False}
 
 
 def _ways(asked: dict[str, Any]) -> dict[str, Any]:

@@ -110,6 +110,15 @@ def test_what_is_not_known_is_listed_and_never_zero() -> None:
     assert "storage: artifacts that are made and older ones, versions and logs, by what is kept" in found.unpriced
 
 
+def test_ways_out_are_paid_by_the_hour_and_what_goes_through_is_named() -> None:
+    named = "domain: bot.acme.example, zone: Z0123456789ABCDEFGHIJ"
+    found = costs(at(f"{{endpoint: {{ecs: {{{named}}}}}}}", "governance: {nat_gateways: 2}\n"), {})
+    assert found is not None
+    (line,) = [line for line in found.lines if line.need.what == "nat gateway"]
+    assert line.least == line.most == pytest.approx(2 * 730 * 0.045)
+    assert "network: what goes through the NAT gateways, by the gigabyte" in found.unpriced
+
+
 def test_what_lies_in_the_store_is_paid_each_month() -> None:
     place = at("{endpoint: {sagemaker: {instance: ml.g5.xlarge}}}")
     found, unknown = costs(place, {}, kept=2_500_000_000), costs(place, {}, KNOWN, kept=2_500_000_000)

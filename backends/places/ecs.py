@@ -100,11 +100,13 @@ class Ecs(InAws):
         return EcsEndpoint(self.site)
 
     def _no_job(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
-        """A task stands in the foundation's network, which leads to AWS's services and nowhere else."""
+        """A task stands in the foundation's network, which leads to AWS's services, and elsewhere by a NAT gateway alone."""
         from llmspec.spec.model import HubBase
 
-        if stage != "features" or not isinstance(spec.model.base, HubBase):
+        led_out = spec.governance is not None and spec.governance.nat_gateways > 0
+        if stage != "features" or led_out or not isinstance(spec.model.base, HubBase):
             return None
         fault = "a base from the hub is fetched by the job, and a task at ecs reaches no hub"
-        cure = "do this stage locally or at sagemaker, or copy the base into a folder and name that: base: {path: …}"
+        cure = "do this stage locally or at sagemaker, copy the base into a folder and name that: base: {path: …}, "
+        cure += "or pay for a way out: `governance: {nat_gateways: 1}`"
         return wrong(fault, cure, f"places.{stage}")

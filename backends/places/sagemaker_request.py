@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.places.aws import GB
 from backends.places.remote import Errand
-from llmspec import container
+from llmspec import container, network
 from llmspec.machines import has_local_disk
 
 if TYPE_CHECKING:
@@ -125,8 +125,10 @@ def _all_of(uri: str) -> dict[str, str]:
 
 
 def _network(errand: Errand) -> dict[str, Any]:
-    """The foundation's, where there is one. It leads to no hub, so a job that fetches from there stands in SageMaker's own."""
-    return {"VpcConfig": errand.network} if errand.network and not from_hub(errand.job.options) else {}
+    """The foundation's, where there is one. Without a NAT gateway it leads to no hub: a job that fetches from there stands in
+    SageMaker's own."""
+    reaches = network.gateways(errand.site.spec) or not from_hub(errand.job.options)
+    return {"VpcConfig": errand.network} if errand.network and reaches else {}
 
 
 def _machine(place: "SageMaker", errand: Errand) -> dict[str, Any]:

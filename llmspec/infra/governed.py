@@ -62,11 +62,13 @@ def sources(spec: Spec) -> tuple[str, ...]:
 
 
 def inside(spec: Spec) -> NetworkArgs | None:
-    """A network where something stands in one, with a door for each service that is asked from there, and no way out."""
+    """A network where something stands in one: a door for each service that is asked from there, and ways out if asked for."""
     if not network.stands(spec):
         return None
     public = bool(getattr(spec.place("endpoint"), "public", False))
-    return NetworkArgs(zones=network.zones(spec), services=network.doors(spec), public_subnets=public)
+    return NetworkArgs(
+        zones=network.zones(spec), services=network.doors(spec), public_subnets=public, nat_gateways=network.gateways(spec)
+    )
 
 
 def cluster(spec: Spec) -> ClusterArgs | None:

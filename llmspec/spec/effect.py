@@ -30,6 +30,7 @@ def without(spec: "Spec") -> Iterator[PydanticCustomError]:
     yield from _of_monitoring(spec)
     yield from _of_clouds(spec)
     yield from _of_region(spec)
+    yield from _of_network(spec)
     yield from _of_store(spec)
     yield from _of_doors(spec)
     yield from _of_access(spec)
@@ -140,6 +141,18 @@ def _of_region(spec: "Spec") -> Iterator[PydanticCustomError]:
     for path, region in copies.items():
         if region is not None and region == spec.region:
             yield wrong(f"a copy in {region} is lost with {region}", "name another region", f"governance.{path}")
+
+
+def _of_network(spec: "Spec") -> Iterator[PydanticCustomError]:
+    """Ways out of a network that there is not, or of zones that it does not have."""
+    from llmspec import network  # which reads specs
+
+    if not (gateways := network.gateways(spec)):
+        return
+    if not network.stands(spec):
+        yield wrong("nothing of this target stands in a network", "take it out", "governance.nat_gateways")
+    elif gateways > (zones := network.zones(spec)):
+        yield wrong(f"the network has {zones} zones", f"write {zones}, which is one a zone", "governance.nat_gateways")
 
 
 BUCKET = r"[a-z0-9][a-z0-9-]{1,46}[a-z0-9]"

@@ -177,6 +177,9 @@ class Governance(Section):
     """Copies in a vault; none when absent."""
     replicate_to: Region | None = None
     """A second region to which the bucket is copied as it changes."""
+    nat_gateways: int = Field(default=0, ge=0)
+    """Ways out into the internet for what stands in the private network: 0 is none, 1 is gone with its zone, one a zone is not.
+    Each is paid by the hour, and by what goes through."""
     budget: Budget | None = None
     """What a month may cost; nobody watches when absent."""
     deploy: Deploy | None = None
