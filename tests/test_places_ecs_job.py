@@ -12,7 +12,7 @@ from direct_parts import REGION, client, done, ground, interrupted, killed_and_a
 from test_container_work import folder_digest
 from training_parts import make_features, write_base, write_data
 
-from backends.places import direct
+from backends.places import direct, ecs_job
 from backends.places.aws_calls import Service
 from backends.places.ecs_job import Task
 from backends.places.remote import Errand
@@ -124,9 +124,10 @@ def test_a_task_that_found_no_capacity_is_asked_for_again(project: Project, ecs:
     assert len(ecs.boxes) == before + 2
 
 
-def test_a_job_that_takes_longer_than_it_may_ends_itself(project: Project) -> None:
+def test_a_job_that_takes_longer_than_it_may_ends_itself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     where = place(project, "data", max_runtime="1m")
-    object.__setattr__(where, "max_runtime", 0.2)  # less than any spec may say
+    object.__setattr__(where, "max_runtime", 0.2)  # less than any spec may say, and in whole seconds it might be enough
+    monkeypatch.setattr(ecs_job, "ceil", float)
     with pytest.raises(PlaceError, match="took longer than max_runtime"):
         done(where, data_of(project))
 
