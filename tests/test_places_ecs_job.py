@@ -1,5 +1,6 @@
 """Jobs at ECS: one task on Fargate, asked for once, whose container seals its artifact in the store itself."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_a_task_that_found_no_capacity_is_asked_for_again(project: Project, ecs:
 def test_a_job_that_takes_longer_than_it_may_ends_itself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     where = place(project, "data", max_runtime="1m")
     object.__setattr__(where, "max_runtime", 0.2)  # less than any spec may say, and in whole seconds it might be enough
-    monkeypatch.setattr(ecs_job, "ceil", float)
+    monkeypatch.setattr(ecs_job, "ceil", lambda number: number if number < 1 else math.ceil(number))
     with pytest.raises(PlaceError, match="took longer than max_runtime"):
         done(where, data_of(project))
 

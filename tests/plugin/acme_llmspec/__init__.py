@@ -45,7 +45,7 @@ class AcmeBox(Place):
         )
         (folder / f"{self.label}.ran").write_text(job.key, encoding="utf-8")
         if ended.returncode:
-            raise PlaceError(f"acme_box: {ended.stderr[-400:]}")
+            raise PlaceError(f"acme_box: {ended.stderr.strip().splitlines()[-1]}")
 
 
 class AcmeSoap(Engine):
