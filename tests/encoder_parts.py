@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 from serving_parts import TEXT, workshop
 
 from backends.serving.classifier import Classes
@@ -16,6 +17,10 @@ from llmspec.store import Manifest, content_digest, open_artifact, seal
 LABELS = ["delivery", "return", "greeting"]
 MAX_TOKENS = 64
 WORDS = ["where", "is", "my", "order", "we", "ship", "within", "two", "days", "and", "you", "may", "return", "thirty", "hello"]
+
+
+def classify(url: str, texts: Any, **more: Any) -> httpx.Response:
+    return httpx.post(f"{url}/v1/classify", json={"input": texts, **more}, timeout=30)
 
 
 class Silent:

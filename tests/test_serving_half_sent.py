@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from backends.serving import http_server
 from backends.serving.http_server import HttpServer
-from backends.serving.sockets import bind, open_files
+from backends.serving.sockets import allow_files, bind
 from llmspec.spec.endpoint import Endpoint
 
 LIMIT = 0.4
@@ -126,7 +126,7 @@ def test_in_a_crowd_nobody_rests_for_long_and_who_is_being_answered_stays(monkey
                 assert b" 200 " in await answer(each)
 
     monkeypatch.setattr(http_server, "CROWDED_SECONDS", LIMIT)
-    monkeypatch.setattr(http_server, "open_files", lambda: 0)  # any number is a crowd
+    monkeypatch.setattr(http_server, "allow_files", lambda: 0)  # any number is a crowd
     asyncio.run(check())
 
 
@@ -139,5 +139,5 @@ def test_a_process_may_open_as_many_files_as_the_system_lets_it(
     limit = [(soft, hard)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: limit[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: limit.append(wanted))
-    assert open_files() == found
+    assert allow_files() == found
     assert limit[-1] == (found, hard)

@@ -101,10 +101,10 @@ class Ecs(InAws):
 
     def _no_job(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         """A task stands in the foundation's network, which leads to AWS's services, and elsewhere by a NAT gateway alone."""
+        from llmspec import network
         from llmspec.spec.model import HubBase
 
-        led_out = spec.governance is not None and spec.governance.nat_gateways > 0
-        if stage != "features" or led_out or not isinstance(spec.model.base, HubBase):
+        if stage != "features" or network.gateways(spec) or not isinstance(spec.model.base, HubBase):
             return None
         fault = "a base from the hub is fetched by the job, and a task at ecs reaches no hub"
         cure = "do this stage locally or at sagemaker, copy the base into a folder and name that: base: {path: …}, "

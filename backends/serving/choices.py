@@ -48,7 +48,8 @@ class Choice:
             return None
         echo, self._echo = self._echo, ""
         self.text, self.finish = self.text + text, finish
-        return Piece(self.index, echo + text, self._logprobs(finish), finish, self.guard.blocked and refusal(self.guard.blocked))
+        refused = refusal(self.guard.blocked) if self.guard.blocked else None
+        return Piece(self.index, echo + text, self._logprobs(finish), finish, refused)
 
     def _logprobs(self, finish: str | None) -> dict[str, Any] | None:
         if self._listing is None:

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from backends.serving.control import Line
-from backends.serving.sockets import open_files
+from backends.serving.sockets import allow_files
 from llmspec import tls
 from llmspec.spec.endpoint import Endpoint, Tls
 
@@ -62,7 +62,7 @@ class HttpServer(uvicorn.Server):
         )
         super().__init__(config)
         self._door, self._line, self._timeout = app, line, timeout
-        self._files, self._crowd = files, open_files() * 3 // 4
+        self._files, self._crowd = files, allow_files() * 3 // 4
         self._hurry = asyncio.Event()
         self._handing_over = False
         self._awaited: dict[tuple[Any, Any], float] = {}

@@ -66,8 +66,8 @@ def holder(port: int) -> str:
     return ""
 
 
-def open_files() -> int:
-    """How many files and connections this process may have, once it may have as many as the system lets it."""
+def allow_files() -> int:
+    """Lets this process open as many files and connections as the system allows it; how many that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
