@@ -1,7 +1,8 @@
 """Whether onnxruntime's quick product of int8 is exact on this processor: tried, in three milliseconds, before a graph is loaded.
 
 Without VNNI it adds two products in 16 bits, and clips what does not fit: answers would be others than on a machine that has it,
-and far from the model's. Where it is exact, asking for the exact product would cost a quarter of a step and nearly half of a prompt's speed.
+and far from the model's. Where it is exact, asking for the exact product would cost a quarter of a step, and nearly half of the
+speed in prompts.
 """
 
 import base64
