@@ -95,7 +95,7 @@ class Direct(ABC):
     def result(self) -> None:
         """Until the artifact is in the store, or PlaceError with the reason."""
         for left in reversed(range(AGAIN + 1)):
-            seen = self.ended(self.begun())
+            seen = self.tried()
             if self.sealed():
                 self.errand.clear()
                 return
@@ -104,6 +104,13 @@ class Direct(ABC):
             self.talk.note(f"{seen.id}: {seen.why}; asked for again in {PAUSE_SECONDS:.0f} s")
             time.sleep(PAUSE_SECONDS)
         self.fail(seen)
+
+    def tried(self) -> Seen:
+        """One job to its end. Interrupted in the midst of asking, we look for what may have begun."""
+        known: list[Seen] = []
+        with stopped_with_us(self.talk, partial(self.stop, known)):
+            known.append(self.begun())
+            return self.ended(known[0])
 
     def begun(self) -> Seen:
         """The job that runs, or a new one."""
@@ -132,16 +139,18 @@ class Direct(ABC):
             return not now.runs
 
         tail = Tail(self.errand.site.region, self.log_group, seen.stream)
-        with stopped_with_us(partial(self.stop, seen)):
-            follow(self.talk, tail, over)
+        follow(self.talk, tail, over)
         return last[0]
 
-    def stop(self, seen: Seen) -> None:
+    def stop(self, known: list[Seen]) -> None:
         publish(self.errand.job.stage, "stopping")
         try:
-            self.end(seen)
+            known = known or [seen for seen in [self.running()] if seen]
+            for seen in known:
+                self.end(seen)
         except PlaceError as error:
-            self.talk.note(f"{seen.id} was not stopped: {error}\n  {self.link(seen)}")
+            where = "".join(f"\n  {self.link(seen)}" for seen in known)
+            self.talk.note(f"{self.errand.job.stage} was not stopped: {error}{where}")
 
     def sealed(self) -> bool:
         """The container has put all of it into the store."""

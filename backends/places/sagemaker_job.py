@@ -126,7 +126,7 @@ class Work:
         if faults := self.service.faults(verb, wanted):
             raise PlaceError("\n".join(f"{self.errand.job.stage}: {fault}" for fault in faults))
         self.errand.hand_over(self.talk.bootstrap)
-        with stopped_with_us(partial(self.stop, name)):
+        with stopped_with_us(self.talk, partial(self.stop, name)):
             try:
                 self.service.ask(verb, **wanted)
             except RefusedError as error:
@@ -155,7 +155,7 @@ class Work:
             del last[:-1]
             return not last[0].runs
 
-        with stopped_with_us(partial(self.stop, seen.name)):
+        with stopped_with_us(self.talk, partial(self.stop, seen.name)):
             follow(self.talk, tail, over)
         return last[0]
 

@@ -58,6 +58,9 @@ class Talk:
     over: bool = False
     """Whether the work has said goodbye."""
 
+    told_to_end: bool = False
+    """Whether whoever waits for the work was interrupted."""
+
     def hear(self, line: str) -> None:
         line = self._scrubbed(line.rstrip("\n"))
         if (message := _message(line)) is not None:

@@ -1,9 +1,12 @@
 """Waiting for a job elsewhere: looked at often at first, then every few seconds, and ended when we are told to end."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 from backends.places.aws_calls import RefusedError
 from backends.places.log_tail import Tail
@@ -30,10 +33,11 @@ PACE = Pace()
 
 
 @contextmanager
-def stopped_with_us(stop: Callable[[], None]) -> Iterator[None]:
+def stopped_with_us(talk: Talk, stop: Callable[[], None]) -> Iterator[None]:
     """Whoever interrupts us interrupts the job; a failure of ours leaves it alone."""
     try:
-        yield
+        with _noted(talk):
+            yield
     except Exception:
         raise
     except BaseException:
@@ -41,11 +45,31 @@ def stopped_with_us(stop: Callable[[], None]) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _noted(talk: Talk) -> Iterator[None]:
+    """A signal to end is noted before it is raised: raised in a finaliser, or where a library closes something, it is lost."""
+    with ExitStack() as until:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            if not callable(before) or threading.current_thread() is not threading.main_thread():
+                continue
+
+            def heard(number: int, frame: FrameType | None, pass_on: Callable[[int, FrameType | None], object] = before) -> None:
+                talk.told_to_end = True
+                pass_on(number, frame)
+
+            signal.signal(number, heard)
+            until.callback(signal.signal, number, before)
+        yield
+
+
 def follow(talk: Talk, tail: Tail, ended: Callable[[], bool]) -> None:
     """Pass on what the job says until it has ended."""
     looks, hears = 0, True
     while not ended():
         hears = hears and _heard(talk, tail)
+        if talk.told_to_end:
+            raise KeyboardInterrupt
         PACE.sleep(looks)
         looks += 1
     if hears and _heard(talk, tail) and looks:
