@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -16,6 +17,10 @@ def named(word: object) -> str:
     text = str(word)
     text = text[:LONGEST_NAME] + "…" if len(text) > LONGEST_NAME else text
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+compact = json.JSONEncoder(separators=(",", ":")).encode
+"""In ASCII: a lone surrogate or a line separator in a text must not break a stream."""
 
 
 class ApiError(Exception):
@@ -78,8 +83,13 @@ class Form:
     counted: bool = False
     """Whether a stream ends with its usage: then every chunk has the field."""
 
-    def _envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+    def _envelope(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+    @cached_property
+    def _head(self) -> str:
+        """What every chunk of a stream begins with."""
+        return compact(self._envelope("chat.completion.chunk" if self.chat else "text_completion"))[:-1] + ',"choices":'
 
     def whole(self, answers: list[Piece]) -> dict[str, Any]:
         kind = "chat.completion" if self.chat else "text_completion"
@@ -87,7 +97,7 @@ class Form:
             {"index": answer.index, **self._said(answer), "logprobs": answer.logprobs, "finish_reason": answer.finish}
             for answer in answers
         ]
-        return self._envelope(kind, choices) | {"usage": self.usage.json()}
+        return self._envelope(kind) | {"choices": choices, "usage": self.usage.json()}
 
     def _said(self, answer: Piece) -> dict[str, Any]:
         message = {"role": "assistant", "content": answer.text, "refusal": answer.refusal}
@@ -95,36 +105,36 @@ class Form:
 
     def opening(self, index: int) -> bytes:
         """A chat's stream begins with who speaks."""
-        return self._chunk([self._choice(index, {"delta": {"role": "assistant", "content": "", "refusal": None}})])
+        return self._chunk(_choice(index, '"delta":{"role":"assistant","content":"","refusal":null}'))
 
     def chunks(self, piece: Piece) -> bytes:
         """The piece; the reason for the end comes alone and last."""
         said = b""
         if piece.text or piece.logprobs:
-            words: dict[str, Any] = {"delta": {"content": piece.text}} if self.chat else {"text": piece.text}
-            said = self._chunk([self._choice(piece.index, words, piece.logprobs)])
+            words = f'"delta":{{"content":{compact(piece.text)}}}' if self.chat else f'"text":{compact(piece.text)}'
+            said = self._chunk(_choice(piece.index, words, piece.logprobs))
         if piece.refusal and self.chat:
-            said += self._chunk([self._choice(piece.index, {"delta": {"refusal": piece.refusal}})])
+            said += self._chunk(_choice(piece.index, f'"delta":{{"refusal":{compact(piece.refusal)}}}'))
         if piece.finish:
-            said += self._chunk([self._choice(piece.index, {"delta": {}} if self.chat else {"text": ""}, None, piece.finish)])
+            said += self._chunk(_choice(piece.index, '"delta":{}' if self.chat else '"text":""', None, piece.finish))
         return said
 
-    def _choice(
-        self, index: int, words: dict[str, Any], logprobs: dict[str, Any] | None = None, finish: str | None = None
-    ) -> dict[str, Any]:
-        return {"index": index, **words, "logprobs": logprobs, "finish_reason": finish}
-
-    def _chunk(self, choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
-        chunk = self._envelope("chat.completion.chunk" if self.chat else "text_completion", choices)
-        return event(chunk | {"usage": usage} if self.counted else chunk)
-
     def usage_chunk(self) -> bytes:
-        return self._chunk([], self.usage.json())
+        return self._chunk("", compact(self.usage.json()))
+
+    def _chunk(self, choice: str, usage: str = "null") -> bytes:
+        counted = f',"usage":{usage}' if self.counted else ""
+        return f"data: {self._head}[{choice}]{counted}}}\n\n".encode()
+
+
+def _choice(index: int, words: str, logprobs: dict[str, Any] | None = None, finish: str | None = None) -> str:
+    """Written by hand: one is made for every token of everybody, while the cores are wanted for the next ones."""
+    listed, ended = compact(logprobs) if logprobs else "null", f'"{finish}"' if finish else "null"
+    return f'{{"index":{index},{words},"logprobs":{listed},"finish_reason":{ended}}}'
 
 
 def event(data: dict[str, Any]) -> bytes:
-    # Escaped to ASCII: a lone surrogate or a line separator in the text must not break the stream.
-    return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
+    return f"data: {compact(data)}\n\n".encode()
 
 
 DONE = b"data: [DONE]\n\n"

@@ -29,8 +29,11 @@ class TextStream:
 
     def __init__(self, tokenizer: Tokenizer, stops: tuple[str, ...]):
         self._tokenizer, self._stops = tokenizer, tuple(stop for stop in stops if stop)
+        self._starts = tuple({stop[:n] for stop in self._stops for n in range(1, len(stop))})
         self._ids: list[int] = []
         self._start = self._read = 0
+        self._known = ""
+        """The text of the tokens between them."""
         self._held = ""
         """Decoded, but perhaps the start of a stop text."""
         self.text = ""
@@ -39,34 +42,34 @@ class TextStream:
     def push(self, token: int) -> None:
         """Decode what the token completes."""
         self._ids.append(token)
-        before, after = self._window()
+        after = self._tokenizer.decode(self._ids[self._start :])
         if after.endswith(HALF) and len(self._ids) - self._read < PATIENCE:
             return
-        if len(after) > len(before):  # decoded with the tokens before: some tokenizers write a space only between neighbours
+        new = after[len(self._known) :]
+        if new:  # decoded with the tokens before: some tokenizers write a space only between neighbours
             self._start, self._read = self._read, len(self._ids)
-            self._accept(after[len(before) :])
-
-    def _window(self) -> tuple[str, str]:
-        """What is known since the last border but one, without and with the new tokens."""
-        ids = self._ids
-        return self._tokenizer.decode(ids[self._start : self._read]), self._tokenizer.decode(ids[self._start :])
+            self._known = self._tokenizer.decode(self._ids[self._start :])
+            self._accept(new)
 
     def _accept(self, new: str) -> None:
         self._held += new
-        found = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
+        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
             self.text += self._held[: min(found)]
             self._held, self.stopped = "", True
-            return
-        keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
-        self.text += self._held[: len(self._held) - keep]
-        self._held = self._held[len(self._held) - keep :]
+        elif self._held.endswith(self._starts):
+            keep = max(_overlap(self._held, stop) for stop in self._stops)
+            self.text += self._held[: len(self._held) - keep]
+            self._held = self._held[len(self._held) - keep :]
+        else:
+            self.text += self._held
+            self._held = ""
 
     def finish(self) -> None:
         """No more tokens: what was held back was no stop text after all. Half a character is dropped."""
         if not self.stopped:
-            before, after = self._window()
-            self._accept(after[len(before) :].rstrip(HALF))
+            after = self._tokenizer.decode(self._ids[self._start :])
+            self._accept(after[len(self._known) :].rstrip(HALF))
             self.text += self._held
             self._held = ""
 

@@ -52,6 +52,7 @@ class OutputGuard:
 
     def __init__(self, watches: Sequence[Watch], count: Callable[[str, str, int], None]):
         self._watches, self._count = watches, count
+        self._noting = {watch.name for watch in watches if watch.action == "note"}
         self.blocked: str | None = None
         """The guard that ended the answer; what `push` gave before may be said, and nothing after."""
         self.found: set[str] = set()
@@ -76,7 +77,7 @@ class OutputGuard:
             if watch.action != "note":
                 text = said
             final = final or self.blocked is not None
-        if not self.found - {watch.name for watch in self._watches if watch.action == "note"}:
+        if self.found <= self._noting:
             self.clean += len(text)
         return text
 
