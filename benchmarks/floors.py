@@ -1,6 +1,7 @@
 """What this machine could do at best: weights' bytes over memory bandwidth, int8 operations over the cores' rate.
 
-python benchmarks/floors.py          both rates are measured here, the second through onnxruntime's own int8 product
+python benchmarks/floors.py          both rates are measured here, the second through onnxruntime's own int8 product,
+                                     as exact as the engine needs it
 """
 
 import time
@@ -14,6 +15,8 @@ import onnxruntime as ort
 from load import median
 from onnx import TensorProto, helper
 from servers import CPUS
+
+from backends.serving import sums
 
 
 def bandwidth(size: int, seconds: float = 1.0) -> float:
@@ -41,6 +44,8 @@ def int8_rate(rows: int, seconds: float = 1.0) -> float:
 def _load(graph: onnx.GraphProto) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = CPUS
+    for name, value in sums.settings().items():
+        options.add_session_config_entry(name, value)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

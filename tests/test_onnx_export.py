@@ -17,7 +17,7 @@ import pytest
 from onnx_parts import Silent, artifact, features, model, report
 
 from backends.serving.contract import Contract
-from backends.serving.decoder import Decoder
+from backends.serving.decoder import Decoder, options
 from backends.work import silu, w8a8, wide_products
 from backends.work.export_onnx import build, export
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
@@ -275,7 +275,7 @@ def test_fewer_operators_change_no_number(
 
 
 def run(path: Path, ids: np.ndarray, lengths: list[int]) -> np.ndarray:
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(path), options(1), providers=["CPUExecutionProvider"])
     mask = (np.arange(ids.shape[1])[None, :] < np.array(lengths)[:, None]).astype(np.int64)
     past = {
         f"past_key_values.{layer}.{side}": np.zeros((len(ids), 1, 0, 32), np.float32)
@@ -314,7 +314,7 @@ def test_a_row_of_zeros_makes_zeros_and_leaves_its_neighbours_alone() -> None:
     assert w8a8.rewrite(made) == 1
     rows = np.random.default_rng(5).normal(size=(6, 64)).astype(np.float32)
     rows[[1, 4]] = 0
-    (found,) = ort.InferenceSession(ir.to_proto(made).SerializeToString()).run(None, {"x": rows})
+    (found,) = ort.InferenceSession(ir.to_proto(made).SerializeToString(), options(1)).run(None, {"x": rows})
     assert not found[[1, 4]].any()
     np.testing.assert_allclose(found, rows @ w, atol=0.02 * np.abs(rows @ w).max())
 
