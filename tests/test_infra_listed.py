@@ -9,7 +9,7 @@ import pytest
 from moto_parts import Aws, aws, aws_here
 
 from llmspec.infra.change import CloudChange
-from llmspec.infra.listed import listed
+from llmspec.infra.listed import Listing
 from llmspec.load import load
 from llmspec.release import Release
 from llmspec.site import Site
@@ -52,7 +52,8 @@ def test_a_list_is_made_of_what_it_is_told_and_asks_the_store_for_the_foundation
     where = f"{loaded.spec.store}/{loaded.spec.name}/onnx/1"
     release = Release(1, loaded.spec.name, "prod", where, "1" * 64, "2" * 64, "c" * 64, loaded.plain["endpoint"])
     aws_here.gate.asked.clear()
-    found = listed(Site(loaded.spec, "prod", loaded.path), release)
+    with Listing(Site(loaded.spec, "prod", loaded.path)) as listing:
+        found = listing.of(release)
     assert aws_here.gate.asked
     assert all("foundation/prod.json" in asked for asked in aws_here.gate.asked)
     for part, kind in {"foundation": "aws:ec2/vpcEndpoint:VpcEndpoint", "service": "aws:sagemaker/endpoint:Endpoint"}.items():

@@ -86,12 +86,17 @@ class Found:
 
 def _found(file: str, args: argparse.Namespace) -> Found:
     product = _offline(file, args.target) if args.offline else Product.open(file, args.target)
-    what = plan(product, select=args.select, force=args.force, **look(product))
     if args.offline or not in_aws(product.spec):  # of a product with nothing in AWS nothing is loaded
-        return Found(product, what, ())
-    from llmspec.infra.wanted import images_wanted, wanted
+        return Found(product, _planned(product, args), ())
+    from llmspec.infra.wanted import images_wanted, looking
 
-    return Found(product, what, wanted(product), images_wanted(product, what))
+    with looking(product) as wanted:
+        what = _planned(product, args)
+        return Found(product, what, wanted(), images_wanted(product, what))
+
+
+def _planned(product: Product, args: argparse.Namespace) -> Plan:
+    return plan(product, select=args.select, force=args.force, **look(product))
 
 
 def _offline(file: str, target: str | None) -> Product:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, Self, cast
 
 from llmspec.errors import LLMSpecError, PlaceError
 from llmspec.infra.change import CloudChange, real
@@ -26,19 +26,34 @@ Listed = dict[str, list[CloudChange] | str]
 """`foundation` and `service` -> what they would make, or why that cannot be said."""
 
 
-def listed(site: Site, release: Release | str) -> Listed:
-    """Asked of a process of its own, for a release, or told why there is none. What the store says is handed over."""
-    known: dict[str, Any] = {"release": release, "ground": {}}
-    if isinstance(release, Release):
-        known = {"release": asdict(release), "ground": _ground(site)}
-    words = [sys.executable, "-P", "-m", "llmspec.infra.listed", str(site.file), site.target]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, input=json.dumps(known))
-    if done.returncode != 0:
-        raise PlaceError((done.stderr.strip() or "the list of resources could not be made").splitlines()[-1])
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {
-        part: said if isinstance(said, str) else [CloudChange("create", *each) for each in said] for part, said in found.items()
-    }
+class Listing:
+    """A process that makes the lists. It loads what it needs, and lists the foundation, while the store is still being asked."""
+
+    def __init__(self, site: Site):
+        self._site = site
+        words = [sys.executable, "-P", "-m", "llmspec.infra.listed", str(site.file), site.target]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:
+            self._process.kill()
+
+    def of(self, release: Release | str) -> Listed:
+        """For a release, or told why there is none. What the store says is handed over."""
+        known: dict[str, Any] = {"release": release, "ground": {}}
+        if isinstance(release, Release):
+            known = {"release": asdict(release), "ground": _ground(self._site)}
+        said, cried = self._process.communicate(json.dumps(known))
+        if self._process.returncode != 0:
+            raise PlaceError((cried.strip() or "the list of resources could not be made").splitlines()[-1])
+        found: dict[str, Any] = json.loads(said.splitlines()[-1])
+        return {
+            part: told if isinstance(told, str) else [CloudChange("create", *each) for each in told] for part, told in found.items()
+        }
 
 
 def unlisted(error: LLMSpecError) -> str:
@@ -102,13 +117,14 @@ class _Answers:
         """Our programs have none."""
 
 
-def _list(file: Path, target: str, known: dict[str, Any]) -> dict[str, Any]:
+def _list(file: Path, target: str, asked: IO[str]) -> dict[str, Any]:
     from infra_pulumi.foundation import foundation
     from llmspec.infra.asked import foundation_args
 
     loaded = load(file, target)
     site = Site(loaded.spec, loaded.target, loaded.path)
     made, exports = under_mocks(lambda: foundation(foundation_args(site.spec, site.target)), site.region)
+    known = json.load(asked)
     return {"foundation": made, "service": _served(site, known["release"], known["ground"] or exports)}
 
 
@@ -140,6 +156,6 @@ if __name__ == "__main__":
     gc.disable()  # thousands of classes are made and kept until the end: looking for garbage among them was 2 of 6 seconds
     narrow()
     try:
-        sys.stdout.write(json.dumps(_list(Path(sys.argv[1]), sys.argv[2], json.load(sys.stdin))) + "\n")
+        sys.stdout.write(json.dumps(_list(Path(sys.argv[1]), sys.argv[2], sys.stdin)) + "\n")
     except LLMSpecError as error:
         sys.exit(str(error).splitlines()[0])

@@ -1,6 +1,9 @@
 """What would become of a product's stacks: compared by Pulumi where its CLI is, listed from the programs where it is not."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from llmspec import secrets
@@ -8,7 +11,7 @@ from llmspec.errors import LLMSpecError, NoStoreError, PlaceError
 from llmspec.infra.build import Lacking, lacking
 from llmspec.infra.change import SECRETS, CloudChange, counted
 from llmspec.infra.command import CliMissingError, installed
-from llmspec.infra.listed import listed, unlisted
+from llmspec.infra.listed import Listing, unlisted
 from llmspec.infra.stacks import foundation_stack, service_stack
 from llmspec.plan import Plan
 from llmspec.prices import in_aws
@@ -52,11 +55,14 @@ class Wanted:
         return {**said, "changes": [change.to_dict() for change in self.changes]}
 
 
-def wanted(product: Product) -> list[Wanted]:
-    """Both stacks of a product that has something in AWS; none of one that has not."""
-    if not in_aws(product.spec):
-        return []
-    return _compared(product) if installed() else _listed(product)
+@contextmanager
+def looking(product: Product) -> Iterator[Callable[[], list[Wanted]]]:
+    """What gives both stacks of a product that has something in AWS. What they need is made ready until they are asked for."""
+    if installed():
+        yield partial(_compared, product)
+        return
+    with Listing(product.place("endpoint").site) as listing:
+        yield partial(_listed, product, listing)
 
 
 def images_wanted(product: Product, what: Plan) -> list[Lacking]:
@@ -115,7 +121,7 @@ def _is_a_value(change: CloudChange) -> bool:
     return change.type in SECRETS and change.op in ("update", "replace") and set(change.keys) == {"secretString"}
 
 
-def _listed(product: Product) -> list[Wanted]:
+def _listed(product: Product, listing: Listing) -> list[Wanted]:
     site = product.place("endpoint").site
     cure = str(CliMissingError()).replace("\n ", ";")
     try:
@@ -123,7 +129,7 @@ def _listed(product: Product) -> list[Wanted]:
     except LLMSpecError as error:
         release = unlisted(error)
     try:
-        every = listed(site, release)
+        every = listing.of(release)
     except LLMSpecError as error:
         every = {"foundation": f"not listed: {str(error).splitlines()[0]}"}
     found = []
