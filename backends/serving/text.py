@@ -29,7 +29,7 @@ class TextStream:
 
     def __init__(self, tokenizer: Tokenizer, stops: tuple[str, ...]):
         self._tokenizer, self._stops = tokenizer, tuple(stop for stop in stops if stop)
-        self._starts = tuple({stop[:n] for stop in self._stops for n in range(1, len(stop))})
+        self._beginnings = tuple({stop[:n] for stop in self._stops for n in range(1, len(stop))})
         self._ids: list[int] = []
         self._start = self._read = 0
         self._known = ""
@@ -57,7 +57,7 @@ class TextStream:
         if found:
             self.text += self._held[: min(found)]
             self._held, self.stopped = "", True
-        elif self._held.endswith(self._starts):
+        elif self._held.endswith(self._beginnings):
             keep = max(_overlap(self._held, stop) for stop in self._stops)
             self.text += self._held[: len(self._held) - keep]
             self._held = self._held[len(self._held) - keep :]
