@@ -92,7 +92,8 @@ def _found(file: str, args: argparse.Namespace) -> Found:
 
     with looking(product) as wanted:
         what = _planned(product, args)
-        return Found(product, what, wanted(), images_wanted(product, what))
+        images = images_wanted(product, what)
+        return Found(product, what, wanted(), images)
 
 
 def _planned(product: Product, args: argparse.Namespace) -> Plan:
