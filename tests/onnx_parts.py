@@ -142,3 +142,10 @@ def artifact(precision: str = "fp32") -> tuple[Path, dict[str, Any]]:
     folder.mkdir()
     options = {"onnx": {"precision": precision}}
     return folder, export(options, {"model": model(), "features": features()}, folder, report())
+
+
+def graph_of(folder: Path) -> list[str]:
+    """The kinds of its operators."""
+    import onnx
+
+    return [node.op_type for node in onnx.load(folder / "model.onnx", load_external_data=False).graph.node]

@@ -1,6 +1,7 @@
 """The list of what the programs would make: from real classes, of which only those in use are loaded."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,10 @@ def test_a_list_is_made_of_what_it_is_told_and_asks_the_store_for_the_foundation
         assert not isinstance(changes, str), changes
         assert kind in {change.type for change in changes}
         assert all(isinstance(change, CloudChange) and change.op == "create" for change in changes)
+
+
+def test_a_list_that_nobody_waits_for_any_more_is_not_made() -> None:
+    loaded = load(ROOT / "specs" / "aws-full.yaml", "prod", env={})
+    with Listing(Site(loaded.spec, "prod", loaded.path)) as listing:
+        assert listing._process.poll() is None
+    assert listing._process.returncode == -signal.SIGKILL
