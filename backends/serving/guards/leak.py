@@ -105,10 +105,6 @@ class Leak:
         self._held = []
         return said
 
-    def _waiting(self, character: str) -> bool:
-        """Between two letters of a suspicious run everything waits with them."""
-        return bool(self._held[1:]) and self._run >= SUSPICIOUS and not character.isalnum()
-
     def _read(self, letter: str) -> None:
         self._last = (self._last + letter)[-SHINGLE:]
         at = self._prompt.shingles.get(self._last)
