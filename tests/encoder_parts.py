@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from serving_parts import TEXT, workshop
 
-from backends.serving.classifier import Classes
+from backends.serving.classes import Classes
 from backends.work.report import Report
 from llmspec.release import Release
 from llmspec.shelf import File, files_in, partial, sha256_of

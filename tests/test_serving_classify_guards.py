@@ -12,7 +12,8 @@ from encoder_parts import classify, exported
 from prometheus_text import families
 from serving_parts import endpoint, eventually
 
-from backends.serving.classifier import Classes, Classifier, TextError
+from backends.serving.classes import Classes
+from backends.serving.classifier import Classifier, TextError
 from llmspec import journal
 from llmspec.release import Release
 from llmspec.shelf import sha256_of

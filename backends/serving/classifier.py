@@ -4,9 +4,7 @@ A text is padded to a length that only it decides, and shares a batch only with 
 product it is part of are its own, whoever else is in the batch; only the number of rows differs.
 """
 
-import json
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 from tokenizers import Tokenizer
 
-from backends.serving.contract import sha256_of_tokenizer
+from backends.serving.classes import Classes
 from backends.serving.decoder import cores, session
 from backends.serving.guards.control_tokens import UNKNOWN
 from llmspec.errors import CallError, PlaceError
-from llmspec.job import digest_of
+from llmspec.shelf import sha256_of
 
-NAME = "classifier.json"
 BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 """Lengths that texts are padded to: at most half as much again as they have, from 32 tokens on."""
 MOST_TOKENS = 16_384
@@ -36,45 +33,13 @@ class TextError(CallError):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Classes:
-    """What an artifact that classifies promises: its contract, as the chat's is `contract.json`."""
-
-    labels: list[str]
-    """In the order of the scores."""
-    multi_label: bool
-    """Each label on its own, instead of one of them."""
-    max_tokens: int
-    """The longest text it can read."""
-    pad_id: int
-    tokenizer: str
-    """sha256 of tokenizer.json."""
-
-    @property
-    def hash(self) -> str:
-        return digest_of(asdict(self))
-
-    def save(self, folder: Path) -> None:
-        text = json.dumps(asdict(self) | {"hash": self.hash}, indent=1, ensure_ascii=False, sort_keys=True)
-        (folder / NAME).write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> "Classes":
-        fields = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        said = fields.pop("hash")
-        found = cls(**fields)
-        if found.hash != said:
-            raise ValueError(f"{folder / NAME} was edited by hand: its hash is not that of its content")
-        return found
-
-
 class Classifier:
     """An artifact, ready to classify."""
 
     def __init__(self, folder: Path, max_tokens: int | None = None, threads: int | None = None):
         self.contract = Classes.load(folder)
-        if sha256_of_tokenizer(folder) != self.contract.tokenizer:
-            raise PlaceError(f"{folder / 'tokenizer.json'}: not the tokenizer that {NAME} names; export it again")
+        if sha256_of(folder / "tokenizer.json") != self.contract.tokenizer:
+            raise PlaceError(f"{folder / 'tokenizer.json'}: not the tokenizer that {Classes.file} names; export it again")
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()  # the file may say to cut long texts off: they are refused instead
         self.tokenizer.no_padding()

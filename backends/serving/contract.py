@@ -4,19 +4,15 @@ Written at `features` beside the tokenizer, copied into every later artifact, an
 Training, evaluation and the endpoint all render through this one module, so that what is served is what was trained.
 """
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jinja2 import Template, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from llmspec.job import digest_of
-
-NAME = "contract.json"
+from backends.serving.sealed import Sealed
 
 CHAT = (
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
@@ -48,10 +44,6 @@ STOP_TEXTS = {CHAT: [], CONTEXT_QA: ["\n####", "####"], PLAIN_CHAT: ["\n### User
 """Texts that end an answer, the longer first: the line break before the mark is not part of the answer either."""
 
 
-def sha256_of_tokenizer(folder: Path) -> str:
-    return hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
-
-
 def _refuse(message: str) -> None:
     raise ValueError(f"the chat template refuses this conversation: {message}")
 
@@ -66,9 +58,10 @@ def with_context(messages: list[dict[str, Any]], context: str) -> list[dict[str,
 
 
 @dataclass(frozen=True)
-class Contract:
+class Contract(Sealed):
     """What every stage after `features` must agree on."""
 
+    file: ClassVar[str] = "contract.json"
     template: str
     """Jinja: messages, context, bos_token, eos_token, add_generation_prompt -> text."""
     bos_token: str
@@ -84,10 +77,6 @@ class Contract:
     max_tokens: int
     """The longest sequence that training saw."""
     system_prompt: str | None = None
-
-    @property
-    def hash(self) -> str:
-        return digest_of(asdict(self))
 
     @cached_property
     def _environment(self) -> ImmutableSandboxedEnvironment:
@@ -131,16 +120,3 @@ class Contract:
         if not found:
             raise ValueError("the chat template leaves answers out of the conversation, so nothing can be learned from it")
         return after
-
-    def save(self, folder: Path) -> None:
-        text = json.dumps(asdict(self) | {"hash": self.hash}, indent=1, ensure_ascii=False, sort_keys=True)
-        (folder / NAME).write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> "Contract":
-        fields = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        said = fields.pop("hash")
-        contract = cls(**fields)
-        if contract.hash != said:
-            raise ValueError(f"{folder / NAME} was edited by hand: its hash is not that of its content")
-        return contract

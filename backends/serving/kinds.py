@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.serving.answering import Answering
+from backends.serving.classes import Classes
 from backends.serving.hosted.contract import MODEL
 from llmspec.release import Release
 from llmspec.spec.endpoint import Endpoint, Limits
@@ -13,7 +14,6 @@ from llmspec.spec.endpoint import Endpoint, Limits
 if TYPE_CHECKING:
     from backends.serving.classify_api import Classification
 
-CLASSES = "classifier.json"
 Services = Callable[[Release, Limits], "Answering | Classification"]
 
 
@@ -33,7 +33,7 @@ def opened(folder: Path, endpoint: Endpoint) -> Kind:
     """By the file that only this kind has."""
     if (folder / MODEL).exists():
         return hosted(folder, endpoint)
-    return classifying(folder, endpoint) if (folder / CLASSES).exists() else generating(folder, endpoint)
+    return classifying(folder, endpoint) if (folder / Classes.file).exists() else generating(folder, endpoint)
 
 
 def hosted(folder: Path, endpoint: Endpoint) -> Kind:

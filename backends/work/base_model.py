@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backends.serving.contract import Contract, sha256_of_tokenizer
+from backends.serving.contract import Contract
+from llmspec.shelf import sha256_of
 from llmspec.spec.model import HubBase, ScratchBase
 
 TOKENIZER_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
@@ -65,9 +66,9 @@ def settings_of(folder: Path, name: str) -> dict[str, Any]:
 def check_same_tokenizer(features: Path, base: Path | None) -> Contract:
     """The contract of the features, after a look whether tokenizer and base are those that it speaks of."""
     contract = Contract.load(features)
-    if sha256_of_tokenizer(features / "tokenizer") != contract.tokenizer:
+    if sha256_of(features / "tokenizer" / "tokenizer.json") != contract.tokenizer:
         raise ValueError(f"{features}: the tokenizer is not the one in its contract; apply again with --force to rebuild features")
-    if base is not None and (base / "contract.json").is_file() and Contract.load(base).tokenizer != contract.tokenizer:
+    if base is not None and (base / Contract.file).is_file() and Contract.load(base).tokenizer != contract.tokenizer:
         raise ValueError(
             f"model.base: the features were made with another tokenizer than that of {base.name}; "
             "apply again, so that features are made from the base as it is now"

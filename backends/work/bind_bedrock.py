@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from backends.serving.hosted.contract import CONTRACT, MODEL, HostedContract, HostedModel
+from backends.serving.hosted.contract import MODEL, HostedContract, HostedModel
 from backends.work.report import Report
 
 
@@ -13,7 +13,7 @@ def bind(options: dict[str, Any], inputs: dict[str, Path], output: Path, report:
     shutil.rmtree(output)
     output.mkdir(parents=True)
     shutil.copyfile(inputs["model"] / MODEL, output / MODEL)
-    shutil.copyfile(inputs["features"] / CONTRACT, output / CONTRACT)
+    shutil.copyfile(inputs["features"] / HostedContract.file, output / HostedContract.file)
     model, contract = HostedModel.load(output), HostedContract.load(output)
     report.summary = f"nothing to export: {model.id} answers, under contract {contract.hash[:12]}"
     return {"contract": contract.hash[:12]}

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from backends.serving.contract import CHAT, CONTEXT_QA, PLAIN_CHAT, STOP_TEXTS, Contract, sha256_of_tokenizer
+from backends.serving.contract import CHAT, CONTEXT_QA, PLAIN_CHAT, STOP_TEXTS, Contract
 from backends.work.base_model import settings_of
+from llmspec.shelf import sha256_of
 
 _GENERATION = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 
@@ -33,7 +34,7 @@ def contract_of(
         stop_ids=end_ids(tokenizer, base),
         stop_texts=STOP_TEXTS.get(text, []),
         vocab_size=len(tokenizer),
-        tokenizer=sha256_of_tokenizer(folder),
+        tokenizer=sha256_of(folder / "tokenizer.json"),
         max_tokens=max_tokens,
         system_prompt=system_prompt,
     )

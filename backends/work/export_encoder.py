@@ -18,7 +18,8 @@ import onnx_ir as ir
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 
-from backends.serving.classifier import Classes, Classifier, chances
+from backends.serving.classes import Classes
+from backends.serving.classifier import Classifier, chances
 from backends.work import w8a8
 from backends.work.report import Report
 from llmspec.errors import BlockedError, PlaceError

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from backends.serving.contract import NAME as CONTRACT
 from backends.serving.contract import Contract
 from backends.work.base_model import POSITIONS, Shape, settings_of
 from llmspec.spec.model import Adapter, HubBase, Model
@@ -94,7 +93,7 @@ def widened(network: Any) -> Any:
 def save(network: Any, contract: Contract, features: Path, output: Path) -> None:
     """A folder that transformers, the exporter and the next spec's `base` can read."""
     shutil.copytree(features / "tokenizer", output, dirs_exist_ok=True)
-    shutil.copy(features / CONTRACT, output / CONTRACT)
+    shutil.copy(features / Contract.file, output / Contract.file)
     network.config.pad_token_id = contract.pad_id
     network.config.eos_token_id = contract.stop_ids if len(contract.stop_ids) > 1 else contract.stop_ids[0]
     network.generation_config = GenerationConfig(

@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from llmspec.job import digest_of
+from backends.serving.sealed import Sealed
 
-CONTRACT, MODEL = "contract.json", "hosted.json"
+MODEL = "hosted.json"
 BYTES_PER_TOKEN = 4
 """Of text, about: nobody but the model itself can count its tokens, and it does so only when it is asked and paid."""
 Message = dict[str, Any]
@@ -44,19 +44,16 @@ class HostedModel:
 
 
 @dataclass(frozen=True)
-class HostedContract:
+class HostedContract(Sealed):
     """How it is asked."""
 
+    file: ClassVar[str] = "contract.json"
     template: Literal["chat", "context_qa"]
     system_prompt: str | None
     temperature: float | None
     top_p: float | None
     examples: list[dict[str, Any]] = field(default_factory=list)
     """Rows of `data` that are said before each question, as if they had been asked and answered."""
-
-    @property
-    def hash(self) -> str:
-        return digest_of(asdict(self))
 
     @property
     def reads_context(self) -> bool:
@@ -107,19 +104,6 @@ class HostedContract:
 
     def _example(self, row: dict[str, Any]) -> list[Message]:
         return [*self.conversation(row), {"role": "assistant", "content": row["answer"]}]
-
-    def save(self, folder: Path) -> None:
-        text = json.dumps(asdict(self) | {"hash": self.hash}, indent=1, ensure_ascii=False, sort_keys=True)
-        (folder / CONTRACT).write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> "HostedContract":
-        fields = json.loads((folder / CONTRACT).read_text(encoding="utf-8"))
-        said = fields.pop("hash")
-        contract = cls(**fields)
-        if contract.hash != said:
-            raise ValueError(f"{folder / CONTRACT} was edited by hand: its hash is not that of its content")
-        return contract
 
 
 def turns_of(messages: Iterable[Message]) -> list[dict[str, Any]]:
