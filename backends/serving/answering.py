@@ -3,46 +3,33 @@
 import asyncio
 import contextlib
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive
 
-from backends.serving.access import Turnstile
 from backends.serving.bodies import Chat, Completion
 from backends.serving.choices import Choice, answers
 from backends.serving.door import RECORD, Record
-from backends.serving.guards import CONTENT_FILTER, Guards, Verdict, refusal
+from backends.serving.guards import CONTENT_FILTER, Verdict, refusal
 from backends.serving.keys import CALLER, Caller
+from backends.serving.product import Product
 from backends.serving.replies import ApiError, Form, Piece, Usage
-from backends.serving.stats import Stats
 from backends.serving.stream import Attend, Blocked, Stream
 from llmspec.release import Release
-from llmspec.spec.endpoint import Endpoint, Limits
+from llmspec.spec.endpoint import Limits
 
 Finish = Literal["stop", "length", "cancelled"]
 
 
-class Source(Protocol):
-    """What makes the answers."""
-
-    @property
-    def stats(self) -> Stats: ...
-
-
-class Answering(ABC):
+class Answering(Product):
     """One release that generates, answering."""
 
-    engine: Source
-
     def __init__(self, release: Release, limits: Limits, system_prompt: str | None):
-        self.release, self.limits = release, limits
-        self.guards = Guards(Endpoint.model_validate(release.serving).guards, system_prompt)
-        self.turnstile = Turnstile(limits)
-        self.since = time.time()
+        super().__init__(release, limits, system_prompt)
         self._under_way: set[Callable[[Finish], None]] = set()
 
     @abstractmethod
@@ -52,10 +39,6 @@ class Answering(ABC):
     @abstractmethod
     async def complete(self, request: Request, body: Completion) -> Response:
         """A text is continued."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Nothing is answered any more."""
 
     @property
     @abstractmethod
@@ -70,15 +53,6 @@ class Answering(ABC):
         """Answers under way end with what they have, as at the time limit: there is no time for more."""
         for end in list(self._under_way):
             end("length")
-
-    def model(self) -> dict[str, str | int]:
-        """What is served, as /v1/models lists it."""
-        return {"id": self.release.spec, "object": "model", "created": int(self.since), "owned_by": "llmspec"}
-
-    def expect(self, model: str | None) -> None:
-        """Refuse another model's name."""
-        if model is not None and model != self.release.spec:
-            raise ApiError(404, f"no model '{model}' here: this is '{self.release.spec}'", param="model", code="model_not_found")
 
     async def _deliver(
         self, request: Request, body: Chat | Completion, choices: list[Choice], news: asyncio.Event, form: Form

@@ -17,6 +17,7 @@ from backends.serving.elsewhere import no_classes
 from backends.serving.journal import Journal
 from backends.serving.keys import CALLER
 from backends.serving.metrics import MEDIA_TYPE, Metrics
+from backends.serving.product import Product
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from llmspec.spec.endpoint import Endpoint
@@ -69,7 +70,7 @@ def _asking(app: FastAPI, service: Answering) -> None:
         return await service.chat(request, body)
 
 
-def _looking(app: FastAPI, service: "Answering | Classification", metrics: Metrics) -> None:
+def _looking(app: FastAPI, service: Product, metrics: Metrics) -> None:
     """The paths that only say how it is."""
     release = service.release
 

@@ -10,13 +10,11 @@ from backends.serving.bodies import Chat, Completion
 from backends.serving.compiling import Compiler
 from backends.serving.engine import Engine, PromptError
 from backends.serving.grammar import Grammar, Grammars, SchemaError
+from backends.serving.guards import LONG_TEXT
 from backends.serving.guards.control_tokens import PromptText, Rendered
 from backends.serving.replies import ApiError, named
 from backends.serving.sampling import Sampling
 from llmspec.spec.endpoint import Limits
-
-LONG_TEXT = 20_000
-"""Characters above which tokenizing leaves the event loop: others must not wait for it."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """POST /v1/classify: texts in, the chance of each label out. What is asked of the wrong kind of product is told so."""
 
 import asyncio
-import time
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,20 +8,19 @@ from fastapi import FastAPI, Request
 from pydantic import BeforeValidator, Field
 from starlette.responses import JSONResponse, Response
 
-from backends.serving.access import Turnstile
 from backends.serving.answering import client_of
-from backends.serving.asking import LONG_TEXT
 from backends.serving.batcher import Batcher
 from backends.serving.bodies import Part, Text, one_or_many
 from backends.serving.classifier import Classifier, TextError
 from backends.serving.door import RECORD, Record
 from backends.serving.elsewhere import GENERATING, elsewhere
-from backends.serving.guards import CONTENT_FILTER, Guards, refusal
+from backends.serving.guards import CONTENT_FILTER, LONG_TEXT, refusal
 from backends.serving.patience import waited
+from backends.serving.product import Product
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 from llmspec.release import Release
-from llmspec.spec.endpoint import Endpoint, Limits
+from llmspec.spec.endpoint import Limits
 
 HALF = 0.5
 """A label of several holds from this chance on."""
@@ -37,15 +35,13 @@ class Classify(Part):
     """The product's name, as /v1/models lists it; the one that is served when absent."""
 
 
-class Classification:
+class Classification(Product):
     """One release that classifies, answering."""
 
     def __init__(self, release: Release, limits: Limits, classifier: Classifier):
-        self.release, self.limits, self.classifier = release, limits, classifier
-        self.engine = Batcher(classifier, limits.concurrency)
-        self.guards = Guards(Endpoint.model_validate(release.serving).guards, None)
-        self.turnstile = Turnstile(limits)
-        self.since = time.time()
+        super().__init__(release, limits, None)
+        self.classifier = classifier
+        self.engine: Batcher = Batcher(classifier, limits.concurrency)
 
     def close(self) -> None:
         self.engine.close()
@@ -68,15 +64,6 @@ class Classification:
         record.answer, record.finish = "\n".join(str(item["label"]) for item in data), "stop"
         usage = {"prompt_tokens": record.prompt_tokens, "total_tokens": record.prompt_tokens}
         return JSONResponse({"object": "list", "model": self.release.spec, "data": data, "usage": usage})
-
-    def model(self) -> dict[str, str | int]:
-        """What is served, as /v1/models lists it."""
-        return {"id": self.release.spec, "object": "model", "created": int(self.since), "owned_by": "llmspec"}
-
-    def expect(self, model: str | None) -> None:
-        """Refuse another model's name."""
-        if model is not None and model != self.release.spec:
-            raise ApiError(404, f"no model '{model}' here: this is '{self.release.spec}'", param="model", code="model_not_found")
 
     def _few_enough(self, texts: list[str]) -> None:
         most = self.limits.concurrency + self.limits.queue

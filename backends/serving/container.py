@@ -14,7 +14,6 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from backends.serving.__main__ import load
 from backends.serving.access import Admission
@@ -25,14 +24,12 @@ from backends.serving.http_server import HttpServer
 from backends.serving.journal import Journal
 from backends.serving.kinds import Kind
 from backends.serving.lines import JsonLog, Lines, PrintedJournal
+from backends.serving.product import Product
 from backends.serving.sockets import bind
 from backends.serving.surroundings import Surroundings
 from backends.serving.tracing import Tracing, tracing
 from llmspec import copies
 from llmspec.errors import LLMSpecError
-
-if TYPE_CHECKING:
-    from backends.serving.classify_api import Classification
 
 log = logging.getLogger("llmspec")
 
@@ -48,7 +45,7 @@ class Draining(HttpServer):
     def __init__(self, hall: Hall, around: Surroundings):
         self.seconds = around.stop_seconds - LAST_SECONDS
         super().__init__(hall, None, around.endpoint, patience=self.seconds)
-        self.service: Answering | Classification | None = None
+        self.service: Product | None = None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("asked to stop: answers under way have %d seconds", self.seconds)

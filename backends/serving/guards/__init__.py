@@ -147,7 +147,7 @@ class Guards:
 
 
 async def _attacked(texts: Sequence[str]) -> bool:
-    if sum(map(len, texts)) > LONG_TEXT:  # others must not wait for it
+    if sum(map(len, texts)) > LONG_TEXT:
         return await asyncio.to_thread(lambda: any(map(injection.attacks, texts)))
     return any(map(injection.attacks, texts))
 
@@ -160,7 +160,7 @@ def refusal(guard: str) -> str:
 CONTENT_FILTER = "content_filter"
 """The finish_reason of what a guard ended."""
 LONG_TEXT = 20_000
-"""Characters above which looking for attacks leaves the event loop."""
+"""Characters above which a text is read in a thread, by guards and tokenizer: others must not wait for it."""
 ORDER = ("prompt_injection", "system_prompt_leak", "output_html", "secrets", "pii")
 """Leaks are looked for in what the model said; the marks of the maskers are the last that is written."""
 
