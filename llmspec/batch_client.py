@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from llmspec.client import Call, Reply, connection_to
+from llmspec.client import KEY, Call, Reply, connection_to
 from llmspec.errors import CallError, PlaceError
 
 PATIENCE = 300.0
@@ -77,9 +77,7 @@ class Asker:
             reply = self._call(line.url, line.body) if self._call else self._asked(line)
             said, body = {name.lower(): value for name, value in reply.headers.items()}, _json(b"".join(reply.lines))
             if reply.status in (401, 403):
-                raise CallError(
-                    f"the endpoint refused ({reply.status}): {_said(body)}\n  set LLMSPEC_API_KEY to a key that may ask"
-                )
+                raise CallError(f"the endpoint refused ({reply.status}): {_said(body)}\n  set {KEY} to a key that may ask")
             if reply.status not in (429, 503):
                 return {"status_code": reply.status, "request_id": said.get("x-request-id", ""), "body": body}
             self._pause(_wait(said.get("retry-after")) + random.uniform(0, 0.5))

@@ -11,9 +11,11 @@ from llmspec import tls
 from llmspec.errors import CallError, PlaceError
 
 PATH = "/v1/chat/completions"
-KEY_CURE = "put your key into LLMSPEC_API_KEY; `llmspec keys create` makes one"
+KEY = "LLMSPEC_API_KEY"
+"""The variable that holds this user's key, where keys were made, or token, where people sign in."""
+KEY_CURE = f"put your key into {KEY}; `llmspec keys create` makes one"
 SIGN_IN_CURE = (
-    "sign in to the product's user pool, and put the ID token that Cognito gives into LLMSPEC_API_KEY"
+    f"sign in to the product's user pool, and put the ID token that Cognito gives into {KEY}"
     "\n  whoever is not in it yet is let in by: aws cognito-idp admin-create-user"
 )
 PATIENCE = 120.0

@@ -10,6 +10,7 @@ import pytest
 
 from backends.places import cloud, door
 from backends.places.door import Door, knock
+from llmspec.client import KEY
 from llmspec.errors import PlaceError
 from llmspec.release import Release
 
@@ -57,7 +58,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Endpoint, str]]:
     monkeypatch.setattr(cloud, "EVERY_SECONDS", 0.01)
     monkeypatch.setattr(door, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(door, "PRIVATE_SECONDS", 0.1)
-    monkeypatch.delenv(door.KEY, raising=False)
+    monkeypatch.delenv(KEY, raising=False)
     found = Endpoint()
 
     class Handler(BaseHTTPRequestHandler):
@@ -104,7 +105,7 @@ def test_it_is_asked_with_the_key_that_is_there_and_what_the_platform_wants(
     told, url = endpoint
     told.say(HEALTH, healthy())
     told.say(CHAT, WHOLE, STREAMED)
-    monkeypatch.setenv(door.KEY, "llms_one")
+    monkeypatch.setenv(KEY, "llms_one")
     knock(Door(url, {"x-api-key": "two"}), {1: release()}, Heard(), private=False)
     assert {(headers["authorization"], headers["x-api-key"]) for _, headers in told.asked} == {("Bearer llms_one", "two")}
 

@@ -10,6 +10,7 @@ from typing import Any
 from backends.places import cloud
 from backends.places.cloud import Watch
 from backends.places.smoke import PATH, answered, question
+from llmspec.client import KEY
 from llmspec.errors import PlaceError
 from llmspec.release import Release
 
@@ -17,7 +18,6 @@ PATIENCE_SECONDS = 300.0
 """A new name has to spread, and a balancer to hear of its copies."""
 PRIVATE_SECONDS = 15.0
 """From outside a private network nothing answers, however long one waits."""
-KEY = "LLMSPEC_API_KEY"
 _NOT_YET = (429, 502, 503, 504)
 """A copy starts, or a balancer has not heard of it."""
 _NOT_MINE = (401, 403)

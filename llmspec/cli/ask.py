@@ -8,12 +8,9 @@ import os
 from typing import Any
 
 from llmspec.cli.common import target_option
-from llmspec.client import KEY_CURE, SIGN_IN_CURE, ask
+from llmspec.client import KEY, KEY_CURE, SIGN_IN_CURE, ask
 from llmspec.errors import PlaceError
 from llmspec.load import load
-
-KEY = "LLMSPEC_API_KEY"
-"""The variable that holds this user's key, where keys were made, or token, where people sign in."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from llmspec.batch import Batch, Tally
 from llmspec.batch_client import Asker
-from llmspec.cli.ask import KEY
 from llmspec.cli.common import target_option
+from llmspec.client import KEY
 from llmspec.errors import CallError, PlaceError
 from llmspec.present import count, seconds
 from llmspec.release import Release
