@@ -79,6 +79,11 @@ def unpacked(environment: Mapping[str, str]) -> Release:
         raise PlaceError(f"{RELEASE} holds no whole release ({type(error).__name__}): {cure}") from error
 
 
+def released(environment: Mapping[str, str]) -> Release | None:
+    """What a container of ours serves; None where the variables say no release."""
+    return unpacked(environment) if RELEASE in environment else None
+
+
 def _text(said: str, environment: Mapping[str, str]) -> str:
     if said.startswith("{"):
         return said

@@ -88,7 +88,7 @@ class EcsEndpoint(Endpoint):
             primary.get("rolloutStateReason", ""),
             primary["updatedAt"].timestamp() if "updatedAt" in primary else 0.0,
             next((tag["value"] for tag in service.get("tags", []) if tag["key"] == RELEASE_TAG), ""),
-            _release_in(told),
+            container.released({each["name"]: each["value"] for each in told.get("environment", [])}),
             str(told.get("image", "")),
         )
 
@@ -153,8 +153,3 @@ class EcsEndpoint(Endpoint):
 
 def _short(task: str) -> str:
     return task.rsplit("/", 1)[-1] or "nothing"
-
-
-def _release_in(server: Mapping[str, Any]) -> Release | None:
-    told = {each["name"]: each["value"] for each in server.get("environment", [])}
-    return container.unpacked(told) if container.RELEASE in told else None

@@ -1,6 +1,6 @@
 """A release at EKS: its manifests applied, its pods counted until only new ones are left, its name led to it, knocked at."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -118,7 +118,8 @@ class EksEndpoint(Endpoint):
             for pod in cluster.all(*POD, outputs["names"]["namespace"], f"side={side}"):
                 conditions = {each["type"]: each for each in pod.get("status", {}).get("conditions", [])}
                 ready = conditions.get("Ready", {})
-                if ready.get("status") == "True" and "deletionTimestamp" not in pod["metadata"] and (release := _release_in(pod)):
+                standing = ready.get("status") == "True" and "deletionTimestamp" not in pod["metadata"]
+                if standing and (release := container.released(_environment(pod))):
                     found.append((release, datetime.fromisoformat(ready["lastTransitionTime"]).timestamp()))
         return found
 
@@ -162,6 +163,5 @@ def _gone(cluster: Cluster, manifest: Manifest) -> tuple[bool | None, str]:
     return (None if cluster.get(manifest) else True), f"{manifest['kind']} {manifest['metadata']['name']} is being taken away"
 
 
-def _release_in(pod: Mapping[str, Any]) -> Release | None:
-    told = {each["name"]: each.get("value", "") for each in pod["spec"]["containers"][0].get("env", [])}
-    return container.unpacked(told) if container.RELEASE in told else None
+def _environment(pod: Manifest) -> dict[str, str]:
+    return {each["name"]: each.get("value", "") for each in pod["spec"]["containers"][0].get("env", [])}

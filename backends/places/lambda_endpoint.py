@@ -38,7 +38,7 @@ class LambdaEndpoint(Endpoint):
         function = self._function(outputs, LIVE)
         if function is None or function["Configuration"].get("State", "Active") not in ("Active", "Inactive"):
             return None
-        served = _release_in(function)
+        served = container.released(_environment(function))
         since = datetime.fromisoformat(function["Configuration"]["LastModified"]).timestamp()
         return Live(address(outputs), served.number, 0, since) if served else None
 
@@ -58,7 +58,7 @@ class LambdaEndpoint(Endpoint):
         return self.aws.look("lambda", "get_function", FunctionName=outputs["names"]["function"], Qualifier=qualifier)
 
     def _release(self, outputs: Outputs, qualifier: str) -> Release | None:
-        return _release_in(self._function(outputs, qualifier) or {})
+        return container.released(_environment(self._function(outputs, qualifier) or {}))
 
     def _ready(self, outputs: Outputs, version: str) -> tuple[str | None, str]:
         """Lambda takes the image apart before the first copy of a version can start."""
@@ -139,6 +139,6 @@ class LambdaEndpoint(Endpoint):
         return (state if said["Status"] == "READY" else None), state
 
 
-def _release_in(function: Mapping[str, Any]) -> Release | None:
-    told = function.get("Configuration", {}).get("Environment", {}).get("Variables", {})
-    return container.unpacked(told) if container.RELEASE in told else None
+def _environment(function: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = function.get("Configuration", {}).get("Environment", {}).get("Variables", {})
+    return found

@@ -135,7 +135,7 @@ class SageMakerEndpoint(Endpoint):
         said = self.aws.look("sagemaker", "describe_model", ModelName=configured["ModelName"]) or {}
         told = said.get("PrimaryContainer", {})
         return Side(
-            _release_in(told.get("Environment", {})),
+            container.released(told.get("Environment", {})),
             str(told.get("Image", "")),
             tuple(str(each.get("SpecifiedImage")) for each in variant.get("DeployedImages", [])),
             variant.get("CurrentInstanceCount"),
@@ -194,13 +194,6 @@ class SageMakerEndpoint(Endpoint):
             if reply.status not in BUSY or time.monotonic() > until:
                 return reply
             time.sleep(PAUSE_SECONDS)
-
-
-def _release_in(environment: Mapping[str, str]) -> Release | None:
-    """Nothing of ours says nothing that we could read."""
-    if container.RELEASE not in environment:
-        return None
-    return container.unpacked(environment)
 
 
 def _faults(sides: Mapping[str, Side], release: Release, models: Mapping[str, str]) -> Iterator[str]:
