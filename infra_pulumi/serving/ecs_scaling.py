@@ -8,18 +8,17 @@ import pulumi
 import pulumi_aws as aws
 
 from infra_pulumi.components.journal_metrics import journal_metric
+from infra_pulumi.serving.scaling import track
 from infra_pulumi.serving.served import Metric
 from infra_pulumi.serving.wanted import CONCURRENCY, Serving
-
-SERVICE, DIMENSION = "ecs", "ecs:service:DesiredCount"
 
 
 def scale_tasks(wanted: Serving, cluster: aws.ecs.Cluster, service: aws.ecs.Service, side: str) -> None:
     """One target and one policy for each variant."""
     target = aws.appautoscaling.Target(
         f"scale-{side}",
-        service_namespace=SERVICE,
-        scalable_dimension=DIMENSION,
+        service_namespace="ecs",
+        scalable_dimension="ecs:service:DesiredCount",
         resource_id=pulumi.Output.concat("service/", cluster.name, "/", service.name),
         min_capacity=wanted.scale.min,
         max_capacity=wanted.scale.max,
@@ -31,14 +30,7 @@ def scale_tasks(wanted: Serving, cluster: aws.ecs.Cluster, service: aws.ecs.Serv
         scale_in_cooldown=300,
         scale_out_cooldown=60,
     )
-    aws.appautoscaling.Policy(
-        f"track-{side}",
-        policy_type="TargetTrackingScaling",
-        service_namespace=SERVICE,
-        scalable_dimension=DIMENSION,
-        resource_id=target.resource_id,
-        target_tracking_scaling_policy_configuration=tracking,
-    )
+    track(side, target, tracking)
 
 
 def _at_work(wanted: Serving, cluster: aws.ecs.Cluster, service: aws.ecs.Service, side: str) -> Any:

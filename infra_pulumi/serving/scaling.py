@@ -21,19 +21,20 @@ def scale_instances(wanted: Serving, endpoint: aws.sagemaker.Endpoint, side: str
         tags=wanted.tags(),
     )
     concurrency = wanted.scale.concurrency_per_copy or CONCURRENCY
-    _track(side, target, _by_queue(endpoint, concurrency) if waits else _by_concurrency(concurrency))
+    track(side, target, _by_queue(endpoint, concurrency) if waits else _by_concurrency(concurrency))
     if waits and wanted.scale.min == 0:
         _wake(wanted, endpoint, side, target)
 
 
-def _track(
+def track(
     side: str, target: aws.appautoscaling.Target, tracking: aws.appautoscaling.PolicyTargetTrackingScalingPolicyConfigurationArgs
 ) -> None:
+    """Copies follow a number, up and down."""
     aws.appautoscaling.Policy(
         f"track-{side}",
         policy_type="TargetTrackingScaling",
-        service_namespace=SERVICE,
-        scalable_dimension=DIMENSION,
+        service_namespace=target.service_namespace,
+        scalable_dimension=target.scalable_dimension,
         resource_id=target.resource_id,
         target_tracking_scaling_policy_configuration=tracking,
     )
