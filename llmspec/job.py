@@ -7,6 +7,15 @@ from typing import Any
 
 Digest = str
 """sha256, in hex."""
+ROLES = {
+    "data": "data",
+    "features": "training",
+    "model": "training",
+    "onnx": "training",
+    "evaluation": "evaluation",
+    "monitors": "monitors",
+}
+"""Whose role a stage's job takes on: the foundation makes these, and jobs ask for them."""
 
 
 def canonical(value: Any) -> bytes:

@@ -3,7 +3,7 @@
 Prices count by these lists and the foundation is built from them: what is counted is what is made.
 """
 
-from llmspec.reads import READS, picked, secret_paths
+from llmspec.reads import secret_of
 from llmspec.spec import Spec
 
 
@@ -23,9 +23,7 @@ def doors(spec: Spec) -> tuple[str, ...]:
 
 def told_secrets(spec: Spec, stage: str) -> bool:
     """Whether the job of a stage is told a secret: what runs in a network fetches it from in there."""
-    if stage == "endpoint":
-        return False
-    return next(secret_paths(picked(spec.model_dump(mode="json"), READS[stage])), None) is not None
+    return stage != "endpoint" and secret_of(spec, stage) is not None
 
 
 def gateways(spec: Spec) -> int:

@@ -1,12 +1,15 @@
 """Which stage reads whose artifacts and which parts of the spec, and what of these parts is in a key."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmspec.language import fields
 from llmspec.registry import Card, name_of
 from llmspec.secrets import names_in
 from llmspec.section import MayHoldSecret, OutsideKey, Section
+
+if TYPE_CHECKING:
+    from llmspec.spec import Spec
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "data": (),
@@ -75,3 +78,9 @@ def secret_paths(value: Any, path: fields.Path = ()) -> Iterator[fields.Path]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for part, item in items:
         yield from secret_paths(item, (*path, part))
+
+
+def secret_of(spec: "Spec", stage: str) -> str | None:
+    """The first secret that a job of this stage would be told, by its place in the spec."""
+    read = picked(spec.model_dump(mode="json"), READS[stage])
+    return next((".".join(map(str, path)) for path in secret_paths(read)), None)

@@ -11,12 +11,12 @@ from functools import partial
 from typing import NoReturn
 
 from backends.places.log_tail import Tail
-from backends.places.remote import PAPER, ROLES, Errand
+from backends.places.remote import PAPER, Errand
 from backends.places.talk import Talk
 from backends.places.watch import follow, stopped_with_us
 from llmspec import container
 from llmspec.errors import PlaceError
-from llmspec.job import digest_of
+from llmspec.job import ROLES, digest_of
 from llmspec.progress import publish
 from llmspec.store import open_artifact
 

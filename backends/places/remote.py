@@ -15,21 +15,12 @@ from typing import Any
 
 from llmspec import container, copies, s3_files
 from llmspec.errors import DamagedError, PlaceError
-from llmspec.job import Job, digest_of
+from llmspec.job import ROLES, Job, digest_of
 from llmspec.shelf import MANIFEST, S3, File, Folder, sha256_of
 from llmspec.shelf_s3 import S3Shelf
 from llmspec.site import Site
 from llmspec.store import Artifact, open_artifact
 
-ROLES = {
-    "data": "data",
-    "features": "training",
-    "model": "training",
-    "onnx": "training",
-    "evaluation": "evaluation",
-    "monitors": "monitors",
-}
-"""Whose role a stage's job takes on."""
 PAPER = "job"
 """The channel of the job itself."""
 

@@ -118,6 +118,7 @@ class SageMaker(InAws):
 
     def _no_job(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         """What a job cannot have there."""
+        from llmspec.reads import secret_of
         from llmspec.spec.model import HubBase
 
         at = f"places.{stage}.sagemaker"
@@ -125,18 +126,10 @@ class SageMaker(InAws):
             return wrong(f"spot has no effect on {stage}: processing jobs have none", "take it out", f"{at}.spot")
         if stage != "model" and _FOR_TRAINING.fullmatch(self.instance):
             return wrong(f"processing jobs have no {self.instance}", "choose another: ml.g5.xlarge, ml.m7i.large", f"{at}.instance")
-        if (named := secret_in(spec, stage)) is not None:
+        if (named := secret_of(spec, stage)) is not None:
             cure = "do this stage locally, or copy the base into a folder and name that: base: {path: …}"
             return wrong(f"a job's environment can be read at AWS, so it is given no secret ({named})", cure, f"places.{stage}")
         if self.network_isolation and stage in ("features", "model") and isinstance(spec.model.base, HubBase):
             cure = "take it out, or copy the base into a folder and name that: base: {path: …}"
             return wrong("a base from the hub is fetched by the job, which could reach nothing", cure, f"{at}.network_isolation")
         return None
-
-
-def secret_in(spec: "Spec", stage: str) -> str | None:
-    """The first secret that a job of this stage would need."""
-    from llmspec.reads import READS, picked, secret_paths
-
-    options = picked(spec.model_dump(mode="json"), READS[stage])
-    return next((".".join(map(str, path)) for path in secret_paths(options)), None)

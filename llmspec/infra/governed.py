@@ -15,9 +15,9 @@ from infra_pulumi.components.network import NetworkArgs
 from infra_pulumi.components.storage import StorageArgs
 from llmspec import network
 from llmspec.infra.state import state_of
+from llmspec.job import ROLES
 from llmspec.prices import in_aws
 from llmspec.registry import name_of
-from llmspec.section import STAGES
 from llmspec.shelf import S3
 from llmspec.spec import Spec
 from llmspec.spec.governance import Governance
@@ -27,8 +27,6 @@ DAY = 86_400
 HOUR = 3600
 WORKER_DISK_GB = 20
 """What EMR gives a worker that asks for no more."""
-KINDS = {stage: stage for stage in STAGES} | {"features": "training", "model": "training", "onnx": "training"}
-"""Stage -> whose role its job takes on."""
 
 
 def rules(spec: Spec) -> Governance:
@@ -51,7 +49,7 @@ def journal_days(spec: Spec) -> int:
 def kinds(spec: Spec) -> tuple[str, ...]:
     """The roles in use. Lambda and EKS bring roles of their own; images are built for whatever there is."""
     inside = in_aws(spec)
-    used = {KINDS[stage] for stage in inside if stage != "endpoint"}
+    used = {ROLES[stage] for stage in inside if stage != "endpoint"}
     own = "endpoint" in inside and name_of(type(inside["endpoint"])) in ("sagemaker", "ecs")
     return (*sorted(used), *(("endpoint",) if own else ()), "build")
 
