@@ -117,7 +117,7 @@ def test_without_a_collector_nothing_of_it_is_imported(tmp_path: Path) -> None:
     script = """if True:
         import sys
         from pathlib import Path
-        from backends.serving.__main__ import load
+        from backends.serving.kinds import load
         from backends.serving.tracing import tracing
         from llmspec.release import Release
         release = Release.from_json(Path(sys.argv[1]).read_text())

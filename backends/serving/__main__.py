@@ -15,7 +15,7 @@ from backends.serving.api import application
 from backends.serving.control import Line
 from backends.serving.http_server import HttpServer
 from backends.serving.journal import Journal
-from backends.serving.kinds import Kind, opened
+from backends.serving.kinds import Kind, load
 from backends.serving.sockets import bind, url_of
 from backends.serving.tracing import tracing
 from llmspec import tls
@@ -23,25 +23,8 @@ from llmspec.errors import LLMSpecError, PlaceError
 from llmspec.release import Release
 from llmspec.secrets import scrub
 from llmspec.spec.endpoint import Endpoint
-from llmspec.store import open_artifact
 
 log = logging.getLogger("llmspec")
-
-
-def load(release: Release, endpoint: Endpoint) -> Kind:
-    """What answers, on an artifact whose every byte is the one that was evaluated, after a first answer."""
-    artifact = open_artifact(Path(release.artifact))
-    if artifact is None:
-        raise PlaceError(f"{release.artifact}: no complete artifact; apply again to rebuild it")
-    if artifact.verify().manifest.digest != release.artifact_digest:
-        raise PlaceError(f"{release.artifact}: another artifact than the one of release {release.number}; apply again")
-    found = opened(artifact.folder, endpoint)
-    if found.contract != release.contract:
-        raise PlaceError(
-            f"{release.artifact}: its contract is not the one release {release.number} was evaluated with; apply again"
-        )
-    found.prove()
-    return found
 
 
 async def serve(

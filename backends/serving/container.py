@@ -15,14 +15,13 @@ import time
 from concurrent.futures import Future
 from dataclasses import replace
 
-from backends.serving.__main__ import load
 from backends.serving.access import Admission
 from backends.serving.answering import Answering
 from backends.serving.api import application
 from backends.serving.hall import Hall
 from backends.serving.http_server import HttpServer
 from backends.serving.journal import Journal
-from backends.serving.kinds import Kind
+from backends.serving.kinds import Kind, load
 from backends.serving.lines import JsonLog, Lines, PrintedJournal
 from backends.serving.product import Product
 from backends.serving.sockets import bind

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from backends.serving.answering import Answering
 from backends.serving.classes import Classes
 from backends.serving.hosted.contract import MODEL
+from llmspec.errors import PlaceError
 from llmspec.release import Release
 from llmspec.spec.endpoint import Endpoint, Limits
+from llmspec.store import open_artifact
 
 if TYPE_CHECKING:
     from backends.serving.classify_api import Classification
@@ -27,6 +29,22 @@ class Kind:
     """Has it answer once."""
     answering: Services
     """Who answers, on the event loop. It has threads of its own from there on, which `close` ends."""
+
+
+def load(release: Release, endpoint: Endpoint) -> Kind:
+    """What answers, on an artifact whose every byte is the one that was evaluated, after a first answer."""
+    artifact = open_artifact(Path(release.artifact))
+    if artifact is None:
+        raise PlaceError(f"{release.artifact}: no complete artifact; apply again to rebuild it")
+    if artifact.verify().manifest.digest != release.artifact_digest:
+        raise PlaceError(f"{release.artifact}: another artifact than the one of release {release.number}; apply again")
+    found = opened(artifact.folder, endpoint)
+    if found.contract != release.contract:
+        raise PlaceError(
+            f"{release.artifact}: its contract is not the one release {release.number} was evaluated with; apply again"
+        )
+    found.prove()
+    return found
 
 
 def opened(folder: Path, endpoint: Endpoint) -> Kind:

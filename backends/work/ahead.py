@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 
-from backends.work.__main__ import main as open_door
+from backends.work.door import main as open_door
 
 NUMBER = struct.Struct("q")
 
