@@ -57,6 +57,18 @@ def test_context_qa_has_its_marks_and_ends_with_the_stop_text(tmp_path: Path) ->
     assert "####" in Contract.load(tmp_path / "f").stop_texts
 
 
+@given(st.text("<|ab>", max_size=9), st.lists(st.text("<|ab>", min_size=1, max_size=4), max_size=4))
+def test_what_is_learned_after_an_answer_ends_with_the_end_token_that_begins_first(after: str, ends: list[str]) -> None:
+    form = "{% for message in messages %}{{ message.content }}{% endfor %}{{ bos_token }}"
+    contract = Contract(form, after, "</s>", 0, [], [], 0, "", 0)
+    learned, begins = contract.learned_ending(ends), [after.index(end) for end in ends if end in after]
+    if begins:
+        assert after.startswith(learned)
+        assert learned[min(begins) :] in ends
+    else:
+        assert learned == after.rstrip() + "</s>"
+
+
 def test_in_a_chat_the_context_comes_before_the_question(tmp_path: Path) -> None:
     row = question("phone") | {"context": "Phones come back in 14 days."}
     make_features(tmp_path / "f", write_data(tmp_path / "data", [row]))

@@ -5,6 +5,7 @@ Training, evaluation and the endpoint all render through this one module, so tha
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -55,6 +56,11 @@ def with_context(messages: list[dict[str, Any]], context: str) -> list[dict[str,
         return messages
     asked = messages[last] | {"content": f"{context}\n\n{messages[last]['content']}"}
     return [*messages[:last], asked, *messages[last + 1 :]]
+
+
+def first_in(text: str, tokens: Iterable[str]) -> str | None:
+    """The token that begins first."""
+    return min((token for token in tokens if token in text), key=text.index, default=None)
 
 
 @dataclass(frozen=True)
@@ -120,3 +126,10 @@ class Contract(Sealed):
         if not found:
             raise ValueError("the chat template leaves answers out of the conversation, so nothing can be learned from it")
         return after
+
+    def learned_ending(self, ends: Iterable[str]) -> str:
+        """What follows each answer where it is learned and where it is expected: the form's ending up to its first end token, which
+        it gets when it has none. `ends`: the stop tokens as text, which only a tokenizer knows."""
+        after = self.ending
+        end = first_in(after, ends)
+        return after[: after.index(end) + len(end)] if end else after.rstrip() + self.eos_token

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from backends.serving.contract import CHAT, CONTEXT_QA, PLAIN_CHAT, STOP_TEXTS, Contract
+from backends.serving.contract import CHAT, CONTEXT_QA, PLAIN_CHAT, STOP_TEXTS, Contract, first_in
 from backends.work.base_model import settings_of
 from llmspec.shelf import sha256_of
 
@@ -76,10 +76,6 @@ def check_as_transformers(contract: Contract, tokenizer: PreTrainedTokenizerBase
             )
 
 
-def _first(text: str, tokens: list[str]) -> str | None:
-    return min((token for token in tokens if token in text), key=text.index, default=None)
-
-
 def _ends(contract: Contract, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return [str(tokenizer.convert_ids_to_tokens(number)) for number in contract.stop_ids]
 
@@ -87,13 +83,12 @@ def _ends(contract: Contract, tokenizer: PreTrainedTokenizerBase) -> list[str]:
 def with_turn_end(contract: Contract, tokenizer: PreTrainedTokenizerBase) -> Contract:
     """The special token that this form ends a turn with ends an answer too, also when the checkpoint does not say so."""
     special = {token.content: number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    turn_end = _first(contract.ending, list(special))
-    if turn_end is None or _first(contract.ending, _ends(contract, tokenizer)):
+    turn_end = first_in(contract.ending, list(special))
+    if turn_end is None or first_in(contract.ending, _ends(contract, tokenizer)):
         return contract
     return replace(contract, stop_ids=sorted({*contract.stop_ids, special[turn_end]}))
 
 
 def ending_of(contract: Contract, tokenizer: PreTrainedTokenizerBase) -> str:
-    """What is learned after each answer: as the form has it up to its first end token, which it gets when it has none."""
-    end = _first(contract.ending, _ends(contract, tokenizer))
-    return contract.ending[: contract.ending.index(end) + len(end)] if end else contract.ending.rstrip() + contract.eos_token
+    """What is learned after each answer."""
+    return contract.learned_ending(_ends(contract, tokenizer))

@@ -66,7 +66,7 @@ def longest_prompt(artifact: Path, limits: dict[str, Any]) -> int:
 def prepare(contract: Contract, artifact: Path, rows: list[dict[str, Any]]) -> list[Asked]:
     """Prompt and expected answer as tokens, each on its own, as training had them."""
     tokenizer = Tokenizer.from_file(str(artifact / "tokenizer.json"))
-    end = ending(contract, tokenizer)
+    end = ending_of(contract, tokenizer)
 
     def ids(text: str) -> list[int]:
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
@@ -78,12 +78,9 @@ def prompt_of(contract: Contract, row: dict[str, Any]) -> str:
     return contract.render([{"role": "user", "content": row["question"]}], context=row.get("context"))
 
 
-def ending(contract: Contract, tokenizer: Tokenizer) -> str:
-    """What is expected after each answer: as the template has it, up to the first token that ends it."""
-    after = contract.ending
-    ends = [str(tokenizer.id_to_token(number)) for number in contract.stop_ids]
-    found = [after.index(token) + len(token) for token in ends if token in after]
-    return after[: min(found)] if found else after.rstrip() + contract.eos_token
+def ending_of(contract: Contract, tokenizer: Tokenizer) -> str:
+    """What is expected after each answer."""
+    return contract.learned_ending(str(tokenizer.id_to_token(number)) for number in contract.stop_ids)
 
 
 def longest(asked: list[Asked], output_tokens: int) -> int:
