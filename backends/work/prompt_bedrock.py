@@ -1,6 +1,5 @@
 """features of a hosted model: how it is asked, written down once.   data -> FEATURES -> model"""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 
 from backends.serving.hosted.contract import HostedContract, about_tokens
 from backends.work.report import Report
+from backends.work.scoring import chosen
 from llmspec.errors import BlockedError
 from llmspec.spec.model import Prompt
 
@@ -43,13 +43,12 @@ def prompt(options: dict[str, Any], inputs: dict[str, Path], output: Path, repor
 
 
 def examples(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """Always the same ones, drawn by the hash of their id: growing data exchanges few of them."""
+    """Always the same ones."""
     if len(rows) < most:
         raise BlockedError(
             f"model.prompt.examples: {most} are wanted, and data has {len(rows)} training rows: lower it, or add rows"
         )
-    drawn = sorted(rows, key=lambda row: hashlib.sha256(str(row["id"]).encode()).digest())[:most]
-    return sorted(drawn, key=lambda row: str(row["id"]))
+    return chosen(rows, most)
 
 
 def kept(row: dict[str, Any]) -> dict[str, Any]:

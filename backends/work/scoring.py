@@ -29,7 +29,8 @@ def read_rows(data: Path, part: str) -> list[dict[str, Any]]:
 
 
 def chosen(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]:
-    """The same rows each time, drawn by the hash of their id: the first ones would all be from one source."""
+    """The same rows each time, drawn by the hash of their id: the first ones would all be from one source, and growing data
+    exchanges few of them."""
     if most is not None and most < len(rows):
         rows = sorted(rows, key=lambda row: hashlib.sha256(str(row["id"]).encode()).digest())[:most]
     return sorted(rows, key=lambda row: str(row["id"]))
