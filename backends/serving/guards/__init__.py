@@ -26,7 +26,7 @@ class Verdict:
     """False where the spec only wants it noted."""
 
 
-class Stage(Protocol):
+class Filter(Protocol):
     """Text goes in and comes out in pieces; all pieces together are the same however it was cut."""
 
     hits: int
@@ -41,7 +41,7 @@ class Watch:
     """One guard at work on one answer."""
 
     name: str
-    stage: Stage
+    filter: Filter
     action: str
     seen: int = 0
     """Hits that have been counted."""
@@ -72,7 +72,7 @@ class OutputGuard:
         if self.blocked:
             return ""
         for watch in self._watches:
-            said = watch.stage.push(text) + (watch.stage.finish() if final else "")
+            said = watch.filter.push(text) + (watch.filter.finish() if final else "")
             self._note(watch)
             if watch.action != "note":
                 text = said
@@ -82,9 +82,9 @@ class OutputGuard:
         return text
 
     def _note(self, watch: Watch) -> None:
-        if watch.stage.hits > watch.seen:
-            self._count(watch.name, watch.action, watch.stage.hits - watch.seen)
-            watch.seen = watch.stage.hits
+        if watch.filter.hits > watch.seen:
+            self._count(watch.name, watch.action, watch.filter.hits - watch.seen)
+            watch.seen = watch.filter.hits
             self.found.add(watch.name)
             if watch.action == "block":
                 self.blocked = self.blocked or watch.name
