@@ -14,7 +14,7 @@ from conftest import Project
 from moto.ecs.models import ecs_backends
 from moto_parts import REGION
 
-from backends.places import door
+from backends.places import endpoint_check
 from infra_pulumi.owner import Owner
 from llmspec import container
 from llmspec.cli import main
@@ -113,8 +113,8 @@ def cluster(front: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     front.backend.reset()
     front.rolls_back, front.starts, front.url, front.failing = False, True, "", {}
     monkeypatch.setenv("MOTO_ECS_SERVICE_RUNNING", "1")
-    monkeypatch.setattr(door, "PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr(door, "PRIVATE_SECONDS", 0.3)
+    monkeypatch.setattr(endpoint_check, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(endpoint_check, "PRIVATE_SECONDS", 0.3)
     return front
 
 

@@ -15,7 +15,7 @@ from moto.eks.models import eks_backends
 from moto_parts import REGION
 from pulumi_service_parts import GROUND
 
-from backends.places import door
+from backends.places import endpoint_check
 from infra_pulumi.owner import Owner
 from infra_pulumi.serving.manifests import Sizes, manifests, namespace, written
 from infra_pulumi.serving.wanted import PlaceArgs, Scale, Serving, Variant
@@ -120,7 +120,7 @@ def ground(front: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
     front.cluster.objects.clear()
     front.cluster.patched.clear()
     front.cluster.starts, front.cluster.refuses, front.url, front.failing, front.others = True, 0, "", {}, {}
-    monkeypatch.setattr(door, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(endpoint_check, "PATIENCE_SECONDS", 0.3)
     return front
 
 

@@ -14,7 +14,7 @@ from moto.awslambda.models import lambda_backends
 from moto.codedeploy.models import codedeploy_backends
 from moto_parts import REGION
 
-from backends.places import door
+from backends.places import endpoint_check
 from infra_pulumi.owner import Owner
 from llmspec import container, make
 from llmspec.errors import PlaceError
@@ -158,7 +158,7 @@ def functions(front: Functions, monkeypatch: pytest.MonkeyPatch) -> Functions:
     front.deployments.reset()
     front.began, front.looks, front.rolls_back, front.url, front.failing, front.held = 0, 1, False, "", {}, []
     monkeypatch.setattr(LambdaStack, "stepwise", True)
-    monkeypatch.setattr(door, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(endpoint_check, "PATIENCE_SECONDS", 0.3)
     return front
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from backends.places.cloud import Endpoint, Outputs, Watch, address
-from backends.places.door import Door, UnreachableError, knock
+from backends.places.endpoint_check import Door, UnreachableError, knock
 from backends.places.kubernetes import Cluster, Manifest
 from llmspec import container
 from llmspec.errors import PlaceError

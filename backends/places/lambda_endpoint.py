@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from backends.places.cloud import Endpoint, Outputs, Watch, address
-from backends.places.door import Door, knock
+from backends.places.endpoint_check import Door, knock
 from llmspec import container
 from llmspec.errors import PlaceError
 from llmspec.release import Live, Release

@@ -9,9 +9,9 @@ import pulumi
 import pulumi_aws as aws
 
 from infra_pulumi.account import Account
-from infra_pulumi.components.doors import Doors, DoorsArgs
 from infra_pulumi.components.logs import Logs
 from infra_pulumi.components.role import Role, RoleArgs
+from infra_pulumi.components.vpc_endpoints import Doors, DoorsArgs
 from infra_pulumi.components.ways_out import WaysOut, WaysOutArgs
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement

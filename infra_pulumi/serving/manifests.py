@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from infra_pulumi.names import fitted
-from infra_pulumi.serving.manifests_door import door
+from infra_pulumi.serving.manifests_ingress import ingress
 from infra_pulumi.serving.wanted import CONCURRENCY, PORT, Release, Serving
 
 ACCOUNT = "server"
@@ -56,7 +56,7 @@ def manifests(
         found += [_deployment(wanted, sizes, side, variant.release, scaled), _service(wanted, side)]
         found += [_scaler(wanted, sizes, side)] if scaled else []
         found += [_keeper(wanted, side)] if wanted.scale.min > 1 else []
-    return [*found, *door(wanted, namespace(wanted), domain, public, open_to, subnets, certificate)]
+    return [*found, *ingress(wanted, namespace(wanted), domain, public, open_to, subnets, certificate)]
 
 
 def written(found: Sequence[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from infra_pulumi.components.balancer import IDLE_SECONDS, TLS
 from infra_pulumi.serving.wanted import Serving
 
 
-def door(
+def ingress(
     wanted: Serving,
     namespace: str,
     domain: str,

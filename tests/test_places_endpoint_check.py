@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from backends.places import cloud, door
-from backends.places.door import Door, knock
+from backends.places import cloud, endpoint_check
+from backends.places.endpoint_check import Door, knock
 from llmspec.client import KEY
 from llmspec.errors import PlaceError
 from llmspec.release import Release
@@ -56,8 +56,8 @@ def healthy(number: int = 1, **more: Any) -> tuple[int, bytes]:
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Endpoint, str]]:
     monkeypatch.setattr(cloud, "EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(door, "PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr(door, "PRIVATE_SECONDS", 0.1)
+    monkeypatch.setattr(endpoint_check, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(endpoint_check, "PRIVATE_SECONDS", 0.1)
     monkeypatch.delenv(KEY, raising=False)
     found = Endpoint()
 
