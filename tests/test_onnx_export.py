@@ -17,10 +17,10 @@ from onnx_parts import Silent, artifact, features, graph_of, model, report
 
 from backends.serving.contract import Contract
 from backends.serving.decoder import Decoder
-from backends.work import silu, wide_products
 from backends.work.export_onnx import build, export
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
+from backends.work.rewrites import silu, wide_products
 from llmspec.errors import BlockedError, PlaceError
 
 PRECISIONS = ["fp32", "int8", "int4"]

@@ -5,7 +5,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from backends.work import int4
+from backends.work.rewrites import int4
 
 RANDOM = np.random.default_rng(0)
 

@@ -10,8 +10,8 @@ import pytest
 from onnx_parts import artifact, features, graph_of, model, report
 
 from backends.serving.decoder import options
-from backends.work import w8a8
 from backends.work.export_onnx import export
+from backends.work.rewrites import w8a8
 
 
 def run(path: Path, ids: np.ndarray, lengths: list[int]) -> np.ndarray:

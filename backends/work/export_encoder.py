@@ -20,8 +20,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from backends.serving.classes import Classes
 from backends.serving.classifier import Classifier, chances
-from backends.work import w8a8
 from backends.work.report import Report
+from backends.work.rewrites import w8a8
 from llmspec.errors import BlockedError, PlaceError
 from llmspec.shelf import sha256_of
 

@@ -23,9 +23,9 @@ import onnxruntime as ort
 from onnxruntime_genai.models import builder
 
 from backends.serving.contract import Contract
-from backends.work import int4, logit_rows, silu, w8a8, wide_products
 from backends.work.parity import agreement, hear_artifact, hear_model, held_out
 from backends.work.report import Report
+from backends.work.rewrites import int4, logit_rows, silu, w8a8, wide_products
 from llmspec.errors import BlockedError, PlaceError
 from llmspec.shelf import sha256_of
 from llmspec.spec.onnx import Onnx

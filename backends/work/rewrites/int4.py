@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from backends.work.rewriting import FP32, Rewriting, weights
+from backends.work.rewrites.rewriting import FP32, Rewriting, weights
 
 UINT8 = npt.NDArray[np.uint8]
 BLOCK = 32

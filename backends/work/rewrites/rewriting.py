@@ -16,10 +16,7 @@ class Rewriting(ABC):
         self.graph = graph
 
     def constant(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
-        if name not in self.graph.initializers:
-            value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-            self.graph.register_initializer(value)
-        return self.graph.initializers[name]
+        return constant(self.graph, name, array)
 
     def before(self, node: ir.Node, op: str, inputs: list[ir.Value], name: str, domain: str = "", **attributes: int) -> ir.Value:
         made = ir.node(op, inputs, attributes, domain=domain, name=name)
@@ -56,6 +53,13 @@ class Rewriting(ABC):
                 if table is not None:
                     self.embedding(node, table)
         return products
+
+
+def constant(graph: ir.Graph, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
+    """An initializer of the graph, made once."""
+    if name not in graph.initializers:
+        graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(array, name=name)))
+    return graph.initializers[name]
 
 
 def weights(value: ir.Value | None) -> FP32:

@@ -4,18 +4,17 @@ A step with few rows waits more for its threads to start than for their work, so
 column is computed as before: no number changes.
 """
 
-from typing import Any
-
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
+
+from backends.work.rewrites.rewriting import constant
 
 
 def rewrite(model: ir.Model) -> int:
     """Returns how many wide products were made."""
     groups: dict[ir.Value | None, list[ir.Node]] = {}
     for node in model.graph:
-        if node.op_type == "MatMul" and _constant(node) is not None:
+        if node.op_type == "MatMul" and _known(node) is not None:
             groups.setdefault(node.inputs[0], []).append(node)
     alike = [nodes for nodes in groups.values() if len(nodes) > 1]
     for nodes in alike:
@@ -26,10 +25,10 @@ def rewrite(model: ir.Model) -> int:
 def _join(graph: ir.Graph, nodes: list[ir.Node]) -> None:
     first = nodes[0]
     name = f"{first.name}/wide"
-    matrices = [tensor.numpy() for node in nodes if (tensor := _constant(node)) is not None]
-    weights = _initializer(graph, f"{name}.weight", np.concatenate(matrices, axis=1))
+    matrices = [tensor.numpy() for node in nodes if (tensor := _known(node)) is not None]
+    weights = constant(graph, f"{name}.weight", np.concatenate(matrices, axis=1))
     wide = ir.node("MatMul", [first.inputs[0], weights], name=name)
-    sizes = _initializer(graph, f"{name}.sizes", np.array([matrix.shape[1] for matrix in matrices], np.int64))
+    sizes = constant(graph, f"{name}.sizes", np.array([matrix.shape[1] for matrix in matrices], np.int64))
     split = ir.node("Split", [wide.outputs[0], sizes], {"axis": -1}, num_outputs=len(nodes), name=f"{name}/Split")
     wide.outputs[0].name = f"{name}/output_0"
     graph.insert_before(first, [wide, split])
@@ -39,13 +38,7 @@ def _join(graph: ir.Graph, nodes: list[ir.Node]) -> None:
         graph.remove(node, safe=True)
 
 
-def _constant(node: ir.Node) -> ir.TensorProtocol | None:
+def _known(node: ir.Node) -> ir.TensorProtocol | None:
     """W of x @ W [K, N], where it is known."""
     weight = node.inputs[1]
     return weight.const_value if weight is not None else None
-
-
-def _initializer(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-    graph.register_initializer(value)
-    return value

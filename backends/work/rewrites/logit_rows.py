@@ -6,6 +6,8 @@ Of a prompt that is nobody's but its last token's; of an answer it is each row's
 import numpy as np
 import onnx_ir as ir
 
+from backends.work.rewrites.rewriting import constant
+
 PRODUCTS = ("MatMul", "Gemm")
 INPUT, OUTPUT = "logit_rows", "logits"
 
@@ -17,7 +19,7 @@ def rewrite(model: ir.Model) -> None:
     head = head_of(logits)
     hidden = head.inputs[0]
     assert hidden is not None
-    flat = _const(graph, "logit_rows.flat", [-1, _width(head)])
+    flat = constant(graph, "logit_rows.flat", np.array([-1, _width(head)], np.int64))
     wanted = ir.val(INPUT, ir.DataType.INT64, ["num_logits"])
     graph.inputs.append(wanted)
     rows = ir.node("Reshape", [hidden, flat], name=f"{head.name}/rows")
@@ -47,9 +49,3 @@ def _width(head: ir.Node) -> int:
     width = weight.shape[1 if head.attributes.get_int("transB", 0) else 0]
     assert isinstance(width, int)
     return width
-
-
-def _const(graph: ir.Graph, name: str, numbers: list[int]) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(np.array(numbers, np.int64), name=name))
-    graph.register_initializer(value)
-    return value
