@@ -12,11 +12,9 @@ from pathlib import Path
 
 from measure import in_turn, ratio
 
+from tests.moto_parts import listening
+
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tests"))
-
-from moto_parts import listening  # noqa: E402
-
 AWS = "specs/aws-full.yaml"
 FLOOR = "python -c 'import pydantic, yaml'"
 

@@ -5,19 +5,13 @@ python benchmarks/guards.py            # `--missed` lists what went wrong on the
 
 import argparse
 import asyncio
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from guard_tables import output_html, pii, prompt_injection, secrets, system_prompt_leak  # noqa: E402
-
-from backends.serving.guards import Guards, injection  # noqa: E402
-from llmspec.spec.endpoint import Endpoint  # noqa: E402
+from backends.serving.guards import Guards, injection
+from llmspec.spec.endpoint import Endpoint
+from tests.guard_tables import output_html, pii, prompt_injection, secrets, system_prompt_leak
 
 TABLES: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module for module in (prompt_injection, pii, secrets, output_html, system_prompt_leak)
