@@ -55,6 +55,8 @@ def parse(number: int, raw: bytes) -> Line:
         raise ValueError("not a JSON object")
     if not isinstance(value.get("custom_id"), str) or not value["custom_id"]:
         raise ValueError("custom_id is missing: a text that names the line")
+    if any("\ud800" <= sign <= "\udfff" for sign in value["custom_id"]):
+        raise ValueError("custom_id holds half a character (a lone surrogate), which no file can hold")
     if value.get("method", "POST") != "POST":
         raise ValueError(f"method is {value['method']!r}, and only POST is there")
     if value.get("url") not in URLS:
@@ -74,9 +76,16 @@ def numbered(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, raw
 
 
+def _regular(path: Path) -> None:
+    """Both files are read from their beginning, more than once: a pipe can be read once, and a device may have no end."""
+    if path.exists() and not path.is_file():
+        raise CallError(f"{path}: not a file; name one, since a batch that was stopped goes on where its file ends")
+
+
 def check(path: Path) -> int:
     """How many requests there are; all that is wrong with any of them is said at once, before the first is asked."""
     total, problems = 0, []
+    _regular(path)
     try:
         for number, raw in numbered(path):
             total += 1
@@ -119,6 +128,7 @@ class Batch:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
+        _regular(self._answers)
         try:
             out = os.open(self._answers, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:

@@ -3,6 +3,7 @@
 import http.client
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ SIGN_IN_CURE = (
     f"sign in to the product's user pool, and put the ID token that Cognito gives into {KEY}"
     "\n  whoever is not in it yet is let in by: aws cognito-idp admin-create-user"
 )
+BLOCKED, CUT = "content_filter", "length"
+"""How an answer ends that a guard stopped, and one that reached its longest."""
 PATIENCE = 120.0
 """Seconds without a sign of life after which the endpoint is given up."""
 
@@ -35,47 +38,88 @@ Call = Callable[[str, bytes], Reply]
 """A path and a body -> the reply: how an endpoint is asked where a platform lets nobody in by HTTP alone."""
 
 
+def key_in(environment: Mapping[str, str]) -> str:
+    """This user's key; empty when there is none. A file, or a pipeline's secret, often ends it with a new line."""
+    key = environment.get(KEY, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise CallError(f"{KEY} holds signs that no key has\n  {KEY_CURE}")
+    return key
+
+
+class Answer:
+    """Its text, piece by piece as it is made. Read to the end, it knows how it ended."""
+
+    def __init__(self, replies: Callable[[], AbstractContextManager[Reply]], cure: str):
+        self._replies, self._cure = replies, cure
+        self.refusal = ""
+        """What a guard says instead of an answer."""
+        self.finish = ""
+        """Why it ended there, in OpenAI's words."""
+
+    def __iter__(self) -> Iterator[str]:
+        with self._replies() as reply:
+            said = {name.lower(): value for name, value in reply.headers.items()}
+            if reply.status != 200:
+                raise _refused(reply.status, said, b"".join(reply.lines), self._cure)
+            if said.get("content-type", "").startswith("application/json"):  # what does not stream says it all at once
+                choice = json.loads(b"".join(reply.lines))["choices"][0]
+                yield self._text(choice, choice["message"])
+                return
+            yield from self._streamed(reply.lines)
+
+    def _streamed(self, lines: Iterable[bytes]) -> Iterator[str]:
+        for line in lines:
+            data = line.decode().removeprefix("data: ").strip()
+            if data == "[DONE]":
+                return
+            event = json.loads(data) if data else {"choices": []}
+            if "error" in event:
+                raise PlaceError(f"the endpoint could not answer: {event['error']['message']}")
+            for choice in event["choices"]:
+                yield self._text(choice, choice["delta"])
+        raise PlaceError("the answer broke off: the endpoint ended while it spoke")
+
+    def _text(self, choice: Mapping[str, Any], said: Mapping[str, Any]) -> str:
+        self.refusal += said.get("refusal") or ""
+        self.finish = choice.get("finish_reason") or self.finish
+        return said.get("content") or ""
+
+
 def ask(
     url: str,
     question: str,
     context: str | None = None,
     *,
     max_tokens: int | None = None,
-    key: str | None = None,
+    key: str = "",
     certificate: str = "",
     headers: Mapping[str, str] | None = None,
     call: Call | None = None,
     cure: str = KEY_CURE,
-) -> Iterator[str]:
-    """The answer's text, piece by piece as it is made. `certificate`: the endpoint's own; any authority's when empty. `cure`: what
-    somebody does who is not known there."""
+) -> Answer:
+    """Asked when the answer is read. `certificate`: the endpoint's own; any authority's when empty. `cure`: what somebody does who
+    is not known there."""
     body: dict[str, Any] = {"messages": [{"role": "user", "content": question}], "stream": True}
     body |= {"context": context} if context is not None else {}
     body |= {"max_tokens": max_tokens} if max_tokens is not None else {}
     content = json.dumps(body).encode()
     if call is not None:
-        yield from _told(call(PATH, content), cure)
-        return
+        return Answer(lambda: nullcontext(call(PATH, content)), cure)
     told = {"content-type": "application/json", **(headers or {})} | ({"authorization": f"Bearer {key}"} if key else {})
-    address, connection = urlsplit(url), connection_to(url, certificate)
+    return Answer(lambda: _over_http(url, certificate, content, told), cure)
+
+
+@contextmanager
+def _over_http(url: str, certificate: str, content: bytes, headers: Mapping[str, str]) -> Iterator[Reply]:
+    connection = connection_to(url, certificate)
     try:
-        connection.request("POST", address.path + PATH, content, told)
+        connection.request("POST", urlsplit(url).path + PATH, content, dict(headers))
         response = connection.getresponse()
-        yield from _told(Reply(response.status, dict(response.headers), response), cure)
+        yield Reply(response.status, dict(response.headers), response)
     except (OSError, http.client.HTTPException) as error:
         raise PlaceError(f"the endpoint at {url} broke off: {error or type(error).__name__}") from error
     finally:
         connection.close()
-
-
-def _told(reply: Reply, cure: str) -> Iterator[str]:
-    said = {name.lower(): value for name, value in reply.headers.items()}
-    if reply.status != 200:
-        raise _refused(reply.status, said, b"".join(reply.lines), cure)
-    if said.get("content-type", "").startswith("application/json"):  # what does not stream says it all at once
-        yield json.loads(b"".join(reply.lines))["choices"][0]["message"]["content"]
-        return
-    yield from _pieces(reply.lines)
 
 
 def connection_to(url: str, certificate: str = "", patience: float = PATIENCE) -> http.client.HTTPConnection:
@@ -85,17 +129,6 @@ def connection_to(url: str, certificate: str = "", patience: float = PATIENCE) -
         return http.client.HTTPConnection(address.netloc, timeout=patience)
     context = tls.client(certificate) if certificate else None
     return http.client.HTTPSConnection(address.netloc, timeout=patience, context=context)
-
-
-def _pieces(lines: Iterable[bytes]) -> Iterator[str]:
-    for line in lines:
-        data = line.decode().removeprefix("data: ").strip()
-        if data == "[DONE]":
-            return
-        if data:
-            for choice in json.loads(data)["choices"]:
-                yield choice["delta"].get("content") or ""
-    raise PlaceError("the answer broke off: the endpoint ended while it spoke")
 
 
 def _refused(status: int, headers: Mapping[str, str], content: bytes, cure: str) -> CallError | PlaceError:

@@ -110,7 +110,7 @@ def test_a_wrong_call_says_what_would_be_right(folder: Path, fault: str) -> None
 def test_ask_uses_the_key_in_the_environment_and_says_what_is_missing_without(live: Path) -> None:
     assert llmspec(live, "ask", "bot.yaml", "Hello", "--max-tokens", "3").returncode == 0
     key = llmspec(live, "keys", "create", "bot.yaml", "--name", "alice").stdout.strip()
-    asked = llmspec(live, "ask", "bot.yaml", "Hello", "--max-tokens", "3", LLMSPEC_API_KEY=key)
+    asked = llmspec(live, "ask", "bot.yaml", "Hello", "--max-tokens", "3", LLMSPEC_API_KEY=f"{key}\n")
     assert (asked.returncode, asked.stderr) == (0, "")
     without = llmspec(live, "ask", "bot.yaml", "Hello")
     assert (without.returncode, "LLMSPEC_API_KEY" in without.stderr) == (2, True), without.stderr

@@ -127,6 +127,7 @@ def test_all_bad_lines_are_said_at_once_and_nothing_is_asked(folder: Path, tmp_p
         "{",
         "[1]",
         '{"custom_id": 5}',
+        '{"custom_id": "\\ud800"}',
         '{"custom_id": "a", "method": "GET"}',
         '{"custom_id": "a", "url": "/v1/embeddings"}',
         '{"custom_id": "a", "url": "/v1/completions"}',
@@ -137,12 +138,22 @@ def test_all_bad_lines_are_said_at_once_and_nothing_is_asked(folder: Path, tmp_p
     asked.write_bytes(b"\n".join([*(fault.encode() for fault in faults), b"\xff\xfe", json.dumps(line("good", "x")).encode()]))
     done = batch(folder, asked, tmp_path / "out.jsonl")
     assert (done.returncode, done.stdout) == (2, "")
-    assert [f"in.jsonl:{number}:1" in done.stderr for number in range(1, 12)] == [True] * 9 + [False] * 2
+    assert [f"in.jsonl:{number}:1" in done.stderr for number in range(1, 13)] == [True] * 10 + [False] * 2
     assert "url is '/v1/embeddings'; known: /v1/chat/completions" in done.stderr
     assert not (tmp_path / "out.jsonl").exists()
     assert batch(folder, tmp_path / "none.jsonl", tmp_path / "out.jsonl").returncode == 2
     with pytest.raises(SpecError, match="and 950 more like these"):
         check(written(asked, *[{"custom_id": ""}] * 3000))
+
+
+def test_only_files_are_read_and_written(folder: Path, tmp_path: Path) -> None:
+    asked, pipe = written(tmp_path / "in.jsonl", line("one", "Hello there", 1)), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for words in ((pipe, tmp_path / "out.jsonl"), (asked, pipe), (asked, "/dev/null")):
+        done = batch(folder, *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "not a file; name one" in done.stderr
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_a_killed_batch_goes_on_where_its_answers_end_and_asks_nothing_twice(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from backends.places import cloud
 from backends.places.cloud import Watch
 from backends.places.smoke import PATH, answered, question
-from llmspec.client import KEY
+from llmspec.client import KEY, key_in
 from llmspec.errors import PlaceError
 from llmspec.release import Release
 
@@ -51,8 +51,8 @@ class Door:
         """urllib3 comes with botocore."""
         import urllib3
 
-        key = {"authorization": f"Bearer {os.environ[KEY]}"} if os.environ.get(KEY) else {}
-        told = {**key, "content-type": "application/json", **self.headers}
+        key = key_in(os.environ)
+        told = {**({"authorization": f"Bearer {key}"} if key else {}), "content-type": "application/json", **self.headers}
         how: dict[str, Any] = {"server_hostname": self.server_name} if self.server_name else {}
         with urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=130), retries=False, **how) as pool:
             try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from llmspec.batch import Batch, Tally
 from llmspec.batch_client import Asker
 from llmspec.cli.common import target_option
-from llmspec.client import KEY
+from llmspec.client import key_in
 from llmspec.errors import CallError, PlaceError
 from llmspec.present import count, seconds
 from llmspec.release import Release
@@ -55,7 +55,7 @@ def answering(product: Product, release: Release) -> Iterator[Asker]:
     place = product.place("endpoint")
     live = place.live(product.name, product.target)
     if live:
-        yield Asker(live.url, os.environ.get(KEY, ""), live.certificate, place.headers(live), place.call(live))
+        yield Asker(live.url, key_in(os.environ), live.certificate, place.headers(live), place.call(live))
         return
     print(f"No endpoint is up: release {release.number} answers for this batch only.", file=sys.stderr)
     with place.apart(release) as url:
