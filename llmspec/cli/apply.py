@@ -76,7 +76,7 @@ def _apply(args: argparse.Namespace) -> int:
     select, force = saved.get("select", args.select), saved.get("force", args.force)
     product = Product.open(args.file, args.target)
     exposure.check(product.loaded)
-    cloud = _cloud(product, args, saved) if in_aws(product.spec) else None
+    cloud = _cloud(product, args, saved, select, force) if in_aws(product.spec) else None
     if cloud and not cloud.compared:
         return 1
     with product.lock(
@@ -103,7 +103,7 @@ def _apply(args: argparse.Namespace) -> int:
         return _do(_ready(product), select, force, started)
 
 
-def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) -> "Wanted | None":
+def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], select: str | None, force: bool) -> "Wanted | None":
     """What the foundation needs; None where it stands, cannot be looked at here, and is all that jobs ask for.
 
     Where it has yet to make the store, that comes first, asked apart: no plan lies anywhere else."""
@@ -113,7 +113,7 @@ def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) ->
     from llmspec.infra.wanted import foundation_wanted
 
     policy.require(product.loaded)
-    what = plan(product, select=args.select, force=args.force, **look(product))
+    what = plan(product, select=select, force=force, **look(product))
     missing(product, what)
     if not installed():
         serves = "endpoint" in in_aws(product.spec) and any(step.stage == "endpoint" for step in what.pending)
