@@ -76,9 +76,12 @@ def _apply(args: argparse.Namespace) -> int:
     select, force = saved.get("select", args.select), saved.get("force", args.force)
     product = Product.open(args.file, args.target)
     exposure.check(product.loaded)
-    cloud = _cloud(product, args, saved, select, force) if in_aws(product.spec) else None
-    if cloud and not cloud.compared:
-        return 1
+    cloud = None
+    if in_aws(product.spec):
+        try:
+            cloud = _cloud(product, args, saved, select, force)
+        except _RefusedError:
+            return 1
     with product.lock(
         wait=0 if args.no_wait else 86400,
         waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}", flush=True),
@@ -103,10 +106,12 @@ def _apply(args: argparse.Namespace) -> int:
         return _do(_ready(product), select, force, started)
 
 
-def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], select: str | None, force: bool) -> "Wanted | None":
-    """What the foundation needs; None where it stands, cannot be looked at here, and is all that jobs ask for.
+class _RefusedError(Exception):
+    """Somebody was asked, and said no."""
 
-    Where it has yet to make the store, that comes first, asked apart: no plan lies anywhere else."""
+
+def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], select: str | None, force: bool) -> "Wanted | None":
+    """What the foundation needs; None where it stands, cannot be looked at here, and is all that jobs ask for."""
     from llmspec import policy
     from llmspec.cli import cloud
     from llmspec.infra.command import CliMissingError, installed
@@ -127,12 +132,17 @@ def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], se
     cloud.same_cloud(found, saved)
     if product.store.stands(product.name):
         return found
-    print("\n".join(plan_lines(what, _cloud_lines(product, what, found))))
-    if not (args.yes or saved) and not _agree():
-        print("Nothing was run.")
-        return replace(found, compared=False)
-    _found(product, found, args)
+    _with_store(product, what, found, args, agreed=args.yes or bool(saved))
     return replace(found, changes=[])
+
+
+def _with_store(product: Product, what: Plan, found: "Wanted", args: argparse.Namespace, *, agreed: bool) -> None:
+    """A foundation that has yet to make the store comes first, and is asked apart: no plan lies anywhere else."""
+    print("\n".join(plan_lines(what, _cloud_lines(product, what, found))))
+    if not agreed and not _agree():
+        print("Nothing was run.")
+        raise _RefusedError
+    _found(product, found, args)
 
 
 def _cloud_lines(product: Product, what: Plan, cloud: "Wanted | None") -> Iterable[str]:
