@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from llmspec import copies, exposure, plan
+from llmspec import checks, copies, exposure
 from llmspec.audit import Trail
 from llmspec.errors import BlockedError, CallError, DamagedError, PlaceError
 from llmspec.git import commit
@@ -236,10 +236,10 @@ def trail(product: Product) -> Trail:
 
 def _passed(product: Product, candidate: Release) -> Release:
     """The candidate with its verdict written into it; or the gate stays shut."""
-    judged = plan.verdicts(product, candidate)
+    live = product.releases.live()
+    judged = checks.gates(product.spec, candidate.scores, candidate.scored_on, live)
     failed = [verdict.reason for verdict in judged if not verdict.passed]
     if failed:
-        live = product.releases.live()
         still = f"The endpoint still serves release {live.number}." if live else "Nothing is live."
         raise BlockedError(f"Stopped at the gate: {'; '.join(failed)}. {still}")
     return replace(candidate, verdict=[vars(verdict) for verdict in judged], made_at=_now(), made_by=user(), git=commit())

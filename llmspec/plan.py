@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from llmspec import checks
 from llmspec.errors import CallError
 from llmspec.estimate import estimate
-from llmspec.expressions import Verdict
 from llmspec.job import digest_of
 from llmspec.prices import Costs, costs
 from llmspec.reads import NEEDS
@@ -233,7 +233,7 @@ def _endpoint(product: Product, above: dict[str, Action], live: Live | None, loo
             return Step("endpoint", "restart", [f"release {now.number} should be live and does not answer"])
         where = f" at {live.url}" if live else ""
         return Step("endpoint", "reuse", [f"release {now.number} is live{where}"])
-    failed = [verdict for verdict in verdicts(product, candidate) if not verdict.passed]
+    failed = [verdict for verdict in checks.gates(product.spec, candidate.scores, candidate.scored_on, now) if not verdict.passed]
     if failed:
         return Step("endpoint", "blocked", [*(f"gate: {verdict.reason}" for verdict in failed), _still(product)])
     if now is None:
@@ -259,16 +259,6 @@ def _monitors(product: Product, above: dict[str, Action]) -> Step:
     stage = product.stage("monitors")
     found = product.store.find(product.name, "monitors", stage.watch_job(live).key)
     return Step("monitors", "reuse" if found else "run", [what])
-
-
-def verdicts(product: Product, candidate: Release) -> list[Verdict]:
-    """The gate: a pure function of stored scores. A champion scored on other rows is named as such."""
-    champion = product.releases.live()
-    judged = [gate.judge(candidate.scores, champion.scores if champion else None) for gate in product.spec.evaluation.gates]
-    if champion and champion.scored_on != candidate.scored_on:
-        note = " (the champion was scored on other rows)"
-        return [Verdict(v.gate, v.passed, v.reason + note) if "champion" in v.gate else v for v in judged]
-    return judged
 
 
 def differences(stage: Stage, before: Manifest) -> list[Change]:

@@ -293,5 +293,7 @@ class Stage:
 
     def verdicts(self, artifact: Artifact) -> list[Verdict]:
         """What the spec demands of this artifact, judged from its manifest."""
-        champion = self.product.releases.live()
-        return checks.judge(self.name, self.product.spec, artifact.manifest.metrics, champion.scores if champion else None)
+        manifest = artifact.manifest
+        return checks.judge(
+            self.name, self.product.spec, manifest.metrics, manifest.inputs.get("data", ""), self.product.releases.live()
+        )

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmspec import checks
 from llmspec.errors import CallError
-from llmspec.plan import Step, plan, verdicts
+from llmspec.plan import Step, plan
 from llmspec.present import megabytes, seconds
 from llmspec.section import STAGES, did_you_mean
 from llmspec.stage import NotReadyError, Product
@@ -77,5 +78,5 @@ def _live(product: Product) -> Iterator[str]:
         yield f"  next        {waiting}"
         return
     if release is None or candidate.content != release.content:
-        judged = verdicts(product, candidate)
+        judged = checks.gates(product.spec, candidate.scores, candidate.scored_on, release)
         yield f"  next        release {candidate.number}: {'; '.join(verdict.reason for verdict in judged) or 'no gates'}"
