@@ -154,14 +154,14 @@ def deploy(product: Product, place: Place) -> Deployed:
         require(product.stage("endpoint"))
         exposure.check(product.loaded)
         seen = product.releases.seen()
-        candidate, now = product.candidate(), product.releases.live()
-        if now and now.content == candidate.content:
+        asked, now = product.next_release(), product.releases.live()
+        if now and now.content == asked.content:
             live = place.serve(product.located(now))
             publish(
                 "endpoint", "done", reused=True, seconds=time.monotonic() - started, summary=f"release {now.number} at {live.url}"
             )
             return Deployed(now, live, False)
-        release = product.releases.add(_passed(product, candidate))
+        release = product.releases.add(_passed(product, asked))
         live = place.serve(product.located(release))
         if live.release != release.number:
             raise PlaceError(f"release {release.number} was deployed, but release {live.release} answers at {live.url}")
@@ -180,10 +180,10 @@ def nominate(product: Product, place: Place) -> Deployed:
     with product.lock(wait=3600):
         require(product.stage("endpoint"))
         exposure.check(product.loaded)
-        candidate, now = product.candidate(), product.releases.live()
-        if now and now.content == candidate.content:
+        asked, now = product.next_release(), product.releases.live()
+        if now and now.content == asked.content:
             raise CallError(f"release {now.number} is live, and nothing else is asked for: there is nothing to try out")
-        release = product.releases.add(_passed(product, candidate))
+        release = product.releases.add(_passed(product, asked))
         live = place.try_out(product.located(release))
         product.releases.nominate(release, _now())
         trail(product).add("nominated", release=release.number, git=release.git)
@@ -234,15 +234,15 @@ def trail(product: Product) -> Trail:
     return Trail(access_folder(product.name, product.target))
 
 
-def _passed(product: Product, candidate: Release) -> Release:
-    """The candidate with its verdict written into it; or the gate stays shut."""
+def _passed(product: Product, release: Release) -> Release:
+    """The release with its verdict written into it; or the gate stays shut."""
     live = product.releases.live()
-    judged = checks.gates(product.spec, candidate.scores, candidate.scored_on, live)
+    judged = checks.gates(product.spec, release.scores, release.scored_on, live)
     failed = [verdict.reason for verdict in judged if not verdict.passed]
     if failed:
         still = f"The endpoint still serves release {live.number}." if live else "Nothing is live."
         raise BlockedError(f"Stopped at the gate: {'; '.join(failed)}. {still}")
-    return replace(candidate, verdict=[vars(verdict) for verdict in judged], made_at=_now(), made_by=user(), git=commit())
+    return replace(release, verdict=[vars(verdict) for verdict in judged], made_at=_now(), made_by=user(), git=commit())
 
 
 def _now() -> str:

@@ -225,24 +225,24 @@ def _endpoint(product: Product, above: dict[str, Action], live: Live | None, loo
     if above:
         return Step("endpoint", "may redeploy" if now else "deploy", [f"after {' and '.join(above)}", *_gates(product)])
     try:
-        candidate = product.candidate()
+        asked = product.next_release()
     except NotReadyError as waiting:
         return Step("endpoint", "blocked", [waiting.fault])
-    if now and now.content == candidate.content:
+    if now and now.content == asked.content:
         if looked and (live is None or live.release != now.number):
             return Step("endpoint", "restart", [f"release {now.number} should be live and does not answer"])
         where = f" at {live.url}" if live else ""
         return Step("endpoint", "reuse", [f"release {now.number} is live{where}"])
-    failed = [verdict for verdict in checks.gates(product.spec, candidate.scores, candidate.scored_on, now) if not verdict.passed]
+    failed = [verdict for verdict in checks.gates(product.spec, asked.scores, asked.scored_on, now) if not verdict.passed]
     if failed:
         return Step("endpoint", "blocked", [*(f"gate: {verdict.reason}" for verdict in failed), _still(product)])
     if now is None:
-        return Step("endpoint", "deploy", [f"release {candidate.number}", *_gates(product)])
+        return Step("endpoint", "deploy", [f"release {asked.number}", *_gates(product)])
     return Step(
         "endpoint",
         "redeploy",
-        [f"release {now.number} → {candidate.number}, swapped without dropping a request", *_artifact_change(now, candidate)],
-        changes=_diff(product, {"endpoint": now.serving}, {"endpoint": candidate.serving}),
+        [f"release {now.number} → {asked.number}, swapped without dropping a request", *_artifact_change(now, asked)],
+        changes=_diff(product, {"endpoint": now.serving}, {"endpoint": asked.serving}),
     )
 
 
@@ -291,10 +291,8 @@ def _changed_inputs(stage: Stage, before: Manifest) -> list[str]:
     return [name for name, item in stage.job.inputs.items() if before.inputs.get(name) != item.digest] or ["its input"]
 
 
-def _artifact_change(now: Release, candidate: Release) -> list[str]:
-    return (
-        [] if now.artifact_digest == candidate.artifact_digest else [f"onnx {now.artifact_key[:6]} → {candidate.artifact_key[:6]}"]
-    )
+def _artifact_change(now: Release, asked: Release) -> list[str]:
+    return [] if now.artifact_digest == asked.artifact_digest else [f"onnx {now.artifact_key[:6]} → {asked.artifact_key[:6]}"]
 
 
 def _gates(product: Product) -> list[str]:

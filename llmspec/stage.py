@@ -132,7 +132,7 @@ class Product:
                     raise NotReadyError("features", f"the model of {spec}", f"llmspec apply {other} --select +model")
                 return Input(artifact.uri, artifact.manifest.digest)
 
-    def candidate(self) -> Release:
+    def next_release(self) -> Release:
         """The release that the spec and the artifacts ask for now."""
         onnx, evaluation = (self.stage(name).artifact for name in ("onnx", "evaluation"))
         if onnx is None or evaluation is None:

@@ -73,10 +73,10 @@ def _live(product: Product) -> Iterator[str]:
         yield f"  passed      {'; '.join(verdict['reason'] for verdict in release.verdict) or 'no gates'}"
         yield f"  applied by  {release.made_by}, {release.made_at}" + (f", commit {release.git[:8]}" if release.git else "")
     try:
-        candidate = product.candidate()
+        asked = product.next_release()
     except NotReadyError as waiting:
         yield f"  next        {waiting}"
         return
-    if release is None or candidate.content != release.content:
-        judged = checks.gates(product.spec, candidate.scores, candidate.scored_on, release)
-        yield f"  next        release {candidate.number}: {'; '.join(verdict.reason for verdict in judged) or 'no gates'}"
+    if release is None or asked.content != release.content:
+        judged = checks.gates(product.spec, asked.scores, asked.scored_on, release)
+        yield f"  next        release {asked.number}: {'; '.join(verdict.reason for verdict in judged) or 'no gates'}"

@@ -108,7 +108,7 @@ def test_another_image_than_the_models_is_a_failure(tiny: Shop, hosting: Hosting
 
 
 def test_an_endpoint_whose_container_answers_as_another_release_is_not_live(tiny: Shop, hosting: Hosting) -> None:
-    release = tiny.product().candidate()
+    release = tiny.product().next_release()
     hosting.swapped = replace(release, number=7)
     with pytest.raises(PlaceError, match="primary was given release 1, and release 7"):
         tiny.deploy()

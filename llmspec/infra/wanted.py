@@ -83,7 +83,7 @@ def wanted_release(product: Product) -> Release | None:
     if "endpoint" not in in_aws(product.spec):
         return None
     try:
-        return product.located(product.candidate())
+        return product.located(product.next_release())
     except NotReadyError:
         live = product.releases.live()
         return product.located(live) if live else None
