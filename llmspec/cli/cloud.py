@@ -79,7 +79,7 @@ def held_lines(every: dict[str, list[Held]]) -> list[str]:
 
 
 def remove(product: Product, every: dict[str, list[Held]]) -> None:
-    """Service, then foundation; what stays and what is left is told."""
+    """Service, then foundation; then nothing is written down of it."""
     site = product.place("endpoint").site
     for part in PARTS:
         if part in every:
