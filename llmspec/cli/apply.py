@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmspec import exposure
-from llmspec.cli.common import asked, look, missing, target_option
+from llmspec.cli.common import agree, look, missing, target_option
 from llmspec.errors import BlockedError, CallError
 from llmspec.make import expected, nominate, revive
 from llmspec.plan import Plan, plan
@@ -139,7 +139,7 @@ def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], se
 def _with_store(product: Product, what: Plan, found: "Wanted", args: argparse.Namespace, *, agreed: bool) -> None:
     """A foundation that has yet to make the store comes first, and is asked apart: no plan lies anywhere else."""
     print("\n".join(plan_lines(what, _cloud_lines(product, what, found))))
-    if not agreed and not _agree():
+    if not agreed and not agree("apply"):
         print("Nothing was run.")
         raise _RefusedError
     _found(product, found, args)
@@ -195,7 +195,7 @@ def _wanted(what: Plan) -> bool:
     """Whether somebody says yes to it. Nobody is asked about what is blocked anyhow."""
     if what.blocked and not what.pending:
         raise BlockedError(_why_blocked(what))
-    if _agree():
+    if agree("apply"):
         return True
     print("Nothing was run.")
     return False
@@ -203,12 +203,6 @@ def _wanted(what: Plan) -> bool:
 
 def _why_blocked(what: Plan) -> str:
     return "\n".join(f"{step.stage} is blocked: {'; '.join(step.why)}" for step in what.blocked)
-
-
-def _agree() -> bool:
-    if not sys.stdin.isatty():
-        raise CallError("nobody is here to answer; add --yes to apply without asking")
-    return asked("Apply? [y/N] ")
 
 
 def _do(product: Product, select: str | None, force: bool, started: float) -> int:

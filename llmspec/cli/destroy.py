@@ -3,13 +3,11 @@
 Keys and the audit trail stay: what comes back under this name is not open, and what was done to it can still be read."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from llmspec.audit import Trail
-from llmspec.cli.common import asked, target_option
+from llmspec.cli.common import agree, target_option
 from llmspec.copies import copies_of
-from llmspec.errors import CallError
 from llmspec.home import access_folder, home, journal_folder, run_folder
 from llmspec.make import drop
 from llmspec.present import megabytes
@@ -43,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     for shelf in shelves:
         print(f"  - {shelf.uri}  {megabytes(sum(shelf.sizes().values()) / 1e6)}")
     print("\n".join(_held_lines(stacks)), end="\n" if stacks else "")
-    if not args.yes and not _agree():
+    if not args.yes and not agree("destroy"):
         print("Nothing was removed.")
         return 1
     with product.lock():
@@ -95,9 +93,3 @@ def _ours(product: Product, artifacts: bool) -> list[Shelf]:
     if not artifacts:
         return [product.releases.at, *here]
     return [product.store.root.below(product.name), *here, Folder(copies_of(product.name))]
-
-
-def _agree() -> bool:
-    if not sys.stdin.isatty():
-        raise CallError("nobody is here to answer; add --yes to destroy without asking")
-    return asked("Destroy? [y/N] ")
