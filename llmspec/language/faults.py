@@ -214,16 +214,10 @@ def _words(item: Found, meant: fields.Meant | None) -> tuple[str, str]:
 
 
 def _missing(item: Found, meant: fields.Meant | None) -> tuple[str, str]:
-    step = _in_written_shape(item, meant)
+    step = meant.step(item.named) if meant else None
     about = step.doc if step else ""
-    cure = f"add `{item.named}: …`" + (f" ({_first_sentence(about)})" if about else "")
+    cure = f"add `{item.named}: …`" + (f" ({fields.first_sentence(about)})" if about else "")
     return f"{item.named} is needed", cure
-
-
-def _in_written_shape(item: Found, meant: fields.Meant | None) -> fields.Meant | None:
-    """The missing field, in the member of the union that was written."""
-    steps = list(meant._steps(item.named)) if meant else []
-    return steps[0] if steps else None
 
 
 def _known_keys(item: Found, meant: fields.Meant | None) -> str:
@@ -374,8 +368,4 @@ def _number(value: Any) -> str:
 
 
 def _about(meant: fields.Meant | None) -> str:
-    return _first_sentence(meant.doc) if meant else ""
-
-
-def _first_sentence(doc: str) -> str:
-    return re.split(r"(?<=[^.])\.(?:\s|$)", doc)[0].strip() if doc else ""
+    return fields.first_sentence(meant.doc) if meant else ""
