@@ -188,7 +188,7 @@ LONGEST = 44
 def _unnamable(spec: Spec, target: str, root: Node, source: Source) -> list[Problem]:
     """What is made in AWS is called by name and target."""
     called = f"{spec.name}-{target}"
-    if len(called) <= LONGEST or not any(place.cloud == "aws" for place in spec.places.values()):
+    if len(called) <= LONGEST or not spec.in_aws:
         return []
     fault = f"{called} is {len(called)} letters long, and in AWS there is room for {LONGEST}"
     return [source.problem(root.value["name"].spot(), "name", fault, "shorten the name, or the target's")]

@@ -28,7 +28,7 @@ class Site:
     @property
     def store(self) -> Shelf:
         """The store of the target. Where something is in AWS the foundation makes its bucket."""
-        return shelf_at(self.spec.store, root(), coming=any(place.cloud for place in self.spec.places.values()))
+        return shelf_at(self.spec.store, root(), coming=self.spec.in_a_cloud)
 
     @property
     def region(self) -> str:

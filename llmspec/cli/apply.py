@@ -16,7 +16,6 @@ from llmspec.errors import BlockedError, CallError
 from llmspec.make import expected, nominate, revive
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
-from llmspec.prices import in_aws
 from llmspec.registry import Place, name_of
 from llmspec.stage import Product
 
@@ -77,7 +76,7 @@ def _apply(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
     exposure.check(product.loaded)
     cloud = None
-    if in_aws(product.spec):
+    if product.spec.in_aws:
         try:
             cloud = _cloud(product, args, saved, select, force)
         except _RefusedError:
@@ -121,7 +120,7 @@ def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], se
     what = plan(product, select=select, force=force, **look(product))
     missing(product, what)
     if not installed():
-        serves = "endpoint" in in_aws(product.spec) and any(step.stage == "endpoint" for step in what.pending)
+        serves = "endpoint" in product.spec.in_aws and any(step.stage == "endpoint" for step in what.pending)
         if serves or not product.loaded.site.founded:
             raise CliMissingError
         print("The foundation stands and is not compared: the Pulumi CLI is not installed here.", file=sys.stderr)
@@ -207,7 +206,7 @@ def _why_blocked(what: Plan) -> str:
 
 def _do(product: Product, select: str | None, force: bool, started: float) -> int:
     what = plan(product, select=select, force=force, **look(product))
-    if what.pending and in_aws(product.spec):
+    if what.pending and product.spec.in_aws:
         from llmspec.cli import cloud
 
         cloud.built(product, what)

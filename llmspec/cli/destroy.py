@@ -11,7 +11,6 @@ from llmspec.copies import copies_of
 from llmspec.home import access_folder, home, journal_folder, run_folder
 from llmspec.make import drop
 from llmspec.present import megabytes
-from llmspec.prices import in_aws
 from llmspec.shelf import Folder, Shelf
 from llmspec.stage import Product
 
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _held(product: Product, unlock: bool) -> "dict[str, list[Held]]":
     """What the stacks have in AWS. CliMissingError where there is something there and no CLI to remove it with."""
-    if not in_aws(product.spec):
+    if not product.spec.in_aws:
         return {}
     from llmspec.cli import cloud
     from llmspec.infra.command import CliMissingError, installed
@@ -78,7 +77,7 @@ def _held_lines(stacks: "dict[str, list[Held]]") -> list[str]:
 
 
 def _remove(product: Product, stacks: "dict[str, list[Held]]") -> list[str]:
-    if not in_aws(product.spec):
+    if not product.spec.in_aws:
         return []
     from llmspec.cli import cloud
 

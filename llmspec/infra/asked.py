@@ -22,7 +22,6 @@ from llmspec.infra import archive, governed
 from llmspec.infra.ground import standing
 from llmspec.infra.images import image, variant
 from llmspec.infra.placed import grants, placed
-from llmspec.prices import in_aws
 from llmspec.release import Release, Releases
 from llmspec.shelf import S3
 from llmspec.site import Site
@@ -53,7 +52,7 @@ def foundation_args(spec: Spec, target: str) -> FoundationArgs:
         backup=governed.backup(spec),
         cost=governed.cost(spec),
         access=governed.access(spec),
-        events=EventsArgs() if "endpoint" in in_aws(spec) else None,
+        events=EventsArgs() if "endpoint" in spec.in_aws else None,
     )
 
 

@@ -17,7 +17,6 @@ from llmspec.errors import PlaceError
 from llmspec.infra import images
 from llmspec.infra.workspace import Say, quiet
 from llmspec.present import about
-from llmspec.prices import in_aws
 from llmspec.registry import name_of
 from llmspec.shelf import File, sha256_of
 from llmspec.shelf_s3 import S3Shelf
@@ -61,7 +60,7 @@ def spark() -> Need:
 
 def needed(spec: Spec, stages: Iterable[str]) -> list[Need]:
     """What these stages are started from, each once. What is done on this machine needs nothing."""
-    inside, found = in_aws(spec), list[Need]()
+    inside, found = spec.in_aws, list[Need]()
     for stage in stages:
         if stage not in inside:
             continue
