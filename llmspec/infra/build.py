@@ -152,9 +152,7 @@ class Lacking:
 def lacking(site: Site, stages: Iterable[str]) -> list[Lacking]:
     """What `ready` would build for these stages. Before there is a foundation that is all of it."""
     needs = needed(site.spec, stages)
-    try:
-        _ = site.ground if needs else None
-    except PlaceError:
+    if not needs or not site.founded:
         return [Lacking(need, None) for need in needs]
     return [Lacking(need, last_seconds(site, need)) for need in needs if not there(site, need)]
 
