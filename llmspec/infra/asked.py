@@ -67,7 +67,7 @@ def serving(site: Site, release: Release, ground: Mapping[str, Any], *, resolve:
     if endpoint.access.keys == "cognito" and not ground.get("user_pool_arn"):
         raise PlaceError(
             f"the foundation of {spec.name} has no users yet, and without them everybody could ask"
-            f"\n  build it: llmspec apply {site.file} --target {site.target}"
+            f"\n  build it: {site.apply_command}"
         )
     sides = [(chosen.weight, _number(site, release, chosen.release)) for chosen in endpoint.variants or ()]
     return Serving(

@@ -98,8 +98,7 @@ def required(site: Site, need: Need) -> str:
     """Its address. PlaceError when it is not there, with what builds it."""
     where = address(site, need)
     if not there(site, need):
-        cure = f"llmspec apply {site.file} --target {site.target}"
-        raise PlaceError(f"{need.title} of this source is not there: {where}\n  build it: {cure}")
+        raise PlaceError(f"{need.title} of this source is not there: {where}\n  build it: {site.apply_command}")
     return where
 
 
