@@ -1,4 +1,4 @@
-"""A release becomes live at ECS, through `make.deploy`: moto's API, and the real serving door as the copy that answers."""
+"""A release becomes live at ECS, through `deploy`: moto's API, and the real serving door as the copy that answers."""
 
 import datetime
 from collections.abc import Callable, Iterator

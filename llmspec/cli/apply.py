@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmspec import exposure
 from llmspec.cli.common import agree, look, missing, target_option
+from llmspec.deploy import nominate, revive
 from llmspec.errors import BlockedError, CallError
-from llmspec.make import expected, nominate, revive
+from llmspec.make import expected
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
 from llmspec.registry import Place, name_of

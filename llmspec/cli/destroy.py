@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from llmspec.audit import Trail
 from llmspec.cli.common import agree, target_option
 from llmspec.copies import copies_of
+from llmspec.deploy import drop
 from llmspec.home import access_folder, home, journal_folder, run_folder
-from llmspec.make import drop
 from llmspec.present import megabytes
 from llmspec.shelf import Folder, Shelf
 from llmspec.stage import Product
