@@ -9,7 +9,7 @@ from llmspec.audit import Trail
 from llmspec.cli.common import agree, target_option
 from llmspec.copies import copies_of
 from llmspec.deploy import drop
-from llmspec.home import access_folder, home, journal_folder, run_folder
+from llmspec.home import access_folder, journal_folder, log_folder, run_folder
 from llmspec.present import megabytes
 from llmspec.shelf import Folder, Shelf
 from llmspec.stage import Product
@@ -88,7 +88,7 @@ def _remove(product: Product, stacks: "dict[str, list[Held]]") -> list[str]:
 def _ours(product: Product, artifacts: bool) -> list[Shelf]:
     runs = [run_folder(product.name, product.target, candidate) for candidate in (False, True)]
     journals = [product.journal, journal_folder(product.name, product.target, candidate=True)]
-    here = [Folder(folder) for folder in (*runs, *journals, home() / "logs" / product.name)]
+    here = [Folder(folder) for folder in (*runs, *journals, log_folder(product.name))]
     if not artifacts:
         return [product.releases.at, *here]
     return [product.store.root.below(product.name), *here, Folder(copies_of(product.name))]
