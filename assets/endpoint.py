@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.show import asset, told
-from llmspec.make import deploy
+from llmspec.deploy import deploy
 from llmspec.registry import Place
 from llmspec.stage import Stage
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from llmspec import registry
 from llmspec.cli import COMMANDS
-from llmspec.language.meaning import Meaning, all_keys, first_sentence, meaning
+from llmspec.language.fields import first_sentence
+from llmspec.language.meaning import Meaning, all_keys, meaning
 
 HEAD = """\
 # Reference

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmspec.expressions import Comparison, Verdict, shown
+from llmspec.release import Release
 from llmspec.spec import Spec
 
 
@@ -19,7 +20,7 @@ def names(stage: str, spec: Spec) -> list[str]:
     return []
 
 
-def judge(stage: str, spec: Spec, metrics: Mapping[str, Any], champion: Mapping[str, float] | None) -> list[Verdict]:
+def judge(stage: str, spec: Spec, metrics: Mapping[str, Any], scored_on: str, champion: Release | None) -> list[Verdict]:
     """Every check of a stage, with the numbers that decide it."""
     match stage:
         case "data":
@@ -27,8 +28,17 @@ def judge(stage: str, spec: Spec, metrics: Mapping[str, Any], champion: Mapping[
         case "onnx":
             return [_compare(name.split(" ")[0], comparison, metrics, name) for name, comparison in _parity(spec).items()]
         case "evaluation":
-            return [gate.judge(metrics, champion) for gate in spec.evaluation.gates]
+            return gates(spec, metrics, scored_on, champion)
     return []
+
+
+def gates(spec: Spec, scores: Mapping[str, float], scored_on: str, champion: Release | None) -> list[Verdict]:
+    """The gate: a pure function of stored scores. A champion that was scored on other rows is named as such."""
+    judged = [gate.judge(scores, champion.scores if champion else None) for gate in spec.evaluation.gates]
+    if champion and champion.scored_on != scored_on:
+        note = " (the champion was scored on other rows)"
+        return [Verdict(v.gate, v.passed, v.reason + note) if "champion" in v.gate else v for v in judged]
+    return judged
 
 
 def _comparisons(spec: Spec) -> dict[str, Comparison]:

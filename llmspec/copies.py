@@ -43,7 +43,7 @@ def copied(artifact: Artifact, *, mends: bool = True) -> Artifact:
         return artifact
     manifest = artifact.manifest
     folder = copies_of(manifest.spec) / manifest.stage / manifest.key
-    with locked(folder.parent / ".lock", wait=WAIT_SECONDS):
+    with locked(folder.parent / ".lock", f"{manifest.stage} of {manifest.spec} is being copied to this machine", wait=WAIT_SECONDS):
         if found := _sound(folder, artifact):
             return found
         try:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-from llmspec.section import did_you_mean, format_duration, parse_duration, wrong
+from llmspec.section import did_you_mean, parse_duration, wrong
 
 GATE_METRICS = ("token_f1", "exact_match", "perplexity", "rouge_l")
 ALARM_METRICS = (
@@ -30,7 +30,7 @@ ALARM_METRICS = (
     "requests_per_minute",
     "tokens_per_second",
 )
-_DURATIONS = ("p50_latency", "p95_latency", "p99_latency", "p95_first_token")
+DURATIONS = ("p50_latency", "p95_latency", "p99_latency", "p95_first_token")
 """Metrics in seconds: what they are compared with has a unit."""
 _OPS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -164,9 +164,9 @@ class _Parser:
 
     def check_unit(self, metric: str = "") -> None:
         """Seconds are compared with durations, and nothing else is."""
-        if metric in _DURATIONS and not self.timed:
+        if metric in DURATIONS and not self.timed:
             raise wrong(f"{metric} is a duration, and what it is compared with has no unit", "write 500ms, 1s or 2m")
-        if metric not in _DURATIONS and self.timed:
+        if metric not in DURATIONS and self.timed:
             raise wrong(f"{metric or 'this'} is not a duration", "leave the unit of time out")
 
     def metric(self, known: tuple[str, ...]) -> str:
@@ -238,8 +238,13 @@ class Comparison(_Expression):
         return found
 
     def holds(self, value: float) -> bool:
-        limit = self.bound.evaluate(None)
-        return limit is not None and _OPS[self.op](value, limit)
+        return _holds(value, self.op, self.bound)
+
+
+def _holds(value: float, op: str, bound: Term) -> bool:
+    """Of a bound that asks no champion."""
+    limit = bound.evaluate(None)
+    return limit is not None and _OPS[op](value, limit)
 
 
 @dataclass(frozen=True)
@@ -316,8 +321,4 @@ class Alarm(_Expression):
         return cls(text.strip(), metric, op, bound, lasting)
 
     def rings(self, value: float) -> bool:
-        limit = self.bound.evaluate(None)
-        return limit is not None and _OPS[self.op](value, limit)
-
-    def describe(self) -> str:
-        return f"{self.text}" + (f" (held for {format_duration(self.lasting)})" if self.lasting else "")
+        return _holds(value, self.op, self.bound)

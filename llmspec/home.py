@@ -31,3 +31,13 @@ def journal_folder(name: str, target: str, candidate: bool = False) -> Path:
 def access_folder(name: str, target: str) -> Path:
     """Who may ask the endpoint, and who did what to it: its keys and its audit trail. `destroy` keeps both."""
     return home() / "access" / f"{name}-{target}"
+
+
+def log_folder(name: str) -> Path:
+    """What the jobs of a product said."""
+    return home() / "logs" / name
+
+
+def log_file(name: str, stage: str, key: str) -> Path:
+    """What one job said; with `*` as its key, a pattern of all of a stage's."""
+    return log_folder(name) / f"{stage}-{key}.log"

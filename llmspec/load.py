@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmspec.errors import Problem, SpecError
-from llmspec.language import faults, fields, overlay
+from llmspec.language import faults, fields, overlay, sayings
 from llmspec.language.mend import mend
 from llmspec.language.references import References
 from llmspec.language.scalars import resolve
@@ -177,7 +177,7 @@ def _misnamed(root: Node, source: Source) -> list[Problem]:
     node, stem = root.value.get("name"), Path(source.file).stem
     if node is None or not isinstance(node.value, str) or node.spoiled or node.value == stem:
         return []
-    fault = f"{faults.shown(node)} is not the file's name"
+    fault = f"{sayings.shown(node)} is not the file's name"
     return [source.problem(node.spot(), "name", fault, f"write `name: {stem}`, or rename the file to {node.value[:63]}.yaml")]
 
 
@@ -188,7 +188,7 @@ LONGEST = 44
 def _unnamable(spec: Spec, target: str, root: Node, source: Source) -> list[Problem]:
     """What is made in AWS is called by name and target."""
     called = f"{spec.name}-{target}"
-    if len(called) <= LONGEST or not any(place.cloud == "aws" for place in spec.places.values()):
+    if len(called) <= LONGEST or not spec.in_aws:
         return []
     fault = f"{called} is {len(called)} letters long, and in AWS there is room for {LONGEST}"
     return [source.problem(root.value["name"].spot(), "name", fault, "shorten the name, or the target's")]
@@ -202,7 +202,7 @@ def _validate(root: Node, source: Source, look_behind: bool) -> tuple[Spec | Non
         if misfits := faults.misfits(found):
             return _validate(_typed(root, {id(node) for node in misfits}), source, look_behind)
         behind = _behind(found, root, source) if look_behind else ()
-        return None, root, [*faults.explain(found, root, source), *behind]
+        return None, root, [*sayings.explain(found, root, source), *behind]
 
 
 def _behind(found: list[faults.Found], root: Node, source: Source) -> Iterator[Problem]:
@@ -217,7 +217,7 @@ def _behind(found: list[faults.Found], root: Node, source: Source) -> Iterator[P
         except ValidationError as error:
             found = faults.find(error, root)
         rules = [it for it in found if it.kind == "llmspec" and not any(_follows(it.path, path) for path in mended)]
-        yield from faults.explain(rules, root, source)
+        yield from sayings.explain(rules, root, source)
         if not paths:
             return
 

@@ -1,4 +1,4 @@
-"""One apply at a time per product: a lock that dies with its holder."""
+"""One at a time: a lock that dies with its holder."""
 
 import fcntl
 import getpass
@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import TextIO
 
 from llmspec.errors import LockedError, StoreError
+
+Waiting = Callable[[str], None]
+"""Called once with the holder's name, when there is one to be waited for."""
 
 _held: dict[Path, int] = {}
 
@@ -48,8 +51,17 @@ def user() -> str:
 
 
 @contextmanager
-def locked(path: Path, *, wait: float = 0.0, waiting: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Hold the lock, again from the same process if need be. The kernel lets go of it when the holder dies, however it dies."""
+def locked(
+    path: Path,
+    doing: str,
+    *,
+    wait: float = 0.0,
+    waiting: Waiting = lambda _: None,
+    elsewhere: str = "name another folder in LLMSPEC_HOME",
+) -> Iterator[None]:
+    """Hold the lock, again from the same process if need be. The kernel lets go of it when the holder dies, however it dies.
+
+    `doing` says what a holder does, `shop is being applied`, and `elsewhere` how another folder is chosen: both are for errors."""
     path = path.absolute()
     if path in _held:
         _held[path] += 1
@@ -58,8 +70,8 @@ def locked(path: Path, *, wait: float = 0.0, waiting: Callable[[str], None] = la
         finally:
             _held[path] -= 1
         return
-    with _opened(path) as file:
-        _acquire(file.fileno(), path, wait, waiting)
+    with _opened(path, elsewhere) as file:
+        _acquire(file.fileno(), path, doing, wait, waiting)
         file.truncate(0)
         file.write(signature())
         file.flush()
@@ -70,16 +82,15 @@ def locked(path: Path, *, wait: float = 0.0, waiting: Callable[[str], None] = la
             del _held[path]
 
 
-def _opened(path: Path) -> TextIO:
+def _opened(path: Path, elsewhere: str) -> TextIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a+", encoding="utf-8")
     except OSError as error:
-        fault = f"cannot write to the store {path.parent.parent}: {error.strerror}"
-        raise StoreError(f"{fault}\n  free or mount it, or name another `store:`") from error
+        raise StoreError(f"cannot write to {path.parent}: {error.strerror}\n  free or mount it, or {elsewhere}") from error
 
 
-def _acquire(descriptor: int, path: Path, wait: float, waiting: Callable[[str], None]) -> None:
+def _acquire(descriptor: int, path: Path, doing: str, wait: float, waiting: Waiting) -> None:
     until, said = time.monotonic() + wait, False
     while True:
         try:
@@ -87,9 +98,7 @@ def _acquire(descriptor: int, path: Path, wait: float, waiting: Callable[[str], 
             return
         except BlockingIOError:
             if time.monotonic() >= until:
-                raise LockedError(
-                    f"{path.parent.name} is being applied by {holder(path)}\n  wait for it, or end that process"
-                ) from None
+                raise LockedError(f"{doing} by {holder(path)}\n  wait for it, or end that process") from None
             if not said:
                 waiting(holder(path))
                 said = True

@@ -3,18 +3,17 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from llmspec import checks
+from llmspec.differences import Change, artifact_change, changed_inputs, compared, differences
 from llmspec.errors import CallError
 from llmspec.estimate import estimate
-from llmspec.expressions import Verdict
 from llmspec.job import digest_of
 from llmspec.prices import Costs, costs
 from llmspec.reads import NEEDS
-from llmspec.registry import name_of
-from llmspec.release import Live, Release
+from llmspec.release import Live
 from llmspec.section import KEPT, STAGES
 from llmspec.shelf import S3
 from llmspec.stage import NotReadyError, Product, Stage
-from llmspec.store import Manifest
 
 Action = Literal["reuse", "run", "rerun", "may rerun", "deploy", "redeploy", "may redeploy", "restart", "blocked", "skipped"]
 QUIET = ("reuse", "skipped")
@@ -23,20 +22,6 @@ HOSTED_HINTS = {
     "features": "if the prompt stays the same, nothing below runs",
 }
 HINTS = {"data": "if cleaning changes no row, nothing below runs", "features": "if no token changes, nothing below runs"}
-
-
-@dataclass(frozen=True)
-class Change:
-    """One value that differs from the last time."""
-
-    path: str
-    before: Any
-    after: Any
-    at: str = ""
-    """`specs/x.yaml:21`."""
-
-    def __str__(self) -> str:
-        return f"{self.path} {_short(self.before)} → {_short(self.after)}"
 
 
 @dataclass(frozen=True)
@@ -196,7 +181,7 @@ def _step(stage: Stage, above: dict[str, Action], force: bool) -> Step:
     if key and head.manifest.key == key:
         return Step(stage.name, "rerun", ["its files are damaged or gone"], **more)
     if key:
-        return Step(stage.name, "rerun", [f"{name} changed" for name in _changed_inputs(stage, head.manifest)], hint=hint, **more)
+        return Step(stage.name, "rerun", [f"{name} changed" for name in changed_inputs(stage, head.manifest)], hint=hint, **more)
     sure = any(action == "run" for action in above.values())
     return Step(
         stage.name, "rerun" if sure else "may rerun", [f"{name} will change" for name in above], hint="" if sure else hint, **more
@@ -225,24 +210,24 @@ def _endpoint(product: Product, above: dict[str, Action], live: Live | None, loo
     if above:
         return Step("endpoint", "may redeploy" if now else "deploy", [f"after {' and '.join(above)}", *_gates(product)])
     try:
-        candidate = product.candidate()
+        asked = product.next_release()
     except NotReadyError as waiting:
         return Step("endpoint", "blocked", [waiting.fault])
-    if now and now.content == candidate.content:
+    if now and now.content == asked.content:
         if looked and (live is None or live.release != now.number):
             return Step("endpoint", "restart", [f"release {now.number} should be live and does not answer"])
         where = f" at {live.url}" if live else ""
         return Step("endpoint", "reuse", [f"release {now.number} is live{where}"])
-    failed = [verdict for verdict in verdicts(product, candidate) if not verdict.passed]
+    failed = [verdict for verdict in checks.gates(product.spec, asked.scores, asked.scored_on, now) if not verdict.passed]
     if failed:
         return Step("endpoint", "blocked", [*(f"gate: {verdict.reason}" for verdict in failed), _still(product)])
     if now is None:
-        return Step("endpoint", "deploy", [f"release {candidate.number}", *_gates(product)])
+        return Step("endpoint", "deploy", [f"release {asked.number}", *_gates(product)])
     return Step(
         "endpoint",
         "redeploy",
-        [f"release {now.number} → {candidate.number}, swapped without dropping a request", *_artifact_change(now, candidate)],
-        changes=_diff(product, {"endpoint": now.serving}, {"endpoint": candidate.serving}),
+        [f"release {now.number} → {asked.number}, swapped without dropping a request", *artifact_change(now, asked)],
+        changes=compared(product, {"endpoint": now.serving}, {"endpoint": asked.serving}),
     )
 
 
@@ -261,52 +246,6 @@ def _monitors(product: Product, above: dict[str, Action]) -> Step:
     return Step("monitors", "reuse" if found else "run", [what])
 
 
-def verdicts(product: Product, candidate: Release) -> list[Verdict]:
-    """The gate: a pure function of stored scores. A champion scored on other rows is named as such."""
-    champion = product.releases.live()
-    judged = [gate.judge(candidate.scores, champion.scores if champion else None) for gate in product.spec.evaluation.gates]
-    if champion and champion.scored_on != candidate.scored_on:
-        note = " (the champion was scored on other rows)"
-        return [Verdict(v.gate, v.passed, v.reason + note) if "champion" in v.gate else v for v in judged]
-    return judged
-
-
-def differences(stage: Stage, before: Manifest) -> list[Change]:
-    """What the stage itself reads differently than last time: options, engine, sources."""
-    changes = _diff(stage.product, before.options, stage.keyed)
-    engine = name_of(type(stage.engine))
-    if before.engine == engine and before.version != stage.engine.version:
-        changes.append(Change(f"engine {engine} version", before.version, stage.engine.version))
-    if stage.name == "data":
-        changes += _source_changes(stage.product, before)
-    return changes
-
-
-def _source_changes(product: Product, before: Manifest) -> list[Change]:
-    changes = []
-    for name, files in product.sources.items():
-        old = sorted(before.sources.get(name, {}).values())
-        if old and old != sorted(files.values()):
-            changes.append(
-                Change(
-                    f"source {name}",
-                    f"{len(old)} files {digest_of(old)[:6]}",
-                    f"{len(files)} files {digest_of(sorted(files.values()))[:6]}",
-                )
-            )
-    return changes
-
-
-def _changed_inputs(stage: Stage, before: Manifest) -> list[str]:
-    return [name for name, item in stage.job.inputs.items() if before.inputs.get(name) != item.digest] or ["its input"]
-
-
-def _artifact_change(now: Release, candidate: Release) -> list[str]:
-    return (
-        [] if now.artifact_digest == candidate.artifact_digest else [f"onnx {now.artifact_key[:6]} → {candidate.artifact_key[:6]}"]
-    )
-
-
 def _gates(product: Product) -> list[str]:
     gates = product.spec.evaluation.gates
     return [f"gates: {', '.join(str(gate) for gate in gates)}"] if gates else ["no gates"]
@@ -315,23 +254,3 @@ def _gates(product: Product) -> list[str]:
 def _still(product: Product) -> str:
     live = product.releases.live()
     return f"the endpoint still serves release {live.number}" if live else "nothing is live"
-
-
-def _diff(product: Product, before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
-    old, new = _flat(before), _flat(after)
-    paths = [path for path in new if old.get(path) != new[path]] + [path for path in old if path not in new]
-    return [Change(path, old.get(path), new.get(path), product.loaded.at(path)) for path in paths]
-
-
-def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    """{'model': {'epochs': 3}} -> {'model.epochs': 3}; an empty mapping or list is a value."""
-    if isinstance(tree, dict) and tree:
-        return {p: v for key, item in tree.items() for p, v in _flat(item, f"{path}.{key}" if path else str(key)).items()}
-    if isinstance(tree, list) and tree and isinstance(tree[0], dict):
-        return {p: v for number, item in enumerate(tree) for p, v in _flat(item, f"{path}[{number}]").items()}
-    return {path: tree}
-
-
-def _short(value: Any) -> str:
-    text = "none" if value is None else "on" if value == {} else f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 40 else text[:37] + "…"

@@ -143,11 +143,6 @@ def table(region: str) -> dict[str, Price]:
     return {what: Price(**figure) for what, figure in found.items()}
 
 
-def in_aws(spec: Spec) -> dict[str, Place]:
-    """Stage -> its place, where that is in AWS."""
-    return {stage: place for stage, place in spec.places.items() if place.cloud == "aws"}
-
-
 def _called(place: Place) -> str:
     return name_of(type(place))
 
@@ -161,7 +156,7 @@ def costs(
 ) -> Costs | None:
     """What the spec costs, where something of it is in AWS. `seconds` is what its pending jobs are thought to take, `tokens` what
     the last evaluation of a hosted model took, `kept` the bytes that lie in S3 for what is current."""
-    inside = in_aws(spec)
+    inside = spec.in_aws
     if (not inside and not spec.hosted) or spec.region is None:
         return None
     known = table(spec.region) if known is None else known

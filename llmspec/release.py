@@ -22,7 +22,7 @@ class Release:
     contract: str
     """Hash of tokenizer, template, special and stop tokens: the server refuses another."""
     serving: dict[str, Any]
-    """The spec's `endpoint` section: api, host, port, system_prompt, limits."""
+    """The spec's whole `endpoint` section, with its certificate's files where they are."""
     evaluation_key: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     scored_on: str = ""

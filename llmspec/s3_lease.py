@@ -7,7 +7,7 @@ that its holder is gone; on another machine when it was not kept fresh for a min
 import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from llmspec.errors import GoneError, LockedError, MovedError, StoreError
 from llmspec.home import home
 from llmspec.job import digest_of
-from llmspec.lock import locked, named, signature
+from llmspec.lock import Waiting, locked, named, signature
 from llmspec.s3 import Bucket, age
 
 LOCK = ".lock"
@@ -27,7 +27,7 @@ _held: dict[str, int] = {}
 
 
 @contextmanager
-def leased(bucket: Bucket, key: str, *, wait: float = 0.0, waiting: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+def leased(bucket: Bucket, key: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> Iterator[None]:
     """Hold the lock, again from the same process if need be."""
     uri = f"s3://{bucket.name}/{key}"
     if uri in _held:
@@ -37,8 +37,9 @@ def leased(bucket: Bucket, key: str, *, wait: float = 0.0, waiting: Callable[[st
         finally:
             _held[uri] -= 1
         return
-    gate = home() / "locks" / digest_of(uri)[:16] / Path(key).parent.name / LOCK
-    with locked(gate, wait=wait, waiting=waiting):
+    product = Path(key).parent.name
+    gate = home() / "locks" / digest_of(uri)[:16] / product / LOCK
+    with locked(gate, f"{product} is being applied", wait=wait, waiting=waiting):
         lease = Lease(bucket, key, _here(gate))
         lease.acquire(wait, waiting)
         _held[uri] = 1
@@ -60,7 +61,7 @@ class Lease:
         self.token, self.version, self.lost = uuid.uuid4().hex, "", False
         self._signed = json.loads(signature())
 
-    def acquire(self, wait: float, waiting: Callable[[str], None]) -> None:
+    def acquire(self, wait: float, waiting: Waiting) -> None:
         until, said = monotonic() + wait, False
         while not self._take():
             holder = self._holder()

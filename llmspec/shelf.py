@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llmspec.errors import MovedError, StoreError
 from llmspec.job import Digest
-from llmspec.lock import locked
+from llmspec.lock import Waiting, locked
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
@@ -99,7 +98,7 @@ class Shelf(ABC):
         """Say now if nothing can be written, not after an hour of training."""
 
     @abstractmethod
-    def lock(self, name: str, **how: Any) -> AbstractContextManager[None]:
+    def lock(self, name: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
         """One holder at a time, gone with its holder."""
 
     @abstractmethod
@@ -198,8 +197,9 @@ class Folder(Shelf):
                 f"cannot write to the store {self.path}: {reason}\n  free or mount it, or name another `store:`"
             ) from error
 
-    def lock(self, name: str, **how: Any) -> AbstractContextManager[None]:
-        return locked(self.path / name, **how)
+    def lock(self, name: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
+        doing = f"{self.path.name} is being applied"
+        return locked(self.path / name, doing, wait=wait, waiting=waiting, elsewhere="name another `store:`")
 
     def steady(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()

@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from llmspec import s3_files
 from llmspec.errors import MovedError
+from llmspec.lock import Waiting
 from llmspec.s3 import Bucket
 from llmspec.s3_lease import LOCK, leased
 from llmspec.shelf import ABSENT, DAMAGED, MANIFEST, S3, File, Shelf
@@ -120,8 +120,8 @@ class S3Shelf(Shelf):
         self.write(".write", "llmspec")
         self.remove(".write")
 
-    def lock(self, name: str, **how: Any) -> AbstractContextManager[None]:
-        return leased(self.bucket, self.prefix + name, **how)
+    def lock(self, name: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
+        return leased(self.bucket, self.prefix + name, wait=wait, waiting=waiting)
 
     def steady(self) -> AbstractContextManager[None]:
         return self.bucket.steady()

@@ -26,9 +26,19 @@ class Site:
         return self.spec.name
 
     @property
+    def apply_command(self) -> str:
+        """What makes it so, as a person types it."""
+        return f"llmspec apply {self.file} --target {self.target}"
+
+    @property
+    def apply_again(self) -> str:
+        """The cure where the foundation lacks what the spec asks of it by now."""
+        return f"apply again, so that the foundation follows: {self.apply_command}"
+
+    @property
     def store(self) -> Shelf:
         """The store of the target. Where something is in AWS the foundation makes its bucket."""
-        return shelf_at(self.spec.store, root(), coming=any(place.cloud for place in self.spec.places.values()))
+        return shelf_at(self.spec.store, root(), coming=self.spec.in_a_cloud)
 
     @property
     def region(self) -> str:
@@ -41,9 +51,7 @@ class Site:
         """What the foundation's stack gave: names of buckets, keys, roles, subnets. PlaceError before it stands."""
         text = self.store.read(self._paper)
         if text is None:
-            raise PlaceError(
-                f"{self.name} has no foundation at {self.target}\n  build it: llmspec apply {self.file} --target {self.target}"
-            )
+            raise PlaceError(f"{self.name} has no foundation at {self.target}\n  build it: {self.apply_command}")
         return dict(json.loads(text))
 
     @property

@@ -1,6 +1,7 @@
 """A spec at a target, stage by stage: what each reads, its job, its artifact. Plan and apply both look here, so they agree."""
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from llmspec.expressions import Verdict
 from llmspec.home import journal_folder
 from llmspec.job import Input, Job, digest_of
 from llmspec.load import Loaded, load
+from llmspec.lock import Waiting
 from llmspec.reads import HOSTED_READS, NEEDS, READS, keyed, picked, secret_paths
 from llmspec.registry import Engine, Place, name_of
 from llmspec.release import Release, Releases
@@ -132,7 +134,7 @@ class Product:
                     raise NotReadyError("features", f"the model of {spec}", f"llmspec apply {other} --select +model")
                 return Input(artifact.uri, artifact.manifest.digest)
 
-    def candidate(self) -> Release:
+    def next_release(self) -> Release:
         """The release that the spec and the artifacts ask for now."""
         onnx, evaluation = (self.stage(name).artifact for name in ("onnx", "evaluation"))
         if onnx is None or evaluation is None:
@@ -191,9 +193,9 @@ class Product:
     def journal(self) -> Path:
         return journal_folder(self.name, self.target)
 
-    def lock(self, **how: Any) -> Any:
+    def lock(self, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
         """One writer per product."""
-        return self.store.lock(self.name, **how)
+        return self.store.lock(self.name, wait=wait, waiting=waiting)
 
 
 @dataclass(frozen=True)
@@ -293,5 +295,7 @@ class Stage:
 
     def verdicts(self, artifact: Artifact) -> list[Verdict]:
         """What the spec demands of this artifact, judged from its manifest."""
-        champion = self.product.releases.live()
-        return checks.judge(self.name, self.product.spec, artifact.manifest.metrics, champion.scores if champion else None)
+        manifest = artifact.manifest
+        return checks.judge(
+            self.name, self.product.spec, manifest.metrics, manifest.inputs.get("data", ""), self.product.releases.live()
+        )

@@ -15,6 +15,7 @@ from typing import Any
 from llmspec.errors import DamagedError, NoStoreError, StoreError
 from llmspec.home import home, root
 from llmspec.job import Digest, digest_of
+from llmspec.lock import Waiting
 from llmspec.section import STAGES
 from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, complete, shelf_at, write_atomically
 
@@ -195,9 +196,9 @@ class Store:
             self.root.ahead([f"{place}/{MANIFEST}" for place in known], known)
             yield
 
-    def lock(self, name: str, **how: Any) -> AbstractContextManager[None]:
+    def lock(self, name: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
         """One writer per product."""
-        return self.root.below(name).lock(".lock", **how)
+        return self.root.below(name).lock(".lock", wait=wait, waiting=waiting)
 
 
 def open_artifact(at: Shelf | Path) -> Artifact | None:

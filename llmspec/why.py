@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmspec import checks
 from llmspec.errors import CallError
-from llmspec.plan import Step, plan, verdicts
+from llmspec.plan import Step, plan
 from llmspec.present import megabytes, seconds
 from llmspec.section import STAGES, did_you_mean
 from llmspec.stage import NotReadyError, Product
@@ -72,10 +73,10 @@ def _live(product: Product) -> Iterator[str]:
         yield f"  passed      {'; '.join(verdict['reason'] for verdict in release.verdict) or 'no gates'}"
         yield f"  applied by  {release.made_by}, {release.made_at}" + (f", commit {release.git[:8]}" if release.git else "")
     try:
-        candidate = product.candidate()
+        asked = product.next_release()
     except NotReadyError as waiting:
         yield f"  next        {waiting}"
         return
-    if release is None or candidate.content != release.content:
-        judged = verdicts(product, candidate)
-        yield f"  next        release {candidate.number}: {'; '.join(verdict.reason for verdict in judged) or 'no gates'}"
+    if release is None or asked.content != release.content:
+        judged = checks.gates(product.spec, asked.scores, asked.scored_on, release)
+        yield f"  next        release {asked.number}: {'; '.join(verdict.reason for verdict in judged) or 'no gates'}"

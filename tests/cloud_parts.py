@@ -20,7 +20,7 @@ from moto_parts import REGION, Aws, listening
 
 from backends.places import cloud
 from llmspec import container
-from llmspec.make import Deployed, deploy
+from llmspec.deploy import Deployed, deploy
 from llmspec.progress import Event
 from llmspec.progress import listening as hearing
 from llmspec.release import Release

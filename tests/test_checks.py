@@ -7,6 +7,7 @@ from conftest import TINY, Project
 
 from llmspec import checks
 from llmspec.load import load
+from llmspec.release import Release
 from llmspec.spec import Spec
 
 
@@ -32,9 +33,19 @@ def spec(tmp_path: Path) -> Spec:
 def test_a_check_holds_or_says_the_number_that_breaks_it(
     spec: Spec, stage: str, metrics: dict[str, float], failing: list[str]
 ) -> None:
-    judged = checks.judge(stage, spec, metrics, None)
+    judged = checks.judge(stage, spec, metrics, "rows", None)
     assert [verdict.reason for verdict in judged if not verdict.passed] == failing
     assert [verdict.gate for verdict in judged] == checks.names(stage, spec)
+
+
+def test_a_champion_that_was_scored_on_other_rows_is_named_as_such_wherever_the_gate_is_judged(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("[perplexity <= 100000]", "[perplexity <= champion, perplexity <= 9]"))
+    spec = load(tmp_path / "tiny.yaml").spec
+    champion = Release(1, "tiny", "local", "", "", "", "", {}, scores={"perplexity": 6.0}, scored_on="old rows")
+    note = " (the champion was scored on other rows)"
+    for rows, said in (("new rows", note), ("old rows", "")):
+        judged = checks.judge("evaluation", spec, {"perplexity": 5.0}, rows, champion)
+        assert [verdict.reason for verdict in judged] == [f"perplexity 5 <= 6{said}", "perplexity 5 <= 9"]
 
 
 def test_data_that_fails_its_checks_trains_nothing_in_this_run_and_in_the_next(project: Project) -> None:

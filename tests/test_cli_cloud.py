@@ -6,6 +6,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from conftest import Project
+from moto_parts import REGION, Aws, aws
+from product_in_aws_parts import BUCKET, PROD, spec
 from test_policy import CLEAN
 
 from llmspec.cli.cloud import same_cloud, spared
@@ -16,6 +19,7 @@ from llmspec.infra.told import budget_lines
 from llmspec.infra.wanted import Wanted
 from llmspec.load import load
 
+__all__ = ["aws"]
 URN = "urn:pulumi:bot-prod-foundation::llmspec::aws:s3/bucket:Bucket::store"
 LOST = CloudChange("replace", "aws:s3/bucket:Bucket", "store", URN, ("bucket",), ("bucket",))
 
@@ -66,3 +70,17 @@ def test_a_plan_that_compared_nothing_says_nothing_of_the_cloud() -> None:
     listed = Wanted("foundation", "bot-prod-foundation", [LOST], compared=False)
     same_cloud(cloud(), json.loads(json.dumps({"cloud": [listed.to_dict()]})))
     same_cloud(cloud(LOST), {"fingerprint": "0" * 64})
+
+
+def test_a_saved_plan_of_one_stage_asks_nothing_for_those_that_nobody_selected(aws: Aws, tmp_path: Path) -> None:
+    """The endpoint is pending and cannot be served without the CLI; `data` can be made without it."""
+    aws.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    aws.s3.put_object(Bucket=BUCKET, Key="llm/tiny/foundation/prod.json", Body=b"{}")
+    project = Project(tmp_path, {**aws.env, "PATH": str(tmp_path)}).write(spec())
+    project.run("plan", *PROD, "--select", "data", "--out", "data.json")
+    done = project.run("apply", *PROD, "--plan", "data.json")
+    assert "The foundation stands and is not compared: the Pulumi CLI is not installed here." in done.stderr
+    assert "Done in" in done.stdout
+    refused = project.run("apply", *PROD, "--yes", check=False)
+    assert refused.returncode == 1
+    assert "the Pulumi CLI is not installed here\n  get it:" in refused.stderr

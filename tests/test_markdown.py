@@ -9,8 +9,9 @@ from conftest import ROOT, TINY, tiny_rows
 from test_ci_workflow import SHOP
 
 from llmspec.cli import main
+from llmspec.differences import Change
 from llmspec.markdown import LIMIT, Seen, plain, plans_markdown
-from llmspec.plan import Change, Plan, Step
+from llmspec.plan import Plan, Step
 
 GOLDEN = ROOT / "tests" / "golden"
 WARNED = SHOP.replace("  guards: [prompt_injection, pii]\n", "").replace("  audit: true\n", "")

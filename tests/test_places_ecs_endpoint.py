@@ -1,4 +1,4 @@
-"""A release becomes live at ECS, through `make.deploy`: moto's API, and the real serving door as the copy that answers."""
+"""A release becomes live at ECS, through `deploy`: moto's API, and the real serving door as the copy that answers."""
 
 import datetime
 from collections.abc import Callable, Iterator
@@ -156,7 +156,7 @@ def test_copies_that_do_not_start_are_told_and_nothing_is_live(tiny: Shop, clust
 
 
 def test_a_balancer_behind_which_another_release_answers_is_a_failure(tiny: Shop, cluster: Cluster) -> None:
-    release = replace(tiny.product().candidate(), number=7)
+    release = replace(tiny.product().next_release(), number=7)
     told = {**container.packed(release), container.GRANTS: "use", container.MODEL: release.artifact}
     cluster.url = cluster.copies.of(told).url
     with pytest.raises(PlaceError, match=r"release 7 answers at .*, and not 1"):

@@ -1,4 +1,4 @@
-"""A release becomes live at EKS, through `make.deploy`: the program's own manifests, a cluster's API over HTTPS, the real door."""
+"""A release becomes live at EKS, through `deploy`: the program's own manifests, a cluster's API over HTTPS, the real door."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

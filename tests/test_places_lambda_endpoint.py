@@ -1,4 +1,4 @@
-"""A release becomes live at Lambda, through `make.deploy`: moto's API, CodeDeploy's work done before it, the real serving door."""
+"""A release becomes live at Lambda, through `deploy`: moto's API, CodeDeploy's work done before it, the real serving door."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -16,7 +16,8 @@ from moto_parts import REGION
 
 from backends.places import endpoint_check
 from infra_pulumi.owner import Owner
-from llmspec import container, make
+from llmspec import container
+from llmspec.deploy import rollback
 from llmspec.errors import PlaceError
 from llmspec.release import Release, Releases
 
@@ -269,5 +270,5 @@ def test_an_older_release_comes_back(tiny: Shop, functions: Functions) -> None:
     tiny.limit(5).deploy()
     functions.looks = 0
     product = tiny.product()
-    assert make.rollback(product, product.place("endpoint")).live.release == 1
+    assert rollback(product, product.place("endpoint")).live.release == 1
     assert tiny.pointed() == 1

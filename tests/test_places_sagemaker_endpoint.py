@@ -1,4 +1,4 @@
-"""A release becomes live at SageMaker, through `make.deploy`: moto's API, the real serving door behind InvokeEndpoint."""
+"""A release becomes live at SageMaker, through `deploy`: moto's API, the real serving door behind InvokeEndpoint."""
 
 import json
 import time
@@ -16,8 +16,8 @@ from sagemaker_parts import ALARM, Hosting, SageMakerStack
 
 from backends.places.asking_aws import Aws
 from backends.places.journal_lines import _journal
-from llmspec import make
 from llmspec.cli import main
+from llmspec.deploy import rollback
 from llmspec.errors import PlaceError
 from llmspec.infra import archive
 from llmspec.release import Release, Releases
@@ -108,7 +108,7 @@ def test_another_image_than_the_models_is_a_failure(tiny: Shop, hosting: Hosting
 
 
 def test_an_endpoint_whose_container_answers_as_another_release_is_not_live(tiny: Shop, hosting: Hosting) -> None:
-    release = tiny.product().candidate()
+    release = tiny.product().next_release()
     hosting.swapped = replace(release, number=7)
     with pytest.raises(PlaceError, match="primary was given release 1, and release 7"):
         tiny.deploy()
@@ -155,7 +155,7 @@ def test_an_older_release_comes_back_as_it_was(tiny: Shop, hosting: Hosting) -> 
     tiny.deploy()
     tiny.limit(5).deploy()
     product = tiny.product()
-    done = make.rollback(product, product.place("endpoint"))
+    done = rollback(product, product.place("endpoint"))
     assert (done.release.number, done.live.release, tiny.pointed()) == (1, 1, 1)
 
 

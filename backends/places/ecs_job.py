@@ -107,7 +107,7 @@ class Task(Direct):
     def request(self, token: str) -> dict[str, Any]:
         """What makes it this job is said to the task; its definition serves every job of the stage."""
         if (network := self.errand.network) is None:
-            raise PlaceError(f"{self.errand.job.stage}: the foundation has no network for a task\n  {_cure(self.errand)}")
+            raise PlaceError(f"{self.errand.job.stage}: the foundation has no network for a task\n  {self.errand.site.apply_again}")
         told = {**self.told, container.MOST_SECONDS: str(ceil(self.place.max_runtime))}
         environment = [{"name": name, "value": value} for name, value in sorted(told.items())]
         return {
@@ -194,12 +194,8 @@ def run(place: "Ecs", context: "dagster.AssetExecutionContext", job: Job) -> Non
 
 def _of(errand: Errand, name: str) -> Any:
     if name not in errand.ground:
-        raise PlaceError(f"{errand.job.stage}: the foundation has no {name}\n  {_cure(errand)}")
+        raise PlaceError(f"{errand.job.stage}: the foundation has no {name}\n  {errand.site.apply_again}")
     return errand.ground[name]
-
-
-def _cure(errand: Errand) -> str:
-    return f"apply again, so that the foundation follows: llmspec apply {errand.site.file} --target {errand.site.target}"
 
 
 def _number(arn: str) -> str:

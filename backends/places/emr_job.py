@@ -50,7 +50,7 @@ class Run(Direct):
     def application(self) -> str:
         """The foundation's, with the release that the spec names: another Spark would be another promise."""
         errand, ground = self.errand, self.errand.ground
-        cure = f"apply again, so that the foundation follows: llmspec apply {errand.site.file} --target {errand.site.target}"
+        cure = errand.site.apply_again
         if "spark_application" not in ground:
             raise PlaceError(f"{errand.job.stage}: the foundation has no Spark application\n  {cure}")
         found = str(ground["spark_application"])

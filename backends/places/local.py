@@ -12,7 +12,7 @@ from backends.places.local_work import GRACE_SECONDS, end, loading, start
 from backends.places.talk import Passing
 from llmspec import copies, secrets
 from llmspec.errors import DAMAGED_CODE, FAILED, DamagedError, PlaceError
-from llmspec.home import home, run_folder
+from llmspec.home import log_file, run_folder
 from llmspec.job import Job
 from llmspec.registry import Engine, Place
 from llmspec.release import Live, Release
@@ -36,7 +36,7 @@ class Local(Place):
         """Open the work door in a child process; progress and logs come back through Dagster Pipes."""
         from dagster import PipesEnvContextInjector, open_pipes_session
 
-        log = home() / "logs" / job.spec / f"{job.stage}-{job.key}.log"
+        log = log_file(job.spec, job.stage, job.key)
         log.parent.mkdir(parents=True, exist_ok=True)
         order = log.with_suffix(".job.json")
         order.write_text(job.to_json(), encoding="utf-8")

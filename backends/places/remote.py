@@ -41,8 +41,7 @@ class Errand:
                 f"{self.job.stage}: {store.uri} is on this machine, and the job is elsewhere\n  name a bucket: `store: s3://…`"
             )
         if store.bucket.name != bucket:
-            cure = f"apply again, so that the foundation follows: llmspec apply {self.site.file} --target {self.site.target}"
-            raise PlaceError(f"the store is {store.uri}, and the foundation was built for s3://{bucket}\n  {cure}")
+            raise PlaceError(f"the store is {store.uri}, and the foundation was built for s3://{bucket}\n  {self.site.apply_again}")
         return store
 
     @cached_property

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from llmspec import secrets
 from llmspec.errors import FAILED
-from llmspec.home import home
+from llmspec.home import log_file
 from llmspec.job import Job
 from llmspec.progress import publish
 
@@ -95,7 +95,7 @@ def talking(context: "dagster.AssetExecutionContext", job: Job) -> Iterator[Talk
     """A Pipes session whose messages come out of a log."""
     from dagster import PipesEnvContextInjector, PipesMessageReader, open_pipes_session
 
-    log = home() / "logs" / job.spec / f"{job.stage}-{job.key}.log"
+    log = log_file(job.spec, job.stage, job.key)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
         talk = Talk(job, context, log, file)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmspec import exposure
-from llmspec.cli.common import asked, look, missing, target_option
+from llmspec.cli.common import agree, look, missing, target_option
+from llmspec.deploy import nominate, revive
 from llmspec.errors import BlockedError, CallError
-from llmspec.make import expected, nominate, revive
+from llmspec.make import expected
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
-from llmspec.prices import in_aws
 from llmspec.registry import Place, name_of
 from llmspec.stage import Product
 
@@ -76,9 +76,12 @@ def _apply(args: argparse.Namespace) -> int:
     select, force = saved.get("select", args.select), saved.get("force", args.force)
     product = Product.open(args.file, args.target)
     exposure.check(product.loaded)
-    cloud = _cloud(product, args, saved) if in_aws(product.spec) else None
-    if cloud and not cloud.compared:
-        return 1
+    cloud = None
+    if product.spec.in_aws:
+        try:
+            cloud = _cloud(product, args, saved, select, force)
+        except _RefusedError:
+            return 1
     with product.lock(
         wait=0 if args.no_wait else 86400,
         waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}", flush=True),
@@ -103,20 +106,22 @@ def _apply(args: argparse.Namespace) -> int:
         return _do(_ready(product), select, force, started)
 
 
-def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) -> "Wanted | None":
-    """What the foundation needs; None where it stands, cannot be looked at here, and is all that jobs ask for.
+class _RefusedError(Exception):
+    """Somebody was asked, and said no."""
 
-    Where it has yet to make the store, that comes first, asked apart: no plan lies anywhere else."""
+
+def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], select: str | None, force: bool) -> "Wanted | None":
+    """What the foundation needs; None where it stands, cannot be looked at here, and is all that jobs ask for."""
     from llmspec import policy
     from llmspec.cli import cloud
     from llmspec.infra.command import CliMissingError, installed
     from llmspec.infra.wanted import foundation_wanted
 
     policy.require(product.loaded)
-    what = plan(product, select=args.select, force=args.force, **look(product))
+    what = plan(product, select=select, force=force, **look(product))
     missing(product, what)
     if not installed():
-        serves = "endpoint" in in_aws(product.spec) and any(step.stage == "endpoint" for step in what.pending)
+        serves = "endpoint" in product.spec.in_aws and any(step.stage == "endpoint" for step in what.pending)
         if serves or not product.loaded.site.founded:
             raise CliMissingError
         print("The foundation stands and is not compared: the Pulumi CLI is not installed here.", file=sys.stderr)
@@ -127,12 +132,17 @@ def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any]) ->
     cloud.same_cloud(found, saved)
     if product.store.stands(product.name):
         return found
-    print("\n".join(plan_lines(what, _cloud_lines(product, what, found))))
-    if not (args.yes or saved) and not _agree():
-        print("Nothing was run.")
-        return replace(found, compared=False)
-    _found(product, found, args)
+    _with_store(product, what, found, args, agreed=args.yes or bool(saved))
     return replace(found, changes=[])
+
+
+def _with_store(product: Product, what: Plan, found: "Wanted", args: argparse.Namespace, *, agreed: bool) -> None:
+    """A foundation that has yet to make the store comes first, and is asked apart: no plan lies anywhere else."""
+    print("\n".join(plan_lines(what, _cloud_lines(product, what, found))))
+    if not agreed and not agree("apply"):
+        print("Nothing was run.")
+        raise _RefusedError
+    _found(product, found, args)
 
 
 def _cloud_lines(product: Product, what: Plan, cloud: "Wanted | None") -> Iterable[str]:
@@ -185,7 +195,7 @@ def _wanted(what: Plan) -> bool:
     """Whether somebody says yes to it. Nobody is asked about what is blocked anyhow."""
     if what.blocked and not what.pending:
         raise BlockedError(_why_blocked(what))
-    if _agree():
+    if agree("apply"):
         return True
     print("Nothing was run.")
     return False
@@ -195,15 +205,9 @@ def _why_blocked(what: Plan) -> str:
     return "\n".join(f"{step.stage} is blocked: {'; '.join(step.why)}" for step in what.blocked)
 
 
-def _agree() -> bool:
-    if not sys.stdin.isatty():
-        raise CallError("nobody is here to answer; add --yes to apply without asking")
-    return asked("Apply? [y/N] ")
-
-
 def _do(product: Product, select: str | None, force: bool, started: float) -> int:
     what = plan(product, select=select, force=force, **look(product))
-    if what.pending and in_aws(product.spec):
+    if what.pending and product.spec.in_aws:
         from llmspec.cli import cloud
 
         cloud.built(product, what)

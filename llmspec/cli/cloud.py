@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmspec.errors import BlockedError, PlaceError, StaleError
+from llmspec.errors import BlockedError, StaleError
 from llmspec.infra.build import ready
 from llmspec.infra.stack import Held
 from llmspec.infra.stacks import foundation_stack, standing
@@ -40,7 +40,7 @@ def same_cloud(cloud: Wanted, saved: dict[str, Any]) -> None:
 def found(product: Product, cloud: Wanted) -> None:
     """The foundation, up and written down in the store. One that is up and not written down is written down."""
     site = product.place("endpoint").site
-    if not cloud.changes and _recorded(site):
+    if not cloud.changes and site.founded:
         return
     outputs = foundation_stack(site).up(lambda line: print(f"    {line}", flush=True))
     site.found(outputs)
@@ -53,13 +53,6 @@ def built(product: Product, what: Plan) -> None:
     """What the pending stages are started from, before the first of them."""
     stages = [step.stage for step in what.pending]
     ready(product.place("endpoint").site, stages, lambda line: print(f"  … images       {line}", flush=True))
-
-
-def _recorded(site: Any) -> bool:
-    try:
-        return bool(site.ground)
-    except PlaceError:
-        return False
 
 
 def held(product: Product) -> dict[str, list[Held]]:
@@ -79,7 +72,7 @@ def held_lines(every: dict[str, list[Held]]) -> list[str]:
 
 
 def remove(product: Product, every: dict[str, list[Held]]) -> None:
-    """Service, then foundation; what stays and what is left is told."""
+    """Service, then foundation; then nothing is written down of it."""
     site = product.place("endpoint").site
     for part in PARTS:
         if part in every:

@@ -1,9 +1,10 @@
 """What several commands share."""
 
 import argparse
+import sys
 from typing import Any
 
-from llmspec.errors import PlaceError
+from llmspec.errors import CallError, PlaceError
 from llmspec.plan import Plan
 from llmspec.registry import Card
 from llmspec.stage import Product
@@ -13,10 +14,12 @@ def target_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="T", help="which of the spec's targets; the default one when absent")
 
 
-def asked(question: str) -> bool:
-    """Whether somebody says yes; the end of the input is a no."""
+def agree(verb: str) -> bool:
+    """Whether somebody at the terminal says yes; the end of the input is a no, and nobody is an error."""
+    if not sys.stdin.isatty():
+        raise CallError(f"nobody is here to answer; add --yes to {verb} without asking")
     try:
-        return input(question).strip().lower() in ("y", "yes")
+        return input(f"{verb.capitalize()}? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         print()
         return False

@@ -3,17 +3,14 @@
 Keys and the audit trail stay: what comes back under this name is not open, and what was done to it can still be read."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from llmspec.audit import Trail
-from llmspec.cli.common import asked, target_option
+from llmspec.cli.common import agree, target_option
 from llmspec.copies import copies_of
-from llmspec.errors import CallError
-from llmspec.home import access_folder, home, journal_folder, run_folder
-from llmspec.make import drop
+from llmspec.deploy import drop
+from llmspec.home import access_folder, journal_folder, log_folder, run_folder
 from llmspec.present import megabytes
-from llmspec.prices import in_aws
 from llmspec.shelf import Folder, Shelf
 from llmspec.stage import Product
 
@@ -43,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     for shelf in shelves:
         print(f"  - {shelf.uri}  {megabytes(sum(shelf.sizes().values()) / 1e6)}")
     print("\n".join(_held_lines(stacks)), end="\n" if stacks else "")
-    if not args.yes and not _agree():
+    if not args.yes and not agree("destroy"):
         print("Nothing was removed.")
         return 1
     with product.lock():
@@ -59,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _held(product: Product, unlock: bool) -> "dict[str, list[Held]]":
     """What the stacks have in AWS. CliMissingError where there is something there and no CLI to remove it with."""
-    if not in_aws(product.spec):
+    if not product.spec.in_aws:
         return {}
     from llmspec.cli import cloud
     from llmspec.infra.command import CliMissingError, installed
@@ -80,7 +77,7 @@ def _held_lines(stacks: "dict[str, list[Held]]") -> list[str]:
 
 
 def _remove(product: Product, stacks: "dict[str, list[Held]]") -> list[str]:
-    if not in_aws(product.spec):
+    if not product.spec.in_aws:
         return []
     from llmspec.cli import cloud
 
@@ -91,13 +88,7 @@ def _remove(product: Product, stacks: "dict[str, list[Held]]") -> list[str]:
 def _ours(product: Product, artifacts: bool) -> list[Shelf]:
     runs = [run_folder(product.name, product.target, candidate) for candidate in (False, True)]
     journals = [product.journal, journal_folder(product.name, product.target, candidate=True)]
-    here = [Folder(folder) for folder in (*runs, *journals, home() / "logs" / product.name)]
+    here = [Folder(folder) for folder in (*runs, *journals, log_folder(product.name))]
     if not artifacts:
         return [product.releases.at, *here]
     return [product.store.root.below(product.name), *here, Folder(copies_of(product.name))]
-
-
-def _agree() -> bool:
-    if not sys.stdin.isatty():
-        raise CallError("nobody is here to answer; add --yes to destroy without asking")
-    return asked("Destroy? [y/N] ")

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from llmspec.errors import CallError
-from llmspec.language.meaning import Meaning, first_sentence, meaning
+from llmspec.language.fields import first_sentence
+from llmspec.language.meaning import Meaning, meaning
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from typing import IO
 
 from llmspec.cli.common import target_option
 from llmspec.errors import CallError
-from llmspec.home import home
+from llmspec.home import log_file
 from llmspec.load import Loaded, load
 from llmspec.section import STAGES
 
@@ -45,7 +45,7 @@ def _where(loaded: Loaded, stage: str) -> Path | str:
     if stage == "endpoint":
         said = loaded.place("endpoint").logs(loaded.spec.name, loaded.target)
         return Path(said) / "endpoint.log" if said and Path(said).is_dir() else said
-    return home() / "logs" / loaded.spec.name / f"{stage}-*.log"
+    return log_file(loaded.spec.name, stage, "*")
 
 
 def newest(pattern: Path) -> Path | None:

@@ -14,7 +14,6 @@ from llmspec.home import home
 from llmspec.load import load
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines
-from llmspec.prices import in_aws
 from llmspec.shelf import Folder
 from llmspec.stage import Product
 from llmspec.store import Store
@@ -86,7 +85,7 @@ class Found:
 
 def _found(file: str, args: argparse.Namespace) -> Found:
     product = _offline(file, args.target) if args.offline else Product.open(file, args.target)
-    if args.offline or not in_aws(product.spec):  # of a product with nothing in AWS nothing is loaded
+    if args.offline or not product.spec.in_aws:  # of a product with nothing in AWS nothing is loaded
         return Found(product, _planned(product, args), ())
     from llmspec.infra.wanted import images_wanted, looking
 

@@ -7,7 +7,7 @@ import sys
 from llmspec.cli.common import target_option
 from llmspec.errors import CallError
 from llmspec.load import Loaded, load
-from llmspec.prices import SIDES, STORAGE, in_aws, needs, per_token, table
+from llmspec.prices import SIDES, STORAGE, needs, per_token, table
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _wanted(loaded: Loaded) -> set[str]:
     """All that the target may need, jobs included."""
-    spec, inside = loaded.spec, in_aws(loaded.spec)
+    spec, inside = loaded.spec, loaded.spec.in_aws
     tokens = {per_token(spec.hosted, side) for side in SIDES} if spec.hosted else set()
     kept = {STORAGE} if inside else set()
     return tokens | kept | {need.what for need in needs(spec, inside, dict.fromkeys(inside, 3600.0))}

@@ -3,7 +3,7 @@
 import argparse
 
 from llmspec.cli.common import target_option
-from llmspec.make import promote
+from llmspec.deploy import promote
 from llmspec.stage import Product
 
 

@@ -6,7 +6,7 @@ The spec is not changed: `plan` shows the way forward again, and the next `apply
 import argparse
 
 from llmspec.cli.common import target_option
-from llmspec.make import rollback
+from llmspec.deploy import rollback
 from llmspec.stage import Product
 
 

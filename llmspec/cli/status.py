@@ -10,7 +10,6 @@ from llmspec.cli.common import target_option
 from llmspec.errors import PlaceError
 from llmspec.journal_stats import Feedback, feedback_since, horizon, look, summary
 from llmspec.present import seconds
-from llmspec.prices import in_aws
 from llmspec.section import format_duration
 from llmspec.stage import Product
 
@@ -25,7 +24,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
     facts = gather(product)
-    if in_aws(product.spec):
+    if product.spec.in_aws:
         facts |= {"drift": _drift(product) if args.drift else None}
     if args.output == "json":
         print(json.dumps(facts, indent=1, ensure_ascii=False))

@@ -47,7 +47,7 @@ def _check(file: str, target: str | None) -> dict[str, Any]:
 
 def _policy(loaded: Loaded) -> "list[Finding]":
     """Only a spec with something in AWS pays for importing the checks."""
-    if not any(place.cloud for place in loaded.spec.places.values()):
+    if not loaded.spec.in_a_cloud:
         return []
     from llmspec import policy
 

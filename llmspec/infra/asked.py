@@ -22,7 +22,6 @@ from llmspec.infra import archive, governed
 from llmspec.infra.ground import standing
 from llmspec.infra.images import image, variant
 from llmspec.infra.placed import grants, placed
-from llmspec.prices import in_aws
 from llmspec.release import Release, Releases
 from llmspec.shelf import S3
 from llmspec.site import Site
@@ -53,7 +52,7 @@ def foundation_args(spec: Spec, target: str) -> FoundationArgs:
         backup=governed.backup(spec),
         cost=governed.cost(spec),
         access=governed.access(spec),
-        events=EventsArgs() if "endpoint" in in_aws(spec) else None,
+        events=EventsArgs() if "endpoint" in spec.in_aws else None,
     )
 
 
@@ -68,7 +67,7 @@ def serving(site: Site, release: Release, ground: Mapping[str, Any], *, resolve:
     if endpoint.access.keys == "cognito" and not ground.get("user_pool_arn"):
         raise PlaceError(
             f"the foundation of {spec.name} has no users yet, and without them everybody could ask"
-            f"\n  build it: llmspec apply {site.file} --target {site.target}"
+            f"\n  build it: {site.apply_command}"
         )
     sides = [(chosen.weight, _number(site, release, chosen.release)) for chosen in endpoint.variants or ()]
     return Serving(

@@ -17,7 +17,6 @@ from llmspec.errors import PlaceError
 from llmspec.infra import images
 from llmspec.infra.workspace import Say, quiet
 from llmspec.present import about
-from llmspec.prices import in_aws
 from llmspec.registry import name_of
 from llmspec.shelf import File, sha256_of
 from llmspec.shelf_s3 import S3Shelf
@@ -61,7 +60,7 @@ def spark() -> Need:
 
 def needed(spec: Spec, stages: Iterable[str]) -> list[Need]:
     """What these stages are started from, each once. What is done on this machine needs nothing."""
-    inside, found = in_aws(spec), list[Need]()
+    inside, found = spec.in_aws, list[Need]()
     for stage in stages:
         if stage not in inside:
             continue
@@ -99,8 +98,7 @@ def required(site: Site, need: Need) -> str:
     """Its address. PlaceError when it is not there, with what builds it."""
     where = address(site, need)
     if not there(site, need):
-        cure = f"llmspec apply {site.file} --target {site.target}"
-        raise PlaceError(f"{need.title} of this source is not there: {where}\n  build it: {cure}")
+        raise PlaceError(f"{need.title} of this source is not there: {where}\n  build it: {site.apply_command}")
     return where
 
 
@@ -153,9 +151,7 @@ class Lacking:
 def lacking(site: Site, stages: Iterable[str]) -> list[Lacking]:
     """What `ready` would build for these stages. Before there is a foundation that is all of it."""
     needs = needed(site.spec, stages)
-    try:
-        _ = site.ground if needs else None
-    except PlaceError:
+    if not needs or not site.founded:
         return [Lacking(need, None) for need in needs]
     return [Lacking(need, last_seconds(site, need)) for need in needs if not there(site, need)]
 

@@ -16,7 +16,6 @@ from infra_pulumi.components.storage import StorageArgs
 from llmspec import network
 from llmspec.infra.state import state_of
 from llmspec.job import ROLES
-from llmspec.prices import in_aws
 from llmspec.registry import name_of
 from llmspec.shelf import S3
 from llmspec.spec import Spec
@@ -48,7 +47,7 @@ def journal_days(spec: Spec) -> int:
 
 def kinds(spec: Spec) -> tuple[str, ...]:
     """The roles in use. Lambda and EKS bring roles of their own; images are built for whatever there is."""
-    inside = in_aws(spec)
+    inside = spec.in_aws
     used = {ROLES[stage] for stage in inside if stage != "endpoint"}
     own = "endpoint" in inside and name_of(type(inside["endpoint"])) in ("sagemaker", "ecs")
     return (*sorted(used), *(("endpoint",) if own else ()), "build")
@@ -110,7 +109,7 @@ def deploy(spec: Spec, target: str) -> DeployArgs | None:
     asked = rules(spec).deploy
     if asked is None:
         return None
-    places = tuple(dict.fromkeys(name_of(type(place)) for place in in_aws(spec).values()))
+    places = tuple(dict.fromkeys(name_of(type(place)) for place in spec.in_aws.values()))
     zone: str | None = getattr(spec.place("endpoint"), "zone", None)
     known = (asked.github, asked.environment or target, asked.owner_id, asked.repository_id, asked.provider)
     state = state_of(spec).url.partition("?")[0]

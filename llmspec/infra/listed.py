@@ -46,7 +46,7 @@ class Listing:
         """For a release, or told why there is none. What the store says is handed over."""
         known: dict[str, Any] = {"release": release, "ground": {}}
         if isinstance(release, Release):
-            known = {"release": asdict(release), "ground": _ground(self._site)}
+            known = {"release": asdict(release), "ground": dict(self._site.ground) if self._site.founded else {}}
         said, cried = self._process.communicate(json.dumps(known))
         if self._process.returncode != 0:
             raise PlaceError((cried.strip() or "the list of resources could not be made").splitlines()[-1])
@@ -143,13 +143,6 @@ def _served(site: Site, release: dict[str, Any] | str, ground: dict[str, Any]) -
         return under_mocks(program, site.region)[0]
     except LLMSpecError as error:
         return unlisted(error)
-
-
-def _ground(site: Site) -> dict[str, Any]:
-    try:
-        return dict(site.ground)
-    except PlaceError:
-        return {}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from llmspec.infra.command import CliMissingError, installed
 from llmspec.infra.listed import Listing, unlisted
 from llmspec.infra.stacks import foundation_stack, service_stack
 from llmspec.plan import Plan
-from llmspec.prices import in_aws
 from llmspec.release import Release
 from llmspec.stage import NotReadyError, Product
 
@@ -80,10 +79,10 @@ def foundation_wanted(product: Product) -> Wanted:
 
 def wanted_release(product: Product) -> Release | None:
     """The release that the service stack would be made for: the next one, or what is live."""
-    if "endpoint" not in in_aws(product.spec):
+    if "endpoint" not in product.spec.in_aws:
         return None
     try:
-        return product.located(product.candidate())
+        return product.located(product.next_release())
     except NotReadyError:
         live = product.releases.live()
         return product.located(live) if live else None

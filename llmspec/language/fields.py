@@ -146,6 +146,10 @@ def docs(section: type[Section]) -> dict[str, str]:
     return found
 
 
+def first_sentence(doc: str) -> str:
+    return re.split(r"(?<=[^.])\.(?:\s|$)", doc)[0].strip() if doc else ""
+
+
 def _docs_in(owner: type[Any]) -> dict[str, str]:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from llmspec.errors import CallError
 from llmspec.language import fields
-from llmspec.language.fields import Meant
+from llmspec.language.fields import Meant, first_sentence
 from llmspec.language.render import scalar
 from llmspec.section import Like, MayHoldSecret, OutsideKey, Section, did_you_mean, format_duration
 from llmspec.spec.data import CleanStep
@@ -111,10 +111,6 @@ def _about(meant: Meant) -> str:
     if not meant.doc and isinstance(own, type) and issubclass(own, Section):
         return (own.__doc__ or "").strip()
     return meant.doc
-
-
-def first_sentence(doc: str) -> str:
-    return re.split(r"(?<=[^.])\.(?:\s|$)", doc)[0].strip() if doc else ""
 
 
 def describe(meant: Meant) -> str:

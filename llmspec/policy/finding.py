@@ -63,7 +63,7 @@ class View:
     @cached_property
     def inside(self) -> dict[str, Place]:
         """Stage -> its place, where that is in AWS."""
-        return {stage: place for stage, place in self.spec.places.items() if place.cloud == "aws"}
+        return self.spec.in_aws
 
     @property
     def endpoint(self) -> Place | None:

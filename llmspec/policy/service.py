@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from llmspec.expressions import DURATIONS
 from llmspec.policy.finding import Fault, View, rule
 from llmspec.section import format_duration
 
-_LATENCY = ("p50_latency", "p95_latency", "p99_latency", "p95_first_token")
 _REALTIME, _STREAMED, _ASYNC = 60.0, 480.0, 3600.0
 """Seconds that SageMaker gives an answer: whole, streamed, and through S3."""
 _PAYLOAD = {"sagemaker": 6_000_000, "lambda": 6_000_000}
@@ -57,7 +57,7 @@ def alarms(view: View) -> Iterator[Fault]:
     where = view.written("monitors.alarms", "monitors", "places.endpoint")
     if "error_rate" not in watched:
         yield Fault(where, "no alarm on errors", "add `error_rate > 1%` to monitors.alarms")
-    if not watched & set(_LATENCY):
+    if not watched & set(DURATIONS):
         yield Fault(where, "no alarm on latency", "add `p95_latency > 5s for 5m` to monitors.alarms")
 
 

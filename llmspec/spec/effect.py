@@ -119,7 +119,7 @@ def _of_alarms(spec: "Spec") -> Iterator[PydanticCustomError]:
 
 def _of_clouds(spec: "Spec") -> Iterator[PydanticCustomError]:
     """Keys about AWS, where nothing is in AWS."""
-    if any(place.cloud for place in spec.places.values()):
+    if spec.in_a_cloud:
         return
     cure = "write it under the target that is in AWS, or take it out"
     if spec.region is not None and not spec.hosted:
@@ -129,7 +129,7 @@ def _of_clouds(spec: "Spec") -> Iterator[PydanticCustomError]:
 
 
 def _of_region(spec: "Spec") -> Iterator[PydanticCustomError]:
-    inside = [stage for stage, place in spec.places.items() if place.cloud == "aws"]
+    inside = list(spec.in_aws)
     if inside and spec.region is None:
         name = name_of(type(spec.places[inside[0]]))
         fault, cure = f"{name} needs a region", "add `region: …` beside places: `region: eu-central-1`"
@@ -168,7 +168,7 @@ def store_said(spec: "Spec") -> bool:
 
 def _of_store(spec: "Spec") -> Iterator[PydanticCustomError]:
     """What works in AWS reaches a bucket, and no folder of somebody's machine."""
-    inside = [stage for stage, place in spec.places.items() if place.cloud == "aws"]
+    inside = list(spec.in_aws)
     if not inside:
         return
     at = "store" if store_said(spec) else f"places.{inside[0]}"

@@ -146,6 +146,16 @@ class Spec(Section):
         return tuple(dict.fromkeys(address for address in (told, answers) if address))
 
     @property
+    def in_aws(self) -> dict[str, Place]:
+        """Stage -> its place, where that is in AWS."""
+        return {stage: place for stage, place in self.places.items() if place.cloud == "aws"}
+
+    @property
+    def in_a_cloud(self) -> bool:
+        """Whether any of it is done elsewhere than here."""
+        return any(place.cloud for place in self.places.values())
+
+    @property
     def hosted(self) -> BedrockBase | None:
         """The base, when somebody else serves it."""
         return self.model.base if isinstance(self.model.base, BedrockBase) else None

@@ -1,0 +1,57 @@
+"""Whoever finds a lock held, or cannot make one, is told what is being done there and what to do."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from llmspec import copies
+from llmspec.errors import LockedError, StoreError
+from llmspec.lock import locked, signature
+from llmspec.shelf import Folder
+from llmspec.store import Artifact, Manifest
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """As another process holds it: through a file of its own."""
+    path.parent.mkdir(parents=True)
+    path.write_text(signature())
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_product_that_is_locked_is_being_applied(tmp_path: Path) -> None:
+    with (
+        held(tmp_path / "shop" / ".lock"),
+        pytest.raises(LockedError, match=r"^shop is being applied by .*, process "),
+        Folder(tmp_path / "shop").lock(".lock"),
+    ):
+        pytest.fail("it was held")
+
+
+def test_a_stage_whose_copy_is_locked_is_being_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path))
+    monkeypatch.setattr(copies, "WAIT_SECONDS", 0.0)
+    elsewhere = Artifact(cast("Any", None), Manifest("shop", "onnx", "k", "d", "e", 1, {}, {}, {}, {}, {}))
+    with (
+        held(tmp_path / "copies" / "shop" / "onnx" / ".lock"),
+        pytest.raises(LockedError, match=r"^onnx of shop is being copied to this machine by "),
+    ):
+        copies.copied(elsewhere)
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_what_names_another(tmp_path: Path) -> None:
+    (tmp_path / "shop").write_text("a file, so no folder")
+    with pytest.raises(StoreError) as told, Folder(tmp_path / "shop").lock(".lock"):
+        pytest.fail("there is no folder")
+    assert str(told.value) == f"cannot write to {tmp_path}/shop: File exists\n  free or mount it, or name another `store:`"
+    with (
+        pytest.raises(StoreError, match=r"or name another folder in LLMSPEC_HOME$"),
+        locked(tmp_path / "shop" / ".lock", "it is made"),
+    ):
+        pytest.fail("there is no folder")
