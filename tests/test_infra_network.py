@@ -1,9 +1,18 @@
 """Where work stands: zones, doors and ways out."""
 
+import re
+from pathlib import Path
+
+import moto.iam
 from foundation_parts import small
 from pulumi_parts import REGION
 
+from backends.places.ecs import Ecs
+from backends.places.eks import Eks
+from backends.places.sagemaker import SageMaker
+from infra_pulumi.components.doors import UNWATCHED, prefix
 from infra_pulumi.components.network import NetworkArgs
+from infra_pulumi.service import PROGRAMS
 
 
 def test_by_default_nothing_leads_out_of_the_network() -> None:
@@ -63,3 +72,20 @@ def test_work_speaks_to_itself_and_to_services_over_https() -> None:
         "work-to-s3": 443,
         "work-to-doors": 443,
     }
+
+
+def test_what_a_door_lets_through_begins_as_iam_calls_it() -> None:
+    places = (Ecs(instance="g5.xlarge"), Eks(), SageMaker(instance="ml.g5.xlarge"))
+    asked = {door for place in places for door in place.doors("endpoint") or ()} | {"secretsmanager", "bedrock-runtime"}
+    asked |= {door for program in PROGRAMS.values() for door in program.doors}
+    known = set(re.findall(r'"([a-z0-9-]+):[A-Z*]', Path(moto.iam.__file__).with_name("aws_managed_policies.py").read_text()))
+    assert {prefix(door) for door in asked if door not in UNWATCHED} <= known
+    assert (prefix("bedrock-runtime"), prefix("monitoring"), prefix("sagemaker.runtime")) == ("bedrock", "cloudwatch", "sagemaker")
+
+
+def test_the_agent_of_ecs_passes_a_door_without_a_policy() -> None:
+    services = ("ecs", "ecs-agent", "ecs-telemetry", "monitoring")
+    made = small(network=NetworkArgs(services=services)).of("ec2/vpcEndpoint:VpcEndpoint")
+    assert {name for name, door in made.items() if "policy" not in door.inputs} == {"door-ecs-agent", "door-ecs-telemetry"}
+    (statement,) = next(made["door-monitoring"].documents())["Statement"]
+    assert statement["Action"] == ["cloudwatch:*"]
