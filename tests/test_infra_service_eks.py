@@ -39,6 +39,12 @@ def test_the_clusters_secrets_are_encrypted_and_it_is_reached_from_the_network_o
     assert (opened["endpointPublicAccess"], opened["publicAccessCidrs"]) == (True, ["192.0.2.0/24"])
 
 
+def test_the_clusters_own_machines_are_let_through_the_doors() -> None:
+    rule = run(serving(CPU)).all("vpc/securityGroupIngressRule:SecurityGroupIngressRule")["doors-from-cluster"]
+    assert (rule["securityGroupId"], rule["referencedSecurityGroupId"]) == (GROUND.doors_group_id, "sg-cluster")
+    assert (rule["fromPort"], rule["toPort"]) == (443, 443)
+
+
 def test_pods_read_the_artifact_by_an_identity_of_their_own_and_hold_no_key() -> None:
     made = run(serving(CPU))
     identity = made.one("eks/podIdentityAssociation:PodIdentityAssociation")

@@ -69,7 +69,7 @@ def eks(wanted: Serving, place: EksArgs) -> Served:
         retention_in_days=wanted.log_days,
         tags=wanted.tags(),
     )
-    installed = addons(wanted, cluster, made["agent"].arn, machines, logs)
+    installed = addons(wanted, cluster, made["agent"].arn, machines, [logs, _through_the_doors(wanted, cluster)])
     _identity(wanted, cluster, account)
     return Served(
         url=pulumi.Output.concat("https://", place.domain, "/v1"),
@@ -118,6 +118,20 @@ def _cluster(wanted: Serving, place: EksArgs, role: pulumi.Input[str], nodes: pu
         encryption_config=aws.eks.ClusterEncryptionConfigArgs(provider=provider, resources=["secrets"]),
         vpc_config=network,
         enabled_cluster_log_types=LOGGED,
+        tags=wanted.tags(),
+    )
+
+
+def _through_the_doors(wanted: Serving, cluster: aws.eks.Cluster) -> aws.vpc.SecurityGroupIngressRule:
+    """Auto Mode's own machines stand in the cluster's group alone, whose way out AWS leaves open."""
+    return aws.vpc.SecurityGroupIngressRule(
+        "doors-from-cluster",
+        security_group_id=wanted.ground.doors_group_id,
+        referenced_security_group_id=cluster.vpc_config.cluster_security_group_id,
+        ip_protocol="tcp",
+        from_port=443,
+        to_port=443,
+        description="Machines of the cluster",
         tags=wanted.tags(),
     )
 

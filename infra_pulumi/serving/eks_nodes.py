@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -75,9 +76,10 @@ def addons(
     cluster: aws.eks.Cluster,
     agent: pulumi.Input[str],
     machines: aws.eks.NodeGroup | None,
-    logs: aws.cloudwatch.LogGroup,
+    after: Sequence[pulumi.Resource],
 ) -> list[aws.eks.Addon]:
-    """Logs and metrics to CloudWatch, processor load for scaling. The log group comes first, with an end to its keeping."""
+    """Logs and metrics to CloudWatch, processor load for scaling. Log groups come first, with an end to their keeping, and
+    the way through which images are fetched: without it an add-on waits until AWS gives it up."""
     collects = aws.eks.AddonPodIdentityAssociationArgs(role_arn=agent, service_account="cloudwatch-agent")
     plain = {MEASURED: None, OBSERVED: [collects], **(dict.fromkeys(OF_A_GROUP) if machines else {})}
     everywhere = json.dumps({"tolerations": [{"operator": "Exists"}]})
@@ -91,7 +93,7 @@ def addons(
             resolve_conflicts_on_create="OVERWRITE",
             resolve_conflicts_on_update="OVERWRITE",
             tags=wanted.tags(),
-            opts=pulumi.ResourceOptions(depends_on=[logs]),
+            opts=pulumi.ResourceOptions(depends_on=list(after)),
         )
         for name, associations in plain.items()
     ]
