@@ -125,6 +125,17 @@ def test_the_door_speaks_tls_in_the_right_subnets_to_named_ranges() -> None:
     assert json.loads(ingress["metadata"]["annotations"]["alb.ingress.kubernetes.io/listen-ports"]) == [{"HTTPS": 443}]
 
 
+def test_the_cluster_may_tag_the_load_balancer_that_it_makes_and_no_other() -> None:
+    made = [each for place, each in run(serving(CPU)).statements() if place == "aws:iam/rolePolicy:RolePolicy eks-cluster"]
+    (makes,) = (each for each in made if "elasticloadbalancing:CreateLoadBalancer" in each["Action"])
+    assert {"elasticloadbalancing:CreateTargetGroup", "ec2:CreateSecurityGroup"} <= set(makes["Action"])
+    asked = {"eks:eks-cluster-name": "bot-prod", "llmspec:name": "bot", "llmspec:target": "prod"}
+    assert makes["Condition"] == {"StringEquals": {f"aws:RequestTag/{key}": value for key, value in asked.items()}}
+    later = [each for each in made if each is not makes]
+    assert {action for each in later for action in each["Action"]} >= {"elasticloadbalancing:AddTags", "ec2:CreateTags"}
+    assert all(each["Condition"] == {"StringEquals": {"aws:ResourceTag/eks:eks-cluster-name": "bot-prod"}} for each in later)
+
+
 def test_variants_share_the_traffic_by_their_weights() -> None:
     found = rendered(run(serving(CPU, variants=AB)))
     assert {name for kind, name in found if kind in ("Deployment", "Service")} == {"primary", "variant-2"}
