@@ -45,6 +45,13 @@ def test_the_clusters_own_machines_are_let_through_the_doors() -> None:
     assert (rule["fromPort"], rule["toPort"]) == (443, 443)
 
 
+def test_no_log_of_the_cluster_is_kept_for_ever() -> None:
+    groups = run(serving(CPU, log_days=30)).all("cloudwatch/logGroup:LogGroup").values()
+    kept = {group["name"]: group["retentionInDays"] for group in groups}
+    collected = [f"/aws/containerinsights/bot-prod/{kind}" for kind in ("application", "performance", "host", "dataplane")]
+    assert kept.items() >= dict.fromkeys(["/aws/eks/bot-prod/cluster", *collected], 30).items()
+
+
 def test_pods_read_the_artifact_by_an_identity_of_their_own_and_hold_no_key() -> None:
     made = run(serving(CPU))
     identity = made.one("eks/podIdentityAssociation:PodIdentityAssociation")

@@ -21,6 +21,8 @@ from infra_pulumi.serving.wanted import PlaceArgs, Serving
 from infra_pulumi.trust import trusted
 
 LOGGED = ["api", "audit", "authenticator"]
+COLLECTED = ("application", "performance", "host", "dataplane")
+"""What CloudWatch's collector writes: a group for each. Ours is the first."""
 POOLS = ["system", "general-purpose"]
 """Auto Mode's own, for what is not ours."""
 
@@ -61,15 +63,10 @@ def eks(wanted: Serving, place: EksArgs) -> Served:
     account = Account(wanted.owner.region)
     address = Address("address", AddressArgs(wanted, place.domain, place.zone_id, place.certificate_arn))
     made = roles(wanted, place.group, account)
-    cluster = _cluster(wanted, place, made["cluster"].arn, made["nodes"].arn)
+    cluster = _cluster(wanted, place, made["cluster"].arn, made["nodes"].arn, _log(wanted, f"/aws/eks/{_name(wanted)}/cluster"))
     machines = group(wanted, place, cluster, made["group"].arn) if place.group else None
-    logs = aws.cloudwatch.LogGroup(
-        "cluster-logs",
-        name=f"/aws/containerinsights/{_name(wanted)}/application",
-        retention_in_days=wanted.log_days,
-        tags=wanted.tags(),
-    )
-    installed = addons(wanted, cluster, made["agent"].arn, machines, [logs, _through_the_doors(wanted, cluster)])
+    logs = {kind: _log(wanted, f"/aws/containerinsights/{_name(wanted)}/{kind}") for kind in COLLECTED}
+    installed = addons(wanted, cluster, made["agent"].arn, machines, [*logs.values(), _through_the_doors(wanted, cluster)])
     _identity(wanted, cluster, account)
     return Served(
         url=pulumi.Output.concat("https://", place.domain, "/v1"),
@@ -86,7 +83,7 @@ def eks(wanted: Serving, place: EksArgs) -> Served:
         signals=signals(wanted),
         health=health(_name(wanted), namespace(wanted), next(iter(wanted.sides()))),
         host=None,
-        log_group=logs.name,
+        log_group=logs["application"].name,
         journal="$.log_processed",
     )
 
@@ -95,7 +92,15 @@ def _name(wanted: Serving) -> str:
     return fitted(wanted.owner.prefix, 100)
 
 
-def _cluster(wanted: Serving, place: EksArgs, role: pulumi.Input[str], nodes: pulumi.Input[str]) -> aws.eks.Cluster:
+def _log(wanted: Serving, name: str) -> aws.cloudwatch.LogGroup:
+    """Made before whoever writes to it: what EKS and its collector make themselves is kept for ever."""
+    kind = name.rpartition("/")[2]
+    return aws.cloudwatch.LogGroup(f"logs-{kind}", name=name, retention_in_days=wanted.log_days, tags=wanted.tags())
+
+
+def _cluster(
+    wanted: Serving, place: EksArgs, role: pulumi.Input[str], nodes: pulumi.Input[str], logs: aws.cloudwatch.LogGroup
+) -> aws.eks.Cluster:
     """Secrets are encrypted with our key, and whoever deploys may hand manifests in."""
     provider = aws.eks.ClusterEncryptionConfigProviderArgs(key_arn=wanted.ground.key_arn)
     network = aws.eks.ClusterVpcConfigArgs(
@@ -119,6 +124,7 @@ def _cluster(wanted: Serving, place: EksArgs, role: pulumi.Input[str], nodes: pu
         vpc_config=network,
         enabled_cluster_log_types=LOGGED,
         tags=wanted.tags(),
+        opts=pulumi.ResourceOptions(depends_on=[logs]),
     )
 
 
