@@ -185,6 +185,7 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     "eks.cpu": ("eks", 3, "s.place.cpu"),
     "eks.memory": ("eks", "10GB", "s.place.memory"),
     "eks.disk": ("eks", "30GB", "s.place.disk"),
+    "eks.version": ("eks", "1.36", "s.place.version"),
     "eks.public": ("eks", True, "s.place.public"),
     "eks.open_to": ("eks", ["10.1.0.0/16"], "s.place.open_to"),
     "eks.domain": ("eks", "other.acme.example", "s.place.domain"),

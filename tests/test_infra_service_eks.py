@@ -35,6 +35,7 @@ def test_the_clusters_secrets_are_encrypted_and_it_is_reached_from_the_network_o
     assert cluster["vpcConfig"]["endpointPublicAccess"] is False
     assert cluster["vpcConfig"]["subnetIds"] == ["subnet-a", "subnet-b"]
     assert "audit" in cluster["enabledClusterLogTypes"]
+    assert (cluster["version"], cluster["upgradePolicy"]) == ("1.35", {"supportType": "STANDARD"})
     opened = run(serving(dataclasses.replace(CPU, operators=("192.0.2.0/24",)))).one("eks/cluster:Cluster")["vpcConfig"]
     assert (opened["endpointPublicAccess"], opened["publicAccessCidrs"]) == (True, ["192.0.2.0/24"])
 
