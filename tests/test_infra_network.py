@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import moto.iam
+import pytest
 from foundation_parts import small
-from pulumi_parts import REGION
+from pulumi_parts import REGION, _Answers
 
 from backends.places.ecs import Ecs
 from backends.places.eks import Eks
@@ -13,6 +15,7 @@ from backends.places.sagemaker import SageMaker
 from infra_pulumi.components.doors import UNWATCHED, prefix
 from infra_pulumi.components.network import NetworkArgs
 from infra_pulumi.service import PROGRAMS
+from llmspec.errors import PlaceError
 
 
 def test_by_default_nothing_leads_out_of_the_network() -> None:
@@ -30,6 +33,26 @@ def test_each_zone_has_its_private_subnet() -> None:
     assert {subnet.inputs["availabilityZone"] for subnet in subnets} == {f"{REGION}{letter}" for letter in "abc"}
     assert {subnet.inputs["cidrBlock"] for subnet in subnets} == {"10.7.0.0/20", "10.7.16.0/20", "10.7.32.0/20"}
     assert not any(subnet.inputs.get("mapPublicIpOnLaunch") for subnet in subnets)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_more_zones_than_the_region_has_are_refused_in_words() -> None:
+    with pytest.raises(PlaceError, match=rf"endpoint\.scale\.zones: 4 asked for, and {REGION} has 3 .*\n  write 3, or choose"):
+        small(network=NetworkArgs(zones=4))
+
+
+def test_a_zone_that_an_account_opted_in_to_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    usual = _Answers.call
+
+    def noted(self: _Answers, args: Any) -> dict[str, Any]:
+        asked.append({"token": args.token, **args.args})
+        return usual(self, args)
+
+    monkeypatch.setattr(_Answers, "call", noted)
+    small(network=NetworkArgs())
+    (zones,) = [each for each in asked if "getAvailabilityZones" in each["token"]]
+    assert zones["filters"] == [{"name": "opt-in-status", "values": ["opt-in-not-required"]}]
 
 
 def test_services_have_doors_and_s3_the_free_one() -> None:
