@@ -48,6 +48,8 @@ FAULTS = {
     "roles of people": (at("lambda", "endpoint: {access: {keys: cognito, roles: {user: [use, read_metrics]}}}\n"), "{user: [use, read_metrics]}", "roles would have no effect at lambda", "take them out"),
     "roles of keys at lambda": (at("lambda", "endpoint: {access: {roles: {user: [use, test]}}}\n"), "{roles: {user: [use, test]}}", "keys and their roles have no effect at lambda", "`keys: cognito` has people sign in"),
     "open to everybody": (at(f"{{ecs: {{public: true, open_to: ['10.0.0.0/8', '0.0.0.0/0'], {NAMED}}}}}"), "'0.0.0.0/0'", "nobody is asked for a key", "name the networks"),
+    "open to nobody": (at(f"{{ecs: {{public: true, {NAMED}}}}}"), f"{{public: true, {NAMED}}}", "private networks only: nobody could ask", "open_to: [203.0.113.0/24]"),
+    "open to nobody at eks": (at(f"{{eks: {{public: true, open_to: [172.20.0.0/16, 192.168.1.1/32], {NAMED}}}}}"), "[172.20.0.0/16, 192.168.1.1/32]", "private networks only: nobody could ask", "or take public out"),
     "alarms that turn back": (at("sagemaker", "monitors: {alarms: [" + ", ".join(f"error_rate > {n}%" for n in range(1, 12)) + "]}\n"), "[" + ", ".join(f"error_rate > {n}%" for n in range(1, 12)) + "]", "11 alarms, which turn a rollout back too", "rollback_on"),
     "a rollout of days": (at("sagemaker", "endpoint: {rollout: {strategy: linear, steps: [10, 20, 30, 40, 50, 60, 70, 80, 90, 100], wait: 20m}}\n"), "20m", "four hours", "wait less"),
     "odd memory of a small task": (at("{ecs: {cpu: 0.25, memory: 1.5GB}}"), "1.5GB", "0.25 vCPU have 0.5, 1 or 2 GB", "change cpu or memory"),

@@ -24,7 +24,8 @@ from llmspec.release import Release, Releases
 pytestmark = pytest.mark.aws
 ACCOUNT = "123456789012"
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/one"
-PLACE = f"{{ecs: {{cpu: 1, memory: 2GB, public: true, domain: bot.shop.example, certificate: '{CERTIFICATE}'}}}}"
+NAMED = f"domain: bot.shop.example, certificate: '{CERTIFICATE}'"
+PLACE = f"{{ecs: {{cpu: 1, memory: 2GB, public: true, open_to: [203.0.113.0/24], {NAMED}}}}}"
 
 
 class Cluster(Front):

@@ -31,7 +31,7 @@ from llmspec.release import Release, Releases
 pytestmark = pytest.mark.aws
 ACCOUNT, DOMAIN = "123456789012", "bot.shop.example"
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/one"
-PLACE = f"{{eks: {{public: true, domain: {DOMAIN}, certificate: '{CERTIFICATE}'}}}}"
+PLACE = f"{{eks: {{public: true, open_to: [203.0.113.0/24], domain: {DOMAIN}, certificate: '{CERTIFICATE}'}}}}"
 
 
 class Ground(Front):

@@ -98,7 +98,7 @@ FIRES: list[tuple[Check, list[tuple[str, str]], str, int, str]] = [
     ("rate-limit", [(f"  {LIMITS}\n", "")], "a caller may ask without end", 13, "warning"),
     ("purification", [("[redact]", "[drop_missing]")], "personal data is left", 7, "warning"),
     ("network-isolation", [("ml.m7i.xlarge", "ml.m7i.xlarge, network_isolation: false")], "endpoint may reach the network", 4, "warning"),
-    ("public", [(ENDPOINT, f"endpoint: {{ecs: {{public: true, {NAMED}}}}}")], "an address on the internet", 4, "warning"),
+    ("public", [(ENDPOINT, f"endpoint: {{ecs: {{public: true, open_to: [203.0.113.0/24], {NAMED}}}}}")], "an address on the internet", 4, "warning"),
     ("public", FUNCTION, "asked through an address on the internet", 4, "warning"),
     ("audit", [("audit: true", "audit: false")], "nothing records who did what", 22, "warning"),
     ("backup", [("  backup: {copy_to: eu-west-1}\n", "")], "there is no second copy", 21, "warning"),
