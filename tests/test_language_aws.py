@@ -48,6 +48,7 @@ FAULTS = {
     "roles of people": (at("lambda", "endpoint: {access: {keys: cognito, roles: {user: [use, read_metrics]}}}\n"), "{user: [use, read_metrics]}", "roles would have no effect at lambda", "take them out"),
     "roles of keys at lambda": (at("lambda", "endpoint: {access: {roles: {user: [use, test]}}}\n"), "{roles: {user: [use, test]}}", "keys and their roles have no effect at lambda", "`keys: cognito` has people sign in"),
     "open to everybody": (at(f"{{ecs: {{public: true, open_to: ['10.0.0.0/8', '0.0.0.0/0'], {NAMED}}}}}"), "'0.0.0.0/0'", "nobody is asked for a key", "name the networks"),
+    "name of a load balancer": (at(f"{{ecs: {{{NAMED}}}}}").replace("name: shop", "name: internal-shop"), "internal-shop", "AWS keeps names with 'internal-'", "begin the name otherwise"),
     "open to nobody": (at(f"{{ecs: {{public: true, {NAMED}}}}}"), f"{{public: true, {NAMED}}}", "private networks only: nobody could ask", "open_to: [203.0.113.0/24]"),
     "open to nobody at eks": (at(f"{{eks: {{public: true, open_to: [172.20.0.0/16, 192.168.1.1/32], {NAMED}}}}}"), "[172.20.0.0/16, 192.168.1.1/32]", "private networks only: nobody could ask", "or take public out"),
     "alarms that turn back": (at("sagemaker", "monitors: {alarms: [" + ", ".join(f"error_rate > {n}%" for n in range(1, 12)) + "]}\n"), "[" + ", ".join(f"error_rate > {n}%" for n in range(1, 12)) + "]", "11 alarms, which turn a rollout back too", "rollback_on"),

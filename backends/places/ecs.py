@@ -94,6 +94,10 @@ class Ecs(InAws):
         scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
         if error := doorless("ecs", self.certificate, self.domain, self.zone) or shut("ecs", self.public, self.open_to):
             return error
+        if f"{spec.name}-".startswith("internal-"):
+            return wrong(
+                "a load balancer is named after it, and AWS keeps names with 'internal-'", "begin the name otherwise", "name"
+            )
         if self.failover and not (self.domain and self.zone):
             cure = "add `domain: …` and `zone: …`: the name that moves"
             return wrong("no name would move to the second region", cure, "places.endpoint.ecs.failover")
