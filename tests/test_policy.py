@@ -187,6 +187,25 @@ def test_what_a_copy_fetches_has_to_fit_its_disk(tmp_path: Path) -> None:
         assert [it.severity for it in found] == (["error"] if says else [])
 
 
+def test_a_copy_has_to_fit_the_machine_that_it_is_given(tmp_path: Path) -> None:
+    at_ecs, at_eks = f"ecs: {{gpus: 1, instance: g5.xlarge, %s, {NAMED}}}", f"eks: {{%s, {NAMED}}}"
+    for place, says in (
+        (at_ecs % "cpu: 64", "a copy asks for 64 vCPU, and g5.xlarge has 4"),
+        (at_ecs % "memory: 16GB", "a copy asks for 16 GB, and g5.xlarge has 14.72 to give away"),
+        (at_ecs.replace("gpus: 1", "gpus: 2") % "cpu: 4", "a copy asks for 2 GPUs, and g5.xlarge has 1"),
+        (at_ecs % "disk: 21GB", "the image that g5.xlarge starts from takes 30 GB, and disk is 21"),
+        (at_ecs % "cpu: 4, memory: 14GB, disk: 30GB", ""),
+        (at_eks % "cpu: 4", "a copy asks for 4 vCPU, and m7i.xlarge has 4, some of which the cluster takes itself"),
+        (at_eks % "memory: 15GB", "a copy asks for 15 GB, and m7i.xlarge has 14.72 to give away"),
+        (at_eks % "cpu: 3, memory: 14GB, disk: 20GB", ""),
+        (at_eks % "cpu: 64, instance: x9.large", ""),
+    ):
+        text = CLEAN.replace(ENDPOINT, f"endpoint: {{{place}}}").replace(f"  {SCALE}\n", "").replace(ROLLOUT, "")
+        found = [it for it in findings(tmp_path, text) if it.check == "endpoint-memory"]
+        assert [it.problem.fault for it in found] == ([says] if says else [])
+        assert all(it.severity == "error" and it.problem.line == 4 for it in found)
+
+
 def test_a_rollout_that_nothing_turns_back_is_an_error(tmp_path: Path) -> None:
     text = CLEAN.replace(", rollback_on: [error_rate > 2%]", "").replace(
         "  alarms: [error_rate > 1%, p95_latency > 5s for 5m]\n", ""
