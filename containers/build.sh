@@ -9,6 +9,9 @@ cd "$(dirname "$0")/.."
 case "${ONLY:=}" in "" | serving | training | spark) ;; *) echo "ONLY is serving, training or spark, and not $ONLY" >&2; exit 2 ;; esac
 [ -n "${SERVING_REPOSITORY:-}${TRAINING_REPOSITORY:-}" ] || { echo "neither SERVING_REPOSITORY nor TRAINING_REPOSITORY is set" >&2; exit 2; }
 
+# With an attestation beside it an image is pushed as an index, which neither Lambda nor SageMaker takes.
+export BUILDX_NO_DEFAULT_ATTESTATIONS=1
+
 wanted() { [ -z "$ONLY" ] || [ "$ONLY" = "$1" ]; }
 
 image() { # NAME REPOSITORY BUILD-ARG…

@@ -1,6 +1,7 @@
 # The endpoint: docker build -f containers/serving.Dockerfile .
 # On GPUs: --build-arg EXTRA=serve-gpu --build-arg BASE=<a CUDA runtime image with cuDNN and Python 3.11 to 3.13>
-ARG BASE=python:3.12-slim-bookworm
+# From AWS's own copy of Docker Hub: a builder there shares its address with others, and the Hub counts pulls by address.
+ARG BASE=public.ecr.aws/docker/library/python:3.12-slim-bookworm
 # Inert but on Lambda, where it turns invocations into HTTP for port 8080.
 ARG ADAPTER=public.ecr.aws/awsguru/aws-lambda-adapter:1.0.0
 

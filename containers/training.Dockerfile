@@ -1,6 +1,6 @@
 # Every job but the endpoint's: docker build -f containers/training.Dockerfile .
 # PyPI's torch brings CUDA, and needs only the host's driver. For CPUs alone: --build-arg TORCH_INDEX=<PyTorch's index of CPU wheels>
-ARG BASE=python:3.12-slim-bookworm
+ARG BASE=public.ecr.aws/docker/library/python:3.12-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src

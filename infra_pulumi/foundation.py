@@ -123,6 +123,7 @@ class Foundation(pulumi.ComponentResource):
             "private_subnets": [subnet.id for subnet in self.network.private],
             "public_subnets": [subnet.id for subnet in self.network.public],
             "work_security_group": self.network.work.id,
+            "doors_security_group": self.network.doors.group.id,
         }
 
     def _of_registry(self) -> dict[str, Any]:

@@ -15,6 +15,8 @@ class Machine:
     memory_gib: float
     gpu: str = ""
     """What it is called: `A10G`."""
+    cpus: float = 0.0
+    """vCPU: four for each `x` of its size, in all families that are known here."""
 
     @property
     def gpu_bytes(self) -> int:
@@ -52,14 +54,14 @@ def machine(instance: str) -> Machine | None:
     """`ml.g5.xlarge` and `g5.xlarge` are the same machine. None when nothing is known about it."""
     name = instance.removeprefix("ml.")
     if name in _LARGE:
-        return Machine(8, *_LARGE[name])
+        return Machine(8, *_LARGE[name], cpus=4 * _times(name.partition(".")[2]))
     family, _, size = name.partition(".")
     times = _times(size)
     if family in _GPU and times in _GPUS and not (family == "g4dn" and times > 16):
         gpu, gib, memory = _GPU[family]
-        return Machine(_GPUS[int(times)], gib, memory * times, gpu)
+        return Machine(_GPUS[int(times)], gib, memory * times, gpu, 4 * times)
     if times and family[:1] in _PLAIN and family[1:2].isdigit():
-        return Machine(0, 0, _PLAIN[family[0]] * times)
+        return Machine(0, 0, _PLAIN[family[0]] * times, cpus=4 * times)
     return None
 
 

@@ -245,6 +245,8 @@ def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, floa
     place: Any = inside.get("endpoint")
     if place is not None and _called(place) == "sagemaker" and place.form == "serverless":
         yield "endpoint: serverless is paid by use"
+    if place is not None and _called(place) == "eks":
+        yield "endpoint: what EKS Auto Mode takes for each machine, about 12 % of its price"
     if place is not None and _called(place) == "lambda":
         yield "endpoint: requests to the API"
         if spec.endpoint.access.keys == "cognito":

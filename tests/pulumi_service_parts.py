@@ -26,6 +26,7 @@ GROUND = Ground(
     monitors_log_group="/llmspec/bot-prod/monitors",
     capture="s3://acme-llm/bot/capture",
     cidr="10.42.0.0/16",
+    doors_group_id="sg-doors",
     public_subnet_ids=("subnet-x", "subnet-y"),
     streams={
         name: f"arn:aws:firehose:eu-central-1:111122223333:deliverystream/bot-prod-{name}" for name in ("journal", "engagement")
@@ -114,6 +115,9 @@ class _Mocks(mocks.Mocks):
             "invokeUrl": f"https://api.example/{args.inputs.get('stageName', '')}",
             "domainValidationOptions": [{"resourceRecordName": "_x", "resourceRecordType": "CNAME", "resourceRecordValue": "_y"}],
         }
+        if args.typ == "aws:eks/cluster:Cluster":
+            network = {**args.inputs["vpcConfig"], "clusterSecurityGroupId": "sg-cluster"}
+            return f"{args.name}-id", {**said, **args.inputs, "vpcConfig": network}
         return f"{args.name}-id", {**said, **args.inputs}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None] | dict[Any, Any]:

@@ -14,6 +14,8 @@ import yaml
 from conftest import ROOT
 from container_parts import FILES, SERVE, WORK, environment, instructions, said
 
+from llmspec.infra.build import ON_GPUS
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 both = pytest.mark.parametrize("file", FILES.values(), ids=lambda file: file.stem)
 
@@ -130,6 +132,7 @@ echo "$(basename "$0") $*" >> "$CALLS"
 [ "$(basename "$0") $1 $2" != "aws s3 ls" ] || exit "$UNKNOWN"
 [ "$(basename "$0") $1 $2" != "aws ecr describe-images" ] || exit "$UNKNOWN"
 [ "$1" != login ] || cat > /dev/null
+[ "$1" != build ] || echo "without attestations: ${BUILDX_NO_DEFAULT_ATTESTATIONS:-no}" >> "$CALLS"
 """
 
 
@@ -167,6 +170,19 @@ def test_the_build_makes_and_pushes_both_images(tmp_path: Path) -> None:
     for name, call in (("serving", serve), ("training", train)):
         args = {rest.split("=")[0] for rest in said(ROOT / "containers" / f"{name}.Dockerfile", "ARG")}
         assert set(re.findall(r"--build-arg (\w+)=", call)) <= args
+
+
+def test_an_image_is_pushed_alone_without_an_attestation_that_lambda_refuses(tmp_path: Path) -> None:
+    _, calls = built(tmp_path, **REPOSITORIES, TAG="abc")
+    assert [call for call in calls if call.startswith("without")] == ["without attestations: 1"] * 2
+
+
+def test_what_an_image_is_made_from_comes_from_no_registry_that_counts_pulls_by_address() -> None:
+    given = [rest.partition("=") for file in (ROOT / "containers").glob("*.Dockerfile") for rest in said(file, "ARG")]
+    images = [value for name, _, value in given if name in ("BASE", "ADAPTER")]
+    assert len(images) == 4
+    assert all(image.startswith("public.ecr.aws/") for image in images)
+    assert ON_GPUS["SERVING_BASE"].startswith("nvcr.io/")
 
 
 def test_an_image_that_is_there_is_not_built_again(tmp_path: Path) -> None:

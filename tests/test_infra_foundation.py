@@ -198,6 +198,7 @@ def test_exports_are_what_the_service_stack_asks_for(full_ground: World) -> None
         "plan_role",
         "vpc",
         "work_security_group",
+        "doors_security_group",
         "cidr",
         "repository_arns",
         "carrier_role",

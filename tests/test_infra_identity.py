@@ -41,6 +41,13 @@ def test_only_the_data_job_reads_sources_outside_the_store(full_ground: World) -
     assert "arn:aws:kms:eu-central-1:1:key/support" in reach(allowed(full_ground, "data"), "kms:Decrypt")
 
 
+def test_what_runs_at_emr_finds_its_log_group_and_no_other_job_looks(bare_ground: World) -> None:
+    looking = {role for role in bare_ground.exports["roles"] if reach(allowed(bare_ground, role), "logs:DescribeLogGroups")}
+    assert looking == {"data"}
+    (ceiling,) = bare_ground.one("iam/policy:Policy", "boundary").documents()
+    assert reach(ceiling["Statement"], "logs:DescribeLogGroups") == {"*"}
+
+
 def test_a_source_that_is_a_whole_bucket_says_so() -> None:
     world = small(identity=IdentityArgs(("s3://acme-support",)))
     (whole,) = [each for each in allowed(world, "data") if "arn:aws:s3:::acme-support/*" in each["Resource"]]

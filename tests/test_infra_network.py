@@ -1,9 +1,21 @@
 """Where work stands: zones, doors and ways out."""
 
-from foundation_parts import small
-from pulumi_parts import REGION
+import re
+from pathlib import Path
+from typing import Any
 
+import moto.iam
+import pytest
+from foundation_parts import small
+from pulumi_parts import REGION, _Answers
+
+from backends.places.ecs import Ecs
+from backends.places.eks import Eks
+from backends.places.sagemaker import SageMaker
+from infra_pulumi.components.doors import UNWATCHED, prefix
 from infra_pulumi.components.network import NetworkArgs
+from infra_pulumi.service import PROGRAMS
+from llmspec.errors import PlaceError
 
 
 def test_by_default_nothing_leads_out_of_the_network() -> None:
@@ -21,6 +33,26 @@ def test_each_zone_has_its_private_subnet() -> None:
     assert {subnet.inputs["availabilityZone"] for subnet in subnets} == {f"{REGION}{letter}" for letter in "abc"}
     assert {subnet.inputs["cidrBlock"] for subnet in subnets} == {"10.7.0.0/20", "10.7.16.0/20", "10.7.32.0/20"}
     assert not any(subnet.inputs.get("mapPublicIpOnLaunch") for subnet in subnets)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_more_zones_than_the_region_has_are_refused_in_words() -> None:
+    with pytest.raises(PlaceError, match=rf"endpoint\.scale\.zones: 4 asked for, and {REGION} has 3 .*\n  write 3, or choose"):
+        small(network=NetworkArgs(zones=4))
+
+
+def test_a_zone_that_an_account_opted_in_to_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    usual = _Answers.call
+
+    def noted(self: _Answers, args: Any) -> dict[str, Any]:
+        asked.append({"token": args.token, **args.args})
+        return usual(self, args)
+
+    monkeypatch.setattr(_Answers, "call", noted)
+    small(network=NetworkArgs())
+    (zones,) = [each for each in asked if "getAvailabilityZones" in each["token"]]
+    assert zones["filters"] == [{"name": "opt-in-status", "values": ["opt-in-not-required"]}]
 
 
 def test_services_have_doors_and_s3_the_free_one() -> None:
@@ -63,3 +95,20 @@ def test_work_speaks_to_itself_and_to_services_over_https() -> None:
         "work-to-s3": 443,
         "work-to-doors": 443,
     }
+
+
+def test_what_a_door_lets_through_begins_as_iam_calls_it() -> None:
+    places = (Ecs(instance="g5.xlarge"), Eks(), SageMaker(instance="ml.g5.xlarge"))
+    asked = {door for place in places for door in place.doors("endpoint") or ()} | {"secretsmanager", "bedrock-runtime"}
+    asked |= {door for program in PROGRAMS.values() for door in program.doors}
+    known = set(re.findall(r'"([a-z0-9-]+):[A-Z*]', Path(moto.iam.__file__).with_name("aws_managed_policies.py").read_text()))
+    assert {prefix(door) for door in asked if door not in UNWATCHED} <= known
+    assert (prefix("bedrock-runtime"), prefix("monitoring"), prefix("sagemaker.runtime")) == ("bedrock", "cloudwatch", "sagemaker")
+
+
+def test_the_agent_of_ecs_passes_a_door_without_a_policy() -> None:
+    services = ("ecs", "ecs-agent", "ecs-telemetry", "monitoring")
+    made = small(network=NetworkArgs(services=services)).of("ec2/vpcEndpoint:VpcEndpoint")
+    assert {name for name, door in made.items() if "policy" not in door.inputs} == {"door-ecs-agent", "door-ecs-telemetry"}
+    (statement,) = next(made["door-monitoring"].documents())["Statement"]
+    assert statement["Action"] == ["cloudwatch:*"]

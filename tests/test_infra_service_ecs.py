@@ -5,7 +5,7 @@ import dataclasses
 import json
 
 import pytest
-from pulumi_service_parts import GROUND, release, run, serving
+from pulumi_service_parts import GROUND, OWNER, release, run, serving
 
 from infra_pulumi.service import faults
 from infra_pulumi.serving.ecs import EcsArgs
@@ -118,6 +118,14 @@ def test_a_gpu_brings_machines_over_the_zones_that_follow_the_tasks() -> None:
     service = made.one(SERVICE)
     assert "launchType" not in service
     assert service["orderedPlacementStrategies"] == [{"type": "spread", "field": "attribute:ecs.availability-zone"}]
+
+
+def test_what_brings_machines_has_a_name_that_aws_takes_whatever_the_product_is_called() -> None:
+    called = run(serving(GPU, owner=dataclasses.replace(OWNER, name="aws-ecs"))).one("ecs/capacityProvider:CapacityProvider")[
+        "name"
+    ]
+    assert called == "machines-aws-ecs-prod"
+    assert not called.startswith(("aws", "ecs", "fargate"))
 
 
 def test_the_container_serves_on_8080_and_logs_to_the_foundations_group() -> None:

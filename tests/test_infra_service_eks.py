@@ -35,8 +35,22 @@ def test_the_clusters_secrets_are_encrypted_and_it_is_reached_from_the_network_o
     assert cluster["vpcConfig"]["endpointPublicAccess"] is False
     assert cluster["vpcConfig"]["subnetIds"] == ["subnet-a", "subnet-b"]
     assert "audit" in cluster["enabledClusterLogTypes"]
+    assert (cluster["version"], cluster["upgradePolicy"]) == ("1.35", {"supportType": "STANDARD"})
     opened = run(serving(dataclasses.replace(CPU, operators=("192.0.2.0/24",)))).one("eks/cluster:Cluster")["vpcConfig"]
     assert (opened["endpointPublicAccess"], opened["publicAccessCidrs"]) == (True, ["192.0.2.0/24"])
+
+
+def test_the_clusters_own_machines_are_let_through_the_doors() -> None:
+    rule = run(serving(CPU)).all("vpc/securityGroupIngressRule:SecurityGroupIngressRule")["doors-from-cluster"]
+    assert (rule["securityGroupId"], rule["referencedSecurityGroupId"]) == (GROUND.doors_group_id, "sg-cluster")
+    assert (rule["fromPort"], rule["toPort"]) == (443, 443)
+
+
+def test_no_log_of_the_cluster_is_kept_for_ever() -> None:
+    groups = run(serving(CPU, log_days=30)).all("cloudwatch/logGroup:LogGroup").values()
+    kept = {group["name"]: group["retentionInDays"] for group in groups}
+    collected = [f"/aws/containerinsights/bot-prod/{kind}" for kind in ("application", "performance", "host", "dataplane")]
+    assert kept.items() >= dict.fromkeys(["/aws/eks/bot-prod/cluster", *collected], 30).items()
 
 
 def test_pods_read_the_artifact_by_an_identity_of_their_own_and_hold_no_key() -> None:
@@ -117,6 +131,17 @@ def test_the_door_speaks_tls_in_the_right_subnets_to_named_ranges() -> None:
     ingress = found["Ingress", "endpoint"]
     assert ingress["spec"]["rules"][0]["host"] == "bot.acme.example"
     assert json.loads(ingress["metadata"]["annotations"]["alb.ingress.kubernetes.io/listen-ports"]) == [{"HTTPS": 443}]
+
+
+def test_the_cluster_may_tag_the_load_balancer_that_it_makes_and_no_other() -> None:
+    made = [each for place, each in run(serving(CPU)).statements() if place == "aws:iam/rolePolicy:RolePolicy eks-cluster"]
+    (makes,) = (each for each in made if "elasticloadbalancing:CreateLoadBalancer" in each["Action"])
+    assert {"elasticloadbalancing:CreateTargetGroup", "ec2:CreateSecurityGroup"} <= set(makes["Action"])
+    asked = {"eks:eks-cluster-name": "bot-prod", "llmspec:name": "bot", "llmspec:target": "prod"}
+    assert makes["Condition"] == {"StringEquals": {f"aws:RequestTag/{key}": value for key, value in asked.items()}}
+    later = [each for each in made if each is not makes]
+    assert {action for each in later for action in each["Action"]} >= {"elasticloadbalancing:AddTags", "ec2:CreateTags"}
+    assert all(each["Condition"] == {"StringEquals": {"aws:ResourceTag/eks:eks-cluster-name": "bot-prod"}} for each in later)
 
 
 def test_variants_share_the_traffic_by_their_weights() -> None:

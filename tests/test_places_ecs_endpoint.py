@@ -24,7 +24,8 @@ from llmspec.release import Release, Releases
 pytestmark = pytest.mark.aws
 ACCOUNT = "123456789012"
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/one"
-PLACE = f"{{ecs: {{cpu: 1, memory: 2GB, public: true, domain: bot.shop.example, certificate: '{CERTIFICATE}'}}}}"
+NAMED = f"domain: bot.shop.example, certificate: '{CERTIFICATE}'"
+PLACE = f"{{ecs: {{cpu: 1, memory: 2GB, public: true, open_to: [203.0.113.0/24], {NAMED}}}}}"
 
 
 class Cluster(Front):
@@ -35,6 +36,8 @@ class Cluster(Front):
         self.copies: Copies
         self.rolls_back = False
         self.starts = True
+        self.names: dict[str, str] = {}
+        """What the stack says besides."""
         self.url = ""
         """Answers in place of the copy that was asked for."""
 
@@ -81,7 +84,7 @@ class EcsStack:
             )
         self.cluster.settle(f"{name}:primary", task)
         names = {"cluster": name, "services": {"primary": "primary"}, "tasks": {"primary": task}, "log_group": "/llmspec/tiny-prod"}
-        return {"url": f"{self.cluster.url or copy.url}/v1", "names": names}
+        return {"url": f"{self.cluster.url or copy.url}/v1", "names": names | self.cluster.names}
 
     def _task(self, told: dict[str, str]) -> str:
         """Pulumi registers another one only for what differs."""
@@ -112,6 +115,7 @@ def cluster(front: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """An ECS with nothing in it, and little patience."""
     front.backend.reset()
     front.rolls_back, front.starts, front.url, front.failing = False, True, "", {}
+    front.names = {}
     monkeypatch.setenv("MOTO_ECS_SERVICE_RUNNING", "1")
     monkeypatch.setattr(endpoint_check, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(endpoint_check, "PRIVATE_SECONDS", 0.3)
@@ -144,6 +148,34 @@ def test_a_rollback_by_the_circuit_breaker_is_a_failure_with_ecs_own_words(tiny:
     assert "console.aws.amazon.com/ecs/v2/clusters/tiny-prod/services" in said
     assert tiny.pointed() == 1
     cluster.rolls_back = False
+    assert (tiny.deploy().live.release, tiny.pointed()) == (2, 2)
+
+
+def test_all_at_once_is_refused_while_the_copies_stand_where_steps_led(tiny: Shop, cluster: Cluster) -> None:
+    balancing, ground = boto3.client("elbv2", region_name=REGION), boto3.client("ec2", region_name=REGION)
+    subnets = ground.describe_subnets()["Subnets"][:2]
+    where = {"Protocol": "HTTP", "Port": 8080, "VpcId": subnets[0]["VpcId"], "TargetType": "ip"}
+    blue, green = (
+        balancing.create_target_group(Name=f"tiny-{side}", **where)["TargetGroups"][0]["TargetGroupArn"]
+        for side in ("blue", "green")
+    )
+    made = balancing.create_load_balancer(Name="tiny", Subnets=[each["SubnetId"] for each in subnets])["LoadBalancers"][0]
+    first = [{"Type": "forward", "TargetGroupArn": blue}]
+    listener = balancing.create_listener(LoadBalancerArn=made["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=first)
+
+    def led(to_green: int) -> list[dict[str, object]]:
+        groups = [{"TargetGroupArn": blue, "Weight": 100 - to_green}, {"TargetGroupArn": green, "Weight": to_green}]
+        return [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]
+
+    everything = [{"Field": "path-pattern", "Values": ["/*"]}]
+    listening = listener["Listeners"][0]["ListenerArn"]
+    rule = balancing.create_rule(ListenerArn=listening, Priority=1, Conditions=everything, Actions=led(100))["Rules"][0]["RuleArn"]
+    cluster.names = {"rule": rule, "green": green}
+    tiny.deploy()
+    with pytest.raises(PlaceError, match=r"all_at_once would take them away first\n  let one more release go live in steps"):
+        tiny.limit(5).deploy()
+    assert tiny.pointed() == 1
+    balancing.modify_rule(RuleArn=rule, Actions=led(0))
     assert (tiny.deploy().live.release, tiny.pointed()) == (2, 2)
 
 

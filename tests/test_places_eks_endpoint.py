@@ -1,5 +1,6 @@
 """A release becomes live at EKS, through `deploy`: the program's own manifests, a cluster's API over HTTPS, the real door."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,8 @@ from moto_parts import REGION
 from pulumi_service_parts import GROUND
 
 from backends.places import endpoint_check
+from backends.places.asking_aws import Aws
+from backends.places.kubernetes import Cluster
 from infra_pulumi.owner import Owner
 from infra_pulumi.serving.manifests import Sizes, manifests, namespace, written
 from infra_pulumi.serving.wanted import PlaceArgs, Scale, Serving, Variant
@@ -28,7 +31,7 @@ from llmspec.release import Release, Releases
 pytestmark = pytest.mark.aws
 ACCOUNT, DOMAIN = "123456789012", "bot.shop.example"
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/one"
-PLACE = f"{{eks: {{public: true, domain: {DOMAIN}, certificate: '{CERTIFICATE}'}}}}"
+PLACE = f"{{eks: {{public: true, open_to: [203.0.113.0/24], domain: {DOMAIN}, certificate: '{CERTIFICATE}'}}}}"
 
 
 class Ground(Front):
@@ -204,6 +207,23 @@ def test_only_the_clusters_own_authority_is_trusted(
         with pytest.raises(PlaceError, match="CERTIFICATE_VERIFY_FAILED"):
             tiny.deploy()
         assert other.patched == []
+
+
+def test_an_authority_without_a_key_identifier_is_trusted_as_eks_makes_it(front: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = ssl.create_default_context
+
+    def strict(**named: Any) -> ssl.SSLContext:
+        """As Python 3.13 makes it."""
+        context = usual(**named)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    cluster = Cluster(Aws(REGION), "tiny")
+    cluster.__dict__["_told"] = {"certificateAuthority": {"data": front.cluster.authority}}
+    context = cluster._pool.connection_pool_kw["ssl_context"]
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 def test_killed_between_the_pods_and_the_pointer_the_next_apply_changes_nothing(

@@ -119,6 +119,7 @@ def test_what_is_asked_for_is_bounded_encrypted_and_found_again_by_its_tags(
     assert watched["cloudWatchLoggingConfiguration"]["logGroupName"] == "/llmspec/tiny-emr/data"
     settings = run.settings()
     assert settings["spark.executor.instances"] == "3"
+    assert settings["spark.sql.catalogImplementation"] == "in-memory"
     for who in ("driver", "executor"):
         assert settings[f"spark.{who}.cores"] == "4"
         assert settings[f"spark.{who}.memory"] == settings[f"spark.{who}.memoryOverhead"] == "8192m", "16 GB together"

@@ -98,7 +98,7 @@ FIRES: list[tuple[Check, list[tuple[str, str]], str, int, str]] = [
     ("rate-limit", [(f"  {LIMITS}\n", "")], "a caller may ask without end", 13, "warning"),
     ("purification", [("[redact]", "[drop_missing]")], "personal data is left", 7, "warning"),
     ("network-isolation", [("ml.m7i.xlarge", "ml.m7i.xlarge, network_isolation: false")], "endpoint may reach the network", 4, "warning"),
-    ("public", [(ENDPOINT, f"endpoint: {{ecs: {{public: true, {NAMED}}}}}")], "an address on the internet", 4, "warning"),
+    ("public", [(ENDPOINT, f"endpoint: {{ecs: {{public: true, open_to: [203.0.113.0/24], {NAMED}}}}}")], "an address on the internet", 4, "warning"),
     ("public", FUNCTION, "asked through an address on the internet", 4, "warning"),
     ("audit", [("audit: true", "audit: false")], "nothing records who did what", 22, "warning"),
     ("backup", [("  backup: {copy_to: eu-west-1}\n", "")], "there is no second copy", 21, "warning"),
@@ -185,6 +185,25 @@ def test_what_a_copy_fetches_has_to_fit_its_disk(tmp_path: Path) -> None:
         found = [it for it in findings(tmp_path, text.replace(f"  {SCALE}\n", "")) if it.check == "endpoint-memory"]
         assert [it.problem.fault for it in found] == ([says] if says else [])
         assert [it.severity for it in found] == (["error"] if says else [])
+
+
+def test_a_copy_has_to_fit_the_machine_that_it_is_given(tmp_path: Path) -> None:
+    at_ecs, at_eks = f"ecs: {{gpus: 1, instance: g5.xlarge, %s, {NAMED}}}", f"eks: {{%s, {NAMED}}}"
+    for place, says in (
+        (at_ecs % "cpu: 64", "a copy asks for 64 vCPU, and g5.xlarge has 4"),
+        (at_ecs % "memory: 16GB", "a copy asks for 16 GB, and g5.xlarge has 14.72 to give away"),
+        (at_ecs.replace("gpus: 1", "gpus: 2") % "cpu: 4", "a copy asks for 2 GPUs, and g5.xlarge has 1"),
+        (at_ecs % "disk: 21GB", "the image that g5.xlarge starts from takes 30 GB, and disk is 21"),
+        (at_ecs % "cpu: 4, memory: 14GB, disk: 30GB", ""),
+        (at_eks % "cpu: 4", "a copy asks for 4 vCPU, and m7i.xlarge has 4, some of which the cluster takes itself"),
+        (at_eks % "memory: 15GB", "a copy asks for 15 GB, and m7i.xlarge has 14.72 to give away"),
+        (at_eks % "cpu: 3, memory: 14GB, disk: 20GB", ""),
+        (at_eks % "cpu: 64, instance: x9.large", ""),
+    ):
+        text = CLEAN.replace(ENDPOINT, f"endpoint: {{{place}}}").replace(f"  {SCALE}\n", "").replace(ROLLOUT, "")
+        found = [it for it in findings(tmp_path, text) if it.check == "endpoint-memory"]
+        assert [it.problem.fault for it in found] == ([says] if says else [])
+        assert all(it.severity == "error" and it.problem.line == 4 for it in found)
 
 
 def test_a_rollout_that_nothing_turns_back_is_an_error(tmp_path: Path) -> None:

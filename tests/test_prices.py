@@ -99,6 +99,14 @@ def test_a_cluster_of_workers_costs_each_of_them() -> None:
     assert priced(costs(spec(text), {"data": 3600}, KNOWN)) == {"emr vcpu": (12, 12), "emr gb": (48, 48)}
 
 
+def test_what_auto_mode_takes_for_a_machine_is_told() -> None:
+    told = "endpoint: what EKS Auto Mode takes for each machine, about 12 % of its price"
+    for place, here in ((f"{{endpoint: {{eks: {{{NAMED}}}}}}}", True), (f"{{endpoint: {{ecs: {{{NAMED}}}}}}}", False)):
+        found = costs(at(place), {}, KNOWN)
+        assert found is not None
+        assert (told in found.unpriced) is here
+
+
 def test_what_is_not_known_is_listed_and_never_zero() -> None:
     found = costs(
         at("{model: {sagemaker: {instance: ml.p4d.24xlarge}}, endpoint: {sagemaker: {instance: ml.m7i.large}}}"), {"model": None}

@@ -1,5 +1,6 @@
 """What the cards of AWS share: how instances are written, which sizes go together, what brings their tools."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -39,6 +40,8 @@ SERVERLESS_SIZES: dict[float, tuple[float, float, float]] = {
 """vCPU -> least and most GB of memory, and the step between: of Fargate and, from 1 vCPU on, of EMR Serverless."""
 
 
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+"""Addresses that no request from the internet has."""
 INSIDE = ("ecr.api", "ecr.dkr", "logs", "kms")
 """Services that a container of ours asks from inside a private network: for its image, its log, its keys."""
 
@@ -55,6 +58,24 @@ def size_fault(cpu: float, memory: int, least_cpu: float) -> PydanticCustomError
         by = f" in steps of {step:g}" if step != 1 else ""
         return wrong(f"{cpu:g} vCPU have {least:g} to {most:g} GB{by}, and not {memory / GB:g}", "change cpu or memory", "memory")
     return None
+
+
+def shut(name: str, public: bool, open_to: Sequence[str]) -> PydanticCustomError | None:
+    """What is wrong with a door to the internet that lets in private addresses only: none of them comes from there."""
+    from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+
+    def private(written: str) -> bool:
+        try:
+            network = IPv4Network(written, strict=False)
+        except (AddressValueError, NetmaskValueError):
+            return False
+        return any(network.subnet_of(IPv4Network(inside)) for inside in PRIVATE)
+
+    if not public or not all(private(network) for network in open_to):
+        return None
+    fault = "the internet may ask, and open_to lets in private networks only: nobody could ask"
+    cure = "name the networks that ask: `open_to: [203.0.113.0/24]`; or take public out"
+    return wrong(fault, cure, f"places.endpoint.{name}.open_to")
 
 
 def doorless(name: str, certificate: str | None, domain: str | None, zone: str | None) -> PydanticCustomError | None:

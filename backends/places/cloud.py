@@ -34,6 +34,9 @@ class Endpoint(ABC):
     def __init__(self, site: Site):
         self.site, self.aws = site, Aws(site.region)
 
+    def heed(self, outputs: Outputs) -> None:  # noqa: B027 - most have nothing of the kind
+        """Before a stack that is up changes: PlaceError when the change would take away what answers."""
+
     @abstractmethod
     def settle(self, release: Release, outputs: Outputs) -> None:
         """Wait until it is in service, compare what runs with what was asked for, ask it a question. PlaceError when not."""
@@ -100,6 +103,7 @@ def serve(endpoint: Endpoint, release: Release) -> Live:
     site, paper = endpoint.site, Paper(endpoint.site)
     paper.begin()
     try:
+        endpoint.heed(paper.read())
         outputs = stacks.service_stack(site, release).up(_say)
         paper.write(outputs)
         endpoint.settle(release, outputs)

@@ -5,7 +5,20 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from backends.places.aws import GB, INSIDE, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless, size_fault
+from backends.places.aws import (
+    GB,
+    INSIDE,
+    INSTALL,
+    REQUIRES,
+    Certificate,
+    Domain,
+    Machine,
+    Network,
+    Zone,
+    doorless,
+    shut,
+    size_fault,
+)
 from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Duration, Size, wrong
 
@@ -42,7 +55,7 @@ class Ecs(InAws):
     public: bool = False
     """Whether the internet may ask; else only the network and what is joined to it."""
     open_to: list[Network] = Field(default=["10.0.0.0/8"], min_length=1)
-    """Address ranges that may ask: `[10.0.0.0/8]`."""
+    """Address ranges that may ask: `[10.0.0.0/8]`. A public endpoint names some of the internet's."""
     certificate: Certificate | None = None
     """The load balancer's certificate in ACM, in the same region. One is made for `domain` when absent."""
     domain: Domain | None = None
@@ -79,8 +92,12 @@ class Ecs(InAws):
         if stage != "endpoint":
             return self._no_job(stage, spec)
         scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
-        if error := doorless("ecs", self.certificate, self.domain, self.zone):
+        if error := doorless("ecs", self.certificate, self.domain, self.zone) or shut("ecs", self.public, self.open_to):
             return error
+        if f"{spec.name}-".startswith("internal-"):
+            return wrong(
+                "a load balancer is named after it, and AWS keeps names with 'internal-'", "begin the name otherwise", "name"
+            )
         if self.failover and not (self.domain and self.zone):
             cure = "add `domain: …` and `zone: …`: the name that moves"
             return wrong("no name would move to the second region", cure, "places.endpoint.ecs.failover")

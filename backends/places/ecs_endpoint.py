@@ -37,6 +37,19 @@ class Side:
 class EcsEndpoint(Endpoint):
     """`places: {endpoint: {ecs: …}}`."""
 
+    def heed(self, outputs: Outputs) -> None:
+        """In steps ECS goes from one target group to the other and back. All at once knows the first only: the rule would lead
+        there, and the second group go, before a copy is in the first."""
+        rollout, names = self.site.spec.endpoint.rollout, outputs.get("names", {})
+        if not names.get("green") or (rollout and rollout.strategy != "all_at_once"):
+            return
+        rules = (self.aws.look("elbv2", "describe_rules", RuleArns=[names["rule"]]) or {}).get("Rules", [])
+        actions = [action.get("ForwardConfig", {}) for rule in rules for action in rule["Actions"]]
+        groups = [group for action in actions for group in action.get("TargetGroups", [])]
+        if any(group["TargetGroupArn"] == names["green"] and group.get("Weight") for group in groups):
+            fault = "endpoint.rollout: the copies that answer stand where steps led, and all_at_once would take them away first"
+            raise PlaceError(f"{fault}\n  let one more release go live in steps, as the last one did; then write all_at_once")
+
     def settle(self, release: Release, outputs: Outputs) -> None:
         watch, names = Watch(), outputs["names"]
         sides = {side: watch.for_(lambda side=side: self._steady(side, outputs)) for side in names["services"]}  # type: ignore[misc]

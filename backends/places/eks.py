@@ -1,16 +1,19 @@
 """eks: Amazon EKS. The server in Kubernetes: a Deployment on machines of its own, scaled by load."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
-from backends.places.aws import GB, INSIDE, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless
+from backends.places.aws import GB, INSIDE, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless, shut
 from backends.places.cloud import Endpoint, InAws
-from llmspec.section import Size, wrong
+from llmspec.section import Like, Size, wrong
 
 if TYPE_CHECKING:
     from llmspec.spec import Spec
+
+
+Version = Annotated[str, Field(pattern=r"^1\.[0-9]{2}$"), Like("write a version of Kubernetes in quotes: `'1.35'`")]
 
 
 class Eks(InAws):
@@ -31,10 +34,12 @@ class Eks(InAws):
     """Memory of one copy: `8GB`."""
     disk: Size = Field(default=20 * GB, ge=GB)
     """For the artifact and what is written beside it: `20GB`."""
+    version: Version = "1.35"
+    """Of Kubernetes, in quotes. AWS raises it by itself when the version's standard support ends; write the new one here then."""
     public: bool = False
     """Whether the internet may ask; else only the network and what is joined to it."""
     open_to: list[Network] = Field(default=["10.0.0.0/8"], min_length=1)
-    """Address ranges that may ask: `[10.0.0.0/8]`."""
+    """Address ranges that may ask: `[10.0.0.0/8]`. A public endpoint names some of the internet's."""
     domain: Domain | None = None
     """The name that users ask: `bot.acme.example`. Needed."""
     certificate: Certificate | None = None
@@ -53,7 +58,7 @@ class Eks(InAws):
 
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         scale = spec.endpoint.scale
-        if error := doorless("eks", self.certificate, self.domain, self.zone):
+        if error := doorless("eks", self.certificate, self.domain, self.zone) or shut("eks", self.public, self.open_to):
             return error
         if self.domain is None:
             return wrong("without a name nobody could ask", "add `domain: …`", "places.endpoint")

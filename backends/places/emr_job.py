@@ -131,6 +131,8 @@ class Run(Direct):
             "spark.dynamicAllocation.enabled": "false",
             "spark.driver.maxResultSize": "0",
             "spark.api.mode": "classic",
+            # EMR's own default is Glue's catalogue, whose tables no job of ours reads, and to which no private network has a door.
+            "spark.sql.catalogImplementation": "in-memory",
             "spark.archives": f"{build.required(self.errand.site, build.spark())}#environment",
         }
         told = {**self.told, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYSPARK_PYTHON": PYTHON}

@@ -1,7 +1,7 @@
 """The boundary: what no job and no endpoint ever does, whatever its own role says."""
 
 from infra_pulumi.account import Account
-from infra_pulumi.components.duties import CARDS, LOGS, LOOKS, METRICS, PUSH, TABLES, UPLOADS, WRITE, from_sources
+from infra_pulumi.components.duties import CARDS, GROUPS, LOGS, LOOKS, METRICS, PUSH, TABLES, UPLOADS, WRITE, from_sources
 from infra_pulumi.hosted import asking
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
@@ -66,7 +66,7 @@ def _shared(account: Account) -> tuple[Statement, ...]:
     addresses = ("ec2:CreateNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses")
     models = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
     # What CloudWatch's agent asks, so that lines and metrics of a cluster carry the names of their machines.
-    agent = ("ec2:DescribeTags", "ec2:DescribeVolumes")
+    agent = (*GROUPS, "ec2:DescribeTags", "ec2:DescribeVolumes")
     return (
         grants,
         Statement(LOGS, (account.arn("logs", "log-group:*"),), reason=EACH_ROLE),

@@ -75,7 +75,7 @@ def machines(owner: Owner, account: Account) -> tuple[Statement, ...]:
             reason=BY_AWS,
         ),
         Statement(calls("autoscaling", *fleet_looks), ("*",), reason=NO_NAME_YET),
-        Statement(calls("ecs", *providers), (account.arn("ecs", f"capacity-provider/{owner.prefix}-*"),)),
+        Statement(calls("ecs", *providers), (account.arn("ecs", f"capacity-provider/machines-{owner.prefix}"),)),
         Statement(("ecs:PutClusterCapacityProviders",), (account.arn("ecs", f"cluster/{owner.prefix}*"),)),
         Statement(
             calls("iam", *profiles, "AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile"),

@@ -11,6 +11,8 @@ from infra_pulumi.policies import Statement
 PULL = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability")
 PUSH = (*PULL, "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:DescribeImages")
 LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams")
+GROUPS = ("logs:DescribeLogGroups",)
+"""EMR Serverless looks for the group before it writes to it."""
 METRICS = ("cloudwatch:PutMetricData",)
 TABLES = tuple(
     f"glue:{verb}"
@@ -107,7 +109,9 @@ def into_logs(kind: str, owner: Owner, account: Account) -> tuple[Statement, ...
     groups = (f"/llmspec/{owner.prefix}/{kind}", "/aws/sagemaker/")
     where = tuple(account.arn("logs", f"log-group:{group}*") for group in groups)
     fence = {"StringEquals": {"cloudwatch:namespace": ["llmspec", "/aws/sagemaker/Endpoints", "/aws/sagemaker/TrainingJobs"]}}
-    return (Statement(LOGS, where), Statement(METRICS, ("*",), fence, reason="Metrics have no ARN, the namespace is the fence"))
+    looks = (Statement(GROUPS, ("*",), reason="Log groups are described all or none"),) if kind == "data" else ()
+    metrics = Statement(METRICS, ("*",), fence, reason="Metrics have no ARN, the namespace is the fence")
+    return (Statement(LOGS, where), *looks, metrics)
 
 
 def with_images(actions: tuple[str, ...], repositories: tuple[str, ...], account: Account) -> tuple[Statement, ...]:

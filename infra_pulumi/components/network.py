@@ -15,6 +15,7 @@ from infra_pulumi.components.vpc_endpoints import Doors, DoorsArgs
 from infra_pulumi.components.ways_out import WaysOut, WaysOutArgs
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
+from llmspec.errors import PlaceError
 
 SERVICES = ("ecr.api", "ecr.dkr", "logs", "kms", "sagemaker.api", "sagemaker.runtime")
 
@@ -123,9 +124,18 @@ class Network(pulumi.ComponentResource):
         return WaysOut(self._owner, wanted, self._opts)
 
     def _zones(self) -> list[pulumi.Output[str]]:
-        """Zones by their order: their names differ between accounts."""
-        found = aws.get_availability_zones_output(state="available", opts=pulumi.InvokeOptions(parent=self))
-        return [found.names[index] for index in range(self._args.zones)]
+        """Zones by their order: their names differ between accounts. Local Zones, which an account opts in to, are left out:
+        most services do not stand there."""
+        regular = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
+        found = aws.get_availability_zones_output(state="available", filters=[regular], opts=pulumi.InvokeOptions(parent=self))
+        enough = found.names.apply(lambda names: self._enough(list(names)))
+        return [enough[index] for index in range(self._args.zones)]
+
+    def _enough(self, names: list[str]) -> list[str]:
+        if len(names) < self._args.zones:
+            fault = f"endpoint.scale.zones: {self._args.zones} asked for, and {self._owner.region} has {len(names)}"
+            raise PlaceError(f"{fault}\n  write {len(names)}, or choose another region")
+        return names
 
     def _watch(self, logs: Logs) -> None:
         """Who spoke to whom: kept as long as the other logs."""

@@ -12,6 +12,11 @@ from infra_pulumi.account import Account
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement, document
 
+PREFIXES = {"bedrock-runtime": "bedrock", "monitoring": "cloudwatch"}
+"""Where a service is called otherwise in a policy than at its door. A policy that names nothing real forbids everything."""
+UNWATCHED = ("ecs-agent", "ecs-telemetry")
+"""What ECS's agent speaks through them is a session of ECS's own, for which AWS names neither actions nor an account."""
+
 
 @dataclass(frozen=True)
 class DoorsArgs:
@@ -76,7 +81,6 @@ class Doors(pulumi.ComponentResource):
         return group
 
     def _door(self, service: str) -> aws.ec2.VpcEndpoint:
-        kind = service.partition(".")[0]
         return aws.ec2.VpcEndpoint(
             f"door-{service}",
             vpc_id=self._args.vpc,
@@ -85,7 +89,7 @@ class Doors(pulumi.ComponentResource):
             subnet_ids=list(self._args.subnets),
             security_group_ids=[self.group.id],
             private_dns_enabled=True,
-            policy=document(_for_this_account(kind, self._account)),
+            policy=None if service in UNWATCHED else document(_for_this_account(prefix(service), self._account)),
             tags={**self._tags, "Name": f"{self._owner.prefix}-{service}"},
             opts=self._opts,
         )
@@ -109,6 +113,11 @@ class Doors(pulumi.ComponentResource):
             tags=self._tags,
             opts=self._opts,
         )
+
+
+def prefix(service: str) -> str:
+    """What its actions begin with: `sagemaker.runtime` -> `sagemaker`."""
+    return PREFIXES.get(service, service.partition(".")[0])
 
 
 def _for_this_account(service: str, account: Account) -> Statement:

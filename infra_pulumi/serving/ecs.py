@@ -72,6 +72,8 @@ def ecs(wanted: Serving, place: EcsArgs) -> Served:
             "services": {side: service.name for side, service in services.items()},
             "tasks": {side: service.task_definition for side, service in services.items()},
             "balancer": balancer.balancer.arn,
+            "rule": balancer.rule.arn,
+            "green": balancer.targets[GREEN].arn if shifted else "",
         },
         signals=found,
         health=health(balancer.balancer.arn_suffix),

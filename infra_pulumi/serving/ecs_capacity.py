@@ -42,7 +42,7 @@ def machines(wanted: Serving, place: EcsArgs, cluster: aws.ecs.Cluster) -> aws.e
     scaling = aws.ecs.CapacityProviderAutoScalingGroupProviderManagedScalingArgs(status="ENABLED", target_capacity=100)
     provider = aws.ecs.CapacityProvider(
         "machines",
-        name=f"{wanted.owner.prefix}-machines",
+        name=f"machines-{wanted.owner.prefix}",  # a name of AWS's own begins with aws, ecs or fargate; a product's may
         auto_scaling_group_provider=aws.ecs.CapacityProviderAutoScalingGroupProviderArgs(
             auto_scaling_group_arn=group.arn,
             managed_scaling=scaling,

@@ -21,6 +21,8 @@ from infra_pulumi.serving.wanted import PlaceArgs, Serving
 from infra_pulumi.trust import trusted
 
 LOGGED = ["api", "audit", "authenticator"]
+COLLECTED = ("application", "performance", "host", "dataplane")
+"""What CloudWatch's collector writes: a group for each. Ours is the first."""
 POOLS = ["system", "general-purpose"]
 """Auto Mode's own, for what is not ours."""
 
@@ -40,7 +42,8 @@ class EksArgs(PlaceArgs):
     """For the artifact and what is written beside it."""
     group: bool = False
     """A node group that always holds `min` copies, so that their machines are there before they are asked for."""
-    version: str = "1.34"
+    version: str = "1.35"
+    """Of Kubernetes."""
     domain: str = ""
     """The name that users ask."""
     certificate_arn: str = ""
@@ -61,15 +64,10 @@ def eks(wanted: Serving, place: EksArgs) -> Served:
     account = Account(wanted.owner.region)
     address = Address("address", AddressArgs(wanted, place.domain, place.zone_id, place.certificate_arn))
     made = roles(wanted, place.group, account)
-    cluster = _cluster(wanted, place, made["cluster"].arn, made["nodes"].arn)
+    cluster = _cluster(wanted, place, made["cluster"].arn, made["nodes"].arn, _log(wanted, f"/aws/eks/{_name(wanted)}/cluster"))
     machines = group(wanted, place, cluster, made["group"].arn) if place.group else None
-    logs = aws.cloudwatch.LogGroup(
-        "cluster-logs",
-        name=f"/aws/containerinsights/{_name(wanted)}/application",
-        retention_in_days=wanted.log_days,
-        tags=wanted.tags(),
-    )
-    installed = addons(wanted, cluster, made["agent"].arn, machines, logs)
+    logs = {kind: _log(wanted, f"/aws/containerinsights/{_name(wanted)}/{kind}") for kind in COLLECTED}
+    installed = addons(wanted, cluster, made["agent"].arn, machines, [*logs.values(), _through_the_doors(wanted, cluster)])
     _identity(wanted, cluster, account)
     return Served(
         url=pulumi.Output.concat("https://", place.domain, "/v1"),
@@ -86,7 +84,7 @@ def eks(wanted: Serving, place: EksArgs) -> Served:
         signals=signals(wanted),
         health=health(_name(wanted), namespace(wanted), next(iter(wanted.sides()))),
         host=None,
-        log_group=logs.name,
+        log_group=logs["application"].name,
         journal="$.log_processed",
     )
 
@@ -95,7 +93,15 @@ def _name(wanted: Serving) -> str:
     return fitted(wanted.owner.prefix, 100)
 
 
-def _cluster(wanted: Serving, place: EksArgs, role: pulumi.Input[str], nodes: pulumi.Input[str]) -> aws.eks.Cluster:
+def _log(wanted: Serving, name: str) -> aws.cloudwatch.LogGroup:
+    """Made before whoever writes to it: what EKS and its collector make themselves is kept for ever."""
+    kind = name.rpartition("/")[2]
+    return aws.cloudwatch.LogGroup(f"logs-{kind}", name=name, retention_in_days=wanted.log_days, tags=wanted.tags())
+
+
+def _cluster(
+    wanted: Serving, place: EksArgs, role: pulumi.Input[str], nodes: pulumi.Input[str], logs: aws.cloudwatch.LogGroup
+) -> aws.eks.Cluster:
     """Secrets are encrypted with our key, and whoever deploys may hand manifests in."""
     provider = aws.eks.ClusterEncryptionConfigProviderArgs(key_arn=wanted.ground.key_arn)
     network = aws.eks.ClusterVpcConfigArgs(
@@ -109,6 +115,8 @@ def _cluster(wanted: Serving, place: EksArgs, role: pulumi.Input[str], nodes: pu
         "cluster",
         name=_name(wanted),
         version=place.version,
+        # The other way a cluster stays at its version for a year longer, and each hour costs six times as much.
+        upgrade_policy=aws.eks.ClusterUpgradePolicyArgs(support_type="STANDARD"),
         role_arn=role,
         bootstrap_self_managed_addons=False,
         access_config=aws.eks.ClusterAccessConfigArgs(authentication_mode="API", bootstrap_cluster_creator_admin_permissions=True),
@@ -118,6 +126,21 @@ def _cluster(wanted: Serving, place: EksArgs, role: pulumi.Input[str], nodes: pu
         encryption_config=aws.eks.ClusterEncryptionConfigArgs(provider=provider, resources=["secrets"]),
         vpc_config=network,
         enabled_cluster_log_types=LOGGED,
+        tags=wanted.tags(),
+        opts=pulumi.ResourceOptions(depends_on=[logs]),
+    )
+
+
+def _through_the_doors(wanted: Serving, cluster: aws.eks.Cluster) -> aws.vpc.SecurityGroupIngressRule:
+    """Auto Mode's own machines stand in the cluster's group alone, whose way out AWS leaves open."""
+    return aws.vpc.SecurityGroupIngressRule(
+        "doors-from-cluster",
+        security_group_id=wanted.ground.doors_group_id,
+        referenced_security_group_id=cluster.vpc_config.cluster_security_group_id,
+        ip_protocol="tcp",
+        from_port=443,
+        to_port=443,
+        description="Machines of the cluster",
         tags=wanted.tags(),
     )
 

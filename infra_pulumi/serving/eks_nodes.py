@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -10,6 +11,8 @@ import pulumi_aws as aws
 
 from infra_pulumi.account import Account
 from infra_pulumi.components.role import Role, RoleArgs
+from infra_pulumi.names import fitted
+from infra_pulumi.policies import Statement
 from infra_pulumi.serving.manifests import LABEL, TAINT
 from infra_pulumi.serving.wanted import Serving
 from infra_pulumi.trust import trusted
@@ -44,9 +47,29 @@ def roles(wanted: Serving, with_group: bool, account: Account) -> dict[str, Role
     for name, (service, more, policies) in wishes.items():
         managed = [account.managed(policy) for policy in policies]
         ceiling = None if name in OF_AWS else wanted.ground.boundary
-        args = RoleArgs("endpoint", trusts=(trusted(service, *more),), managed=managed, boundary=ceiling)
+        allows = tagging(wanted, account) if name == "cluster" else ()
+        args = RoleArgs("endpoint", allows=allows, trusts=(trusted(service, *more),), managed=managed, boundary=ceiling)
         made[name] = Role(wanted.owner, account, f"eks-{name}", args, pulumi.ResourceOptions())
     return made
+
+
+def tagging(wanted: Serving, account: Account) -> tuple[Statement, ...]:
+    """The load balancer with our tags on it: AWS's own policies let a cluster make and change one with EKS's tags only."""
+    name, owner = fitted(wanted.owner.prefix, 100), wanted.owner
+    asked = {"eks:eks-cluster-name": name, "llmspec:name": owner.name, "llmspec:target": owner.target}
+    fence = {"StringEquals": {f"aws:RequestTag/{key}": value for key, value in asked.items()}}
+    mine = {"StringEquals": {"aws:ResourceTag/eks:eks-cluster-name": name}}
+    balanced = tuple(
+        account.arn("elasticloadbalancing", f"{kind}/*") for kind in ("loadbalancer", "listener", "listener-rule", "targetgroup")
+    )
+    groups = account.arn("ec2", "security-group/*")
+    makes = tuple(f"elasticloadbalancing:Create{each}" for each in ("LoadBalancer", "TargetGroup", "Listener", "Rule"))
+    named = "EKS names what it makes, and the tags are the fence"
+    return (
+        Statement((*makes, "ec2:CreateSecurityGroup"), (*balanced, groups), fence, reason=named),
+        Statement(("elasticloadbalancing:AddTags", "elasticloadbalancing:RemoveTags"), balanced, mine, reason=named),
+        Statement(("ec2:CreateTags", "ec2:DeleteTags"), (groups,), mine, reason=named),
+    )
 
 
 def group(wanted: Serving, place: EksArgs, cluster: aws.eks.Cluster, role: pulumi.Input[str]) -> aws.eks.NodeGroup:
@@ -75,9 +98,10 @@ def addons(
     cluster: aws.eks.Cluster,
     agent: pulumi.Input[str],
     machines: aws.eks.NodeGroup | None,
-    logs: aws.cloudwatch.LogGroup,
+    after: Sequence[pulumi.Resource],
 ) -> list[aws.eks.Addon]:
-    """Logs and metrics to CloudWatch, processor load for scaling. The log group comes first, with an end to its keeping."""
+    """Logs and metrics to CloudWatch, processor load for scaling. Log groups come first, with an end to their keeping, and
+    the way through which images are fetched: without it an add-on waits until AWS gives it up."""
     collects = aws.eks.AddonPodIdentityAssociationArgs(role_arn=agent, service_account="cloudwatch-agent")
     plain = {MEASURED: None, OBSERVED: [collects], **(dict.fromkeys(OF_A_GROUP) if machines else {})}
     everywhere = json.dumps({"tolerations": [{"operator": "Exists"}]})
@@ -91,7 +115,7 @@ def addons(
             resolve_conflicts_on_create="OVERWRITE",
             resolve_conflicts_on_update="OVERWRITE",
             tags=wanted.tags(),
-            opts=pulumi.ResourceOptions(depends_on=[logs]),
+            opts=pulumi.ResourceOptions(depends_on=list(after)),
         )
         for name, associations in plain.items()
     ]

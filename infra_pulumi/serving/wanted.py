@@ -124,6 +124,8 @@ class Ground:
     """An S3 address without a slash at its end: what the endpoint was asked and answered, as SageMaker captures it."""
     cidr: str = ""
     """The network's addresses: a load balancer in it is believed when it says whose request it passes on."""
+    doors_group_id: pulumi.Input[str] = ""
+    """The security group of those doors: whose machines stand in none of the groups above is let in by it."""
     public_subnet_ids: Sequence[pulumi.Input[str]] = ()
     user_pool_arn: pulumi.Input[str] | None = None
     streams: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)

@@ -29,7 +29,7 @@ LOOKED_AT = 50
 """Of a project's builds, the latest so many."""
 LAST_LINES = 12
 """Of a build that failed."""
-ON_GPUS = {"SERVING_EXTRA": "serve-gpu", "SERVING_BASE": "docker.io/nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04"}
+ON_GPUS = {"SERVING_EXTRA": "serve-gpu", "SERVING_BASE": "nvcr.io/nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04"}
 """What `build.sh` makes the serving image from where a machine has a GPU: CUDA, cuDNN, and Ubuntu's Python 3.12."""
 
 

@@ -21,6 +21,7 @@ def standing(outputs: Mapping[str, Any]) -> Ground:
         monitors_log_group=outputs["log_groups"]["monitors"],
         capture=f"s3://{outputs['bucket']}/{outputs['product']}capture",
         cidr=outputs.get("cidr", ""),
+        doors_group_id=outputs.get("doors_security_group", ""),
         public_subnet_ids=tuple(outputs.get("public_subnets", ())),
         user_pool_arn=outputs.get("user_pool_arn"),
         streams=outputs.get("streams", {}),

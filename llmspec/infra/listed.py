@@ -107,7 +107,7 @@ class _Answers:
         return called if service == "s3" else f"{args.name}-id", {**known, **args.inputs}
 
     def call(self, args: Any) -> dict[str, Any]:
-        zones = {"names": [f"{self._region}{letter}" for letter in "abc"]}
+        zones = {"names": [f"{self._region}{letter}" for letter in "abcdef"]}
         return {"accountId": "123456789012", "partition": "aws", "region": self._region, **zones}
 
     def register_transform(self, transform: Any) -> None:

@@ -71,6 +71,7 @@ def _eks(place: Any, _: Endpoint) -> PlaceArgs:
         cpu=f"{place.cpu:g}",
         memory=f"{megabytes(place.memory)}Mi",
         disk=f"{megabytes(place.disk)}Mi",
+        version=place.version,
         **_address(place),
     )
 

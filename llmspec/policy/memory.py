@@ -13,6 +13,10 @@ SCORES = 4e9
 ROOM = 1.5e9
 """CUDA itself, and what lies fragmented."""
 SERVED = {"fp32": 4.0, "fp16": 2.0, "int8": 1.1, "int4": 0.65}
+FREE = 0.92
+"""Of a machine's memory, what its system and its agents leave to copies. A place's GB is AWS's: 1024 of its megabytes."""
+IMAGE_DISK = 30e9
+"""Of ECS's machines: a disk smaller than the image's is refused."""
 BESIDE = 1.5e9
 """The server's process, its tokenizer and a modest key-value memory."""
 
@@ -50,6 +54,8 @@ def training_memory(view: View) -> Iterator[Fault]:
 
 @rule("endpoint-memory", "error", "A copy that does not fit never answers, and the release never goes live.")
 def endpoint_memory(view: View) -> Iterator[Fault]:
+    if view.endpoint and view.name("endpoint") in ("ecs", "eks"):
+        yield from _on_its_machine(view, view.name("endpoint"))
     size, room, disk = parameters(view.spec), _room(view), view.option("endpoint", "disk")
     if not view.endpoint or size is None:
         return
@@ -62,6 +68,28 @@ def endpoint_memory(view: View) -> Iterator[Fault]:
         where = view.written(f"places.endpoint.{view.name('endpoint')}.disk", "places.endpoint")
         fault = f"{said} are about {weights / 1e9:.1f} GB in files, and a copy's disk has {disk / 1e9:.1f}"
         yield Fault(where, fault, "choose more disk, or a smaller onnx.precision")
+
+
+def _on_its_machine(view: View, name: str) -> Iterator[Fault]:
+    """A copy that asks for more than its machine has is never started: it waits for a machine that does not come."""
+    instance, found = view.option("endpoint", "instance"), view.machine("endpoint")
+
+    def larger(option: str, asked: str, has: str) -> Fault:
+        where = view.written(f"places.endpoint.{name}.{option}", f"places.endpoint.{name}", "places.endpoint")
+        return Fault(where, f"a copy asks for {asked}, and {instance} has {has}", f"lower {option}, or name a larger instance")
+
+    if found:
+        cpu, memory, gpus = (view.option("endpoint", option) for option in ("cpu", "memory", "gpus"))
+        if cpu > found.cpus or (name == "eks" and cpu == found.cpus):
+            spare = ", some of which the cluster takes itself" if cpu == found.cpus else ""
+            yield larger("cpu", f"{cpu:g} vCPU", f"{found.cpus:g}{spare}")
+        if memory / 1e9 > (free := found.memory_gib * FREE):
+            yield larger("memory", f"{memory / 1e9:g} GB", f"{free:.4g} to give away")
+        if gpus > found.gpus:
+            yield larger("gpus", f"{gpus} GPUs", f"{found.gpus}")
+    if name == "ecs" and instance and (disk := view.option("endpoint", "disk")) < IMAGE_DISK:
+        where = view.written("places.endpoint.ecs.disk", "places.endpoint")
+        yield Fault(where, f"the image that {instance} starts from takes 30 GB, and disk is {disk / 1e9:g}", "write disk: 30GB")
 
 
 def _room(view: View) -> float | None:

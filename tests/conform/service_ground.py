@@ -35,6 +35,7 @@ def ground() -> Ground:
         cidr="10.42.0.0/16",
         subnet_ids=[subnet.id for subnet in subnets],
         security_group_ids=[group.id],
+        doors_group_id=group.id,
         repository_arn=aws.ecr.Repository("ground", name="bot-prod-serving").arn,
         log_group=logs["endpoint"].name,
         monitors_log_group=logs["monitors"].name,

@@ -41,6 +41,7 @@ def outputs(loaded: Loaded) -> dict[str, Any]:
         found["user_pool_arn"] = f"arn:aws:cognito-idp:{region}:{ACCOUNT}:userpool/{region}_0a1b2c3d4"
     if args.network:
         zones = range(args.network.zones)
+        found["doors_security_group"] = "sg-1a2b3c4d"
         found |= {"vpc": "vpc-0a1b2c3d", "cidr": args.network.cidr, "work_security_group": "sg-0a1b2c3d"}
         found["private_subnets"] = [f"subnet-0000000{zone}" for zone in zones]
         found["public_subnets"] = [f"subnet-1000000{zone}" for zone in zones] if args.network.public_subnets else []
