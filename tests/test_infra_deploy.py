@@ -219,7 +219,8 @@ def test_the_role_of_pull_requests_changes_nothing_and_reads_no_rows_and_no_secr
         "iam:PassRole",
     }
     read = reach(may, "s3:GetObject")
-    assert read == {"arn:aws:s3:::acme-llm/models/bot/*.json", "arn:aws:s3:::acme-state/llm/*"}
+    papers = {f"arn:aws:s3:::acme-llm/models/bot/*.{kind}" for kind in ("json", "head")}
+    assert read == {*papers, "arn:aws:s3:::acme-state/llm/*"}
     assert not any(fnmatchcase("arn:aws:s3:::acme-llm/models/bot/data/k1/train.parquet", each) for each in read)
     assert {"sagemaker:DescribeEndpoint", "ecr:DescribeImages", "codebuild:BatchGetBuilds", "tag:GetResources"} <= actions
 

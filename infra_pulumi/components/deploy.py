@@ -221,13 +221,16 @@ def _looks(action: str) -> bool:
 
 
 def _papers(ground: Ground, account: Account) -> tuple[Statement, ...]:
-    """A plan reads manifests, releases and what stands: JSON, wherever it lies in the product's folder. Rows are Parquet."""
+    """A plan reads manifests, releases, what stands, and what was made last (`prod.head`), wherever in the product's folder.
+
+    Of what is not there S3 says so only to whoever might read it. Rows are Parquet.
+    """
     listed = {"StringLike": {"s3:prefix": [f"{ground.product}*"]}}
-    papers = account.bucket(f"{ground.bucket}/{ground.product}*.json")
+    papers = tuple(account.bucket(f"{ground.bucket}/{ground.product}*.{kind}") for kind in ("json", "head"))
     return (
         Statement(("s3:GetBucketLocation",), (account.bucket(ground.bucket),)),
         Statement(("s3:ListBucket",), (account.bucket(ground.bucket),), listed),
-        Statement(("s3:GetObject",), (papers,), reason="Manifests and releases lie in folders named by their keys"),
+        Statement(("s3:GetObject",), papers, reason="Manifests and releases lie in folders named by their keys"),
         Statement(("kms:Decrypt", "kms:DescribeKey"), (ground.key,)),
     )
 
