@@ -1,6 +1,7 @@
 """GitHub's two roles: the one that deploys may do all that apply does, and the one that plans looks and changes nothing."""
 
 import json
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 from foundation_parts import GITHUB, allowed, reach, small, trusted
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from pulumi_parts import World
-from pulumi_service_parts import Made, run
+from pulumi_service_parts import Made, plain, run
 from test_infra_asked import SECRET, asked, at, spec
 
+from infra_pulumi.components.duties import DUTIES
+from infra_pulumi.components.events import EventsArgs
 from infra_pulumi.components.identity import IdentityArgs
 from llmspec.infra.asked import foundation_args
 from llmspec.infra.state import state_of
@@ -127,7 +130,8 @@ def deployer(world: World) -> list[dict[str, Any]]:
 def called(place: str, change: dict[str, Any]) -> tuple[World, Made]:
     made = spec(place, {"name": "bot", "monitors": {"notify": {"webhook": SECRET, "email": "a@b.example"}}}, DEPLOY, change)
     args = foundation_args(made, "prod")
-    return small(owner=args.owner, storage=args.storage, identity=args.identity), run(asked(made)[1])
+    world = small(owner=args.owner, storage=args.storage, identity=args.identity, events=EventsArgs())
+    return world, run(asked(made)[1])
 
 
 @pytest.mark.parametrize(("place", "change"), SERVICES.values(), ids=SERVICES)
@@ -180,6 +184,44 @@ def test_what_github_may_do_reaches_the_names_that_the_service_stack_gives(place
         (action, arn) for action, arn in found if not any(fnmatchcase(arn, reached) for reached in reach(deployer(world), action))
     ]
     assert lacking == []
+
+
+def passable(statements: list[dict[str, Any]], role: str) -> set[str]:
+    """The services to which whoever may do this may hand a role of this name."""
+    passing = [each for each in statements if "iam:PassRole" in each["Action"]]
+    reaching = [each for each in passing if any(fnmatchcase(role, re.split("[:/]", arn)[-1]) for arn in each["Resource"])]
+    return {service for each in reaching for service in each["Condition"]["StringEquals"]["iam:PassedToService"]}
+
+
+def takers(trust: str) -> set[str]:
+    """The services that take a role on, by its trust policy."""
+    found = [each["Principal"].get("Service", []) for each in json.loads(trust)["Statement"]]
+    return {service for each in found for service in ([each] if isinstance(each, str) else each)}
+
+
+def handed(world: World, made: Made) -> dict[str, set[str]]:
+    """Role -> services: those that the stack makes, those of the foundation that it names, and those of jobs."""
+    founded = {role.inputs["name"]: takers(role.inputs["assumeRolePolicy"]) for role in world.of("iam/role:Role").values()}
+    own = {role["name"]: takers(role["assumeRolePolicy"]) for role in made.all("iam/role:Role").values()}
+    named = set(re.findall(r":role/([\w-]+)", json.dumps([plain(inputs) for _, _, inputs in made.resources], default=str)))
+    jobs = {f"bot-prod-{kind}" for kind in DUTIES if kind != "build"} & set(founded)  # who builds images is told by the foundation
+    return own | {role: founded[role] for role in (named & set(founded)) | jobs}
+
+
+@pytest.mark.parametrize(("place", "change"), SERVICES.values(), ids=SERVICES)
+def test_github_may_hand_each_role_to_the_service_that_takes_it(place: str, change: dict[str, Any]) -> None:
+    world, made = called(place, change)
+    found = handed(world, made)
+    assert {"bot-prod-carrier", "bot-prod-webhook"} <= set(found)
+    by_people = {"pods.eks.amazonaws.com"}  # who deploys to EKS
+    lacking = {role: services - by_people - passable(deployer(world), role) for role, services in found.items()}
+    assert {role: services for role, services in lacking.items() if services} == {}
+
+
+def test_github_hands_the_foundation_s_roles_on_and_changes_none(full_ground: World) -> None:
+    changes = ("iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:DeleteRole")
+    reached = {arn for action in changes for arn in reach(deployer(full_ground), action)}
+    assert "arn:aws:iam::123456789012:role/bot-prod-carrier" not in reached
 
 
 def test_github_may_open_the_state_where_llmspec_keeps_it() -> None:
