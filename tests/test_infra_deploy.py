@@ -218,6 +218,28 @@ def test_github_may_hand_each_role_to_the_service_that_takes_it(place: str, chan
     assert {role: services for role, services in lacking.items() if services} == {}
 
 
+LINKED = {
+    "autoscaling/group:Group": {"autoscaling"},
+    "ecs/cluster:Cluster": {"ecs"},
+    "lb/loadBalancer:LoadBalancer": {"elasticloadbalancing"},
+}
+"""The service that works in an account with a role of its own, made by whoever is first to make such a thing."""
+
+
+@pytest.mark.parametrize(("place", "change"), SERVICES.values(), ids=SERVICES)
+def test_github_may_be_the_first_in_an_account_to_use_a_service_and_no_other(place: str, change: dict[str, Any]) -> None:
+    world, made = called(place, change)
+    kinds = {kind.removeprefix("aws:") for kind, _, _ in made.resources}
+    scaled = {each["serviceNamespace"] for each in made.all("appautoscaling/target:Target").values()}
+    wanted = set().union(*(LINKED.get(kind, set()) for kind in kinds)) | {f"{each}.application-autoscaling" for each in scaled}
+    linking = [each for each in deployer(world) if "iam:CreateServiceLinkedRole" in each["Action"]]
+    fenced = {name for each in linking for name in each["Condition"]["StringEquals"]["iam:AWSServiceName"]}
+    assert {f"{service}.amazonaws.com" for service in wanted} <= fenced
+    assert {arn.rpartition(":role/")[2] for each in linking for arn in each["Resource"]} == {
+        f"aws-service-role/{name}/*" for name in fenced
+    }
+
+
 def test_github_hands_the_foundation_s_roles_on_and_changes_none(full_ground: World) -> None:
     changes = ("iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:DeleteRole")
     reached = {arn for action in changes for arn in reach(deployer(full_ground), action)}
