@@ -320,6 +320,13 @@ def test_pull_requests_come_in_by_an_environment_of_their_own(full_ground: World
     assert full_ground.exports["deploy_role"].endswith(":bot-prod-deploy")
 
 
+def test_github_may_ask_which_image_ecs_s_machines_start_from() -> None:
+    world, made = called("ecs", at("places.endpoint.ecs.instance", "g5.xlarge"))
+    asked_for = made.one("ec2/launchTemplate:LaunchTemplate")["imageId"].removeprefix("resolve:ssm:")
+    arn = f"arn:aws:ssm:eu-central-1::parameter{asked_for}"
+    assert any(fnmatchcase(arn, reached) for reached in reach(deployer(world), "ssm:GetParameters"))
+
+
 def test_names_are_given_only_in_the_zones_of_the_spec() -> None:
     world, _ = called("ecs", {})
     (zone,) = reach(deployer(world), "route53:ChangeResourceRecordSets")
