@@ -32,6 +32,10 @@ CURES: tuple[tuple[str, str], ...] = (
     ),
     (r"DeleteConflict|DependencyViolation|BucketNotEmpty|is not empty", "something still uses it: remove that first"),
     (r"cannot be deleted\s+because it is protected", "it is protected on purpose: take the protection off first"),
+    (
+        r"timeout while waiting for",
+        "AWS had not finished when the waiting ended, and may still be at it: apply again, which reads what became of it",
+    ),
     (r"Throttl|RequestLimitExceeded|TooManyRequests|timeout|connection re", "AWS was busy or out of reach: apply again"),
 )
 """What AWS's answer holds -> what helps; the first that fits is told."""
