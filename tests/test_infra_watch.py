@@ -112,6 +112,14 @@ def test_an_unusual_day_is_told() -> None:
     assert watch["frequency"] == "IMMEDIATE"
 
 
+def test_the_monitor_of_costs_is_written_as_aws_reads_it_back() -> None:
+    written = small(cost=CostArgs(500)).one("costexplorer/anomalyMonitor:AnomalyMonitor").inputs["monitorSpecification"]
+    assert json.loads(written) == {
+        **dict.fromkeys(("And", "CostCategories", "Dimensions", "Not", "Or")),
+        "Tags": {"Key": "llmspec:name", "MatchOptions": None, "Values": ["bot"]},
+    }
+
+
 def test_tags_are_activated_for_bills_only_when_asked(full_ground: World) -> None:
     assert {tag.inputs["tagKey"] for tag in full_ground.of("costexplorer/costAllocationTag:CostAllocationTag").values()} == {
         "llmspec:name",
