@@ -165,3 +165,10 @@ def test_github_may_ask_the_endpoint_itself_by_its_own_name() -> None:
 def test_a_door_that_would_not_hold_is_refused(wrong: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         DeployArgs(**{"repository": "acme/bot", "environment": "prod", **wrong})
+
+
+def test_a_copy_of_the_endpoint_makes_no_log_group_and_a_job_may(full_ground: World) -> None:
+    may = {role: {action for each in allowed(full_ground, role) for action in each["Action"]} for role in ("endpoint", "training")}
+    assert "logs:CreateLogStream" in may["endpoint"]
+    assert "logs:CreateLogGroup" not in may["endpoint"]
+    assert "logs:CreateLogGroup" in may["training"]

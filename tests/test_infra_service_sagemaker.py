@@ -140,6 +140,11 @@ def test_a_machine_whose_own_driver_is_older_than_our_cuda_is_started_with_a_new
         assert driver is None or driver in known
 
 
+def test_the_log_group_is_there_before_the_endpoint_and_goes_after_it() -> None:
+    made = run(serving(CPU))
+    assert "cloudwatch/logGroup:LogGroup endpoint-logs" in made.after("sagemaker/endpoint:Endpoint endpoint")
+
+
 def test_capture_is_off_until_it_is_asked_for_and_then_encrypted() -> None:
     assert "dataCaptureConfig" not in run(serving(CPU)).one(CONFIGURATION)
     capture = run(serving(dataclasses.replace(CPU, capture_percent=20))).one(CONFIGURATION)["dataCaptureConfig"]

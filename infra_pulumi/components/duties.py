@@ -103,11 +103,12 @@ def with_secrets(kind: str, owner: Owner, account: Account) -> tuple[Statement, 
 
 
 def into_logs(kind: str, owner: Owner, account: Account) -> tuple[Statement, ...]:
-    """Its own log group, SageMaker's, and metrics in our namespaces."""
+    """Its own log group, SageMaker's, and metrics in our namespaces. An endpoint's groups are made by our stacks alone."""
     groups = (f"/llmspec/{owner.prefix}/{kind}", "/aws/sagemaker/")
     where = tuple(account.arn("logs", f"log-group:{group}*") for group in groups)
     fence = {"StringEquals": {"cloudwatch:namespace": ["llmspec", "/aws/sagemaker/Endpoints", "/aws/sagemaker/TrainingJobs"]}}
-    return (Statement(LOGS, where), Statement(METRICS, ("*",), fence, reason="Metrics have no ARN, the namespace is the fence"))
+    actions = tuple(action for action in LOGS if kind != "endpoint" or action != "logs:CreateLogGroup")
+    return (Statement(actions, where), Statement(METRICS, ("*",), fence, reason="Metrics have no ARN, the namespace is the fence"))
 
 
 def with_images(actions: tuple[str, ...], repositories: tuple[str, ...], account: Account) -> tuple[Statement, ...]:
