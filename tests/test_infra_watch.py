@@ -7,10 +7,12 @@ import botocore.session
 import pytest
 from foundation_parts import lifecycle, small
 from pulumi_parts import REGION, World
+from test_infra_asked import at, spec
 
 from infra_pulumi.components.audit import AuditArgs
 from infra_pulumi.components.backup import BackupArgs
 from infra_pulumi.components.cost import CostArgs
+from llmspec.infra.asked import foundation_args
 
 
 def test_every_call_and_every_object_of_the_product_is_on_the_trail(full_ground: World) -> None:
@@ -56,6 +58,14 @@ def test_config_measures_what_we_make_by_rules_once_it_records(full_ground: Worl
     known = botocore.session.get_session().get_service_model("config").shape_for("ResourceType").enum
     assert "AWS::S3::Bucket" in group["resourceTypes"]
     assert set(group["resourceTypes"]) <= set(known)
+
+
+def test_no_rule_asks_for_what_the_endpoint_s_machines_refuse() -> None:
+    def rules(instance: str) -> set[str]:
+        made = spec("sagemaker", at("places.endpoint.sagemaker.instance", instance), {"governance": {"audit": True}})
+        return set(small(audit=foundation_args(made, "prod").audit).of("cfg/rule:Rule"))
+
+    assert rules("ml.m7i.large") - rules("ml.g5.xlarge") == {"rule-endpoints-encrypted"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from infra_pulumi.account import Account
 from infra_pulumi.components.bucket import Bucket, BucketArgs
 from infra_pulumi.components.keys import Keys
-from infra_pulumi.components.recorder import Recorder
+from infra_pulumi.components.recorder import KEYED, RULES, Recorder
 from infra_pulumi.components.storage import Storage
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
@@ -28,6 +28,8 @@ class AuditArgs:
     inspector: bool = True
     keep: bool = True
     """`destroy` leaves the trails."""
+    keyless: bool = False
+    """The endpoint's machines encrypt their disks themselves and refuse a key: no rule may ask for one."""
 
 
 class Audit(pulumi.ComponentResource):
@@ -50,7 +52,8 @@ class Audit(pulumi.ComponentResource):
         self.bucket = self._trails(keys)
         self.trail = self._trail(keys, storage)
         if args.config:
-            Recorder(owner, account, self.bucket, keys, self._opts)
+            rules = {name: rule for name, rule in RULES.items() if not (args.keyless and name == KEYED)}
+            Recorder(owner, account, self.bucket, keys, rules, self._opts)
         if args.security_hub:
             self._security_hub()
         if args.inspector:

@@ -1,5 +1,7 @@
 """AWS Config: how resources are set up, recorded, and measured against rules."""
 
+from collections.abc import Mapping
+
 import pulumi
 import pulumi_aws as aws
 
@@ -43,12 +45,22 @@ RULES = {
     "endpoints-encrypted": "SAGEMAKER_ENDPOINT_CONFIGURATION_KMS_KEY_CONFIGURED",
 }
 """Our name -> AWS's managed rule."""
+KEYED = "endpoints-encrypted"
+"""SageMaker takes no key for machines with NVMe disks, which encrypt by themselves: there this rule would never be kept."""
 
 
 class Recorder(pulumi.ComponentResource):
     """Records what we make and no more."""
 
-    def __init__(self, owner: Owner, account: Account, bucket: Bucket, keys: Keys, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        account: Account,
+        bucket: Bucket,
+        keys: Keys,
+        rules: Mapping[str, str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
         super().__init__("llmspec:aws:Recorder", "recorder", None, opts)
         mine = pulumi.ResourceOptions(parent=self)
         role = _role(owner, account, bucket, keys, mine)
@@ -75,7 +87,7 @@ class Recorder(pulumi.ComponentResource):
         begun = aws.cfg.RecorderStatus(
             "recorder", name=recorder.name, is_enabled=True, opts=pulumi.ResourceOptions(parent=self, depends_on=[channel])
         )
-        for name, rule in RULES.items():
+        for name, rule in rules.items():
             aws.cfg.Rule(
                 f"rule-{name}",
                 name=f"{owner.prefix}-{name}",

@@ -15,6 +15,7 @@ from infra_pulumi.components.network import NetworkArgs
 from infra_pulumi.components.storage import StorageArgs
 from llmspec import network
 from llmspec.infra.state import state_of
+from llmspec.machines import has_local_disk
 from llmspec.prices import in_aws
 from llmspec.registry import name_of
 from llmspec.section import STAGES
@@ -94,7 +95,10 @@ def spark(spec: Spec) -> DataArgs | None:
 
 def audit(spec: Spec) -> AuditArgs | None:
     asked = rules(spec).audit
-    return AuditArgs(config=asked.config, security_hub=asked.security_hub, inspector=asked.inspector) if asked else None
+    if not asked:
+        return None
+    keyless = has_local_disk(getattr(spec.place("endpoint"), "instance", None) or "")
+    return AuditArgs(config=asked.config, security_hub=asked.security_hub, inspector=asked.inspector, keyless=keyless)
 
 
 def backup(spec: Spec) -> BackupArgs | None:
