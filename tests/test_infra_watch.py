@@ -49,6 +49,16 @@ def test_what_an_account_has_once_can_be_left_alone() -> None:
     assert not kinds & {"cfg", "securityhub", "inspector2"}
 
 
+def test_a_product_that_goes_switches_off_nothing_that_looks_at_the_whole_account(full_ground: World) -> None:
+    eyes = ("securityhub/", "inspector2/", "cfg/recorder", "cfg/deliveryChannel")
+    looking = [made for made in full_ground.made if made.kind.removeprefix("aws:").startswith(eyes)]
+    role = [made for made in full_ground.made if made.kind.startswith("aws:iam/") and made.name.startswith("config")]
+    assert len(looking) == 7
+    assert role
+    assert [made.name for made in (*looking, *role) if not made.keeps] == []
+    assert not any(rule.keeps for rule in full_ground.of("cfg/rule:Rule").values())
+
+
 def test_config_measures_what_we_make_by_rules_once_it_records(full_ground: World) -> None:
     rules = full_ground.of("cfg/rule:Rule")
     assert {"rule-tls-only", "rule-keys-rotate", "rule-trail-on", "rule-images-scanned"} <= set(rules)

@@ -20,7 +20,8 @@ STANDARDS = ("ai-security-best-practices/v/1.0.0", "aws-foundational-security-be
 
 @dataclass(frozen=True)
 class AuditArgs:
-    """`governance.audit`. An account has one Config recorder, one Security Hub and one Inspector: say no to what it has already."""
+    """`governance.audit`. An account has one Config recorder, one Security Hub and one Inspector: say no to what it has already.
+    They look at all that is in it, so `destroy` leaves them on."""
 
     keep_days: int = 365
     config: bool = True
@@ -49,6 +50,7 @@ class Audit(pulumi.ComponentResource):
         # Apart from the store, so that who may write rows may not write trails.
         self._called = f"{storage.bucket}-trails"
         self._opts = pulumi.ResourceOptions(parent=self)
+        self._left = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
         self.bucket = self._trails(keys)
         self.trail = self._trail(keys, storage)
         if args.config:
@@ -58,7 +60,7 @@ class Audit(pulumi.ComponentResource):
             self._security_hub()
         if args.inspector:
             # What we run is images and functions; EC2 would be every machine of the account, at a price each.
-            aws.inspector2.Enabler("inspector", account_ids=[account.id], resource_types=["ECR", "LAMBDA"], opts=self._opts)
+            aws.inspector2.Enabler("inspector", account_ids=[account.id], resource_types=["ECR", "LAMBDA"], opts=self._left)
         self.register_outputs({"trail": self.trail.arn, "bucket": self.bucket.name})
 
     def _trails(self, keys: Keys) -> Bucket:
@@ -116,8 +118,8 @@ class Audit(pulumi.ComponentResource):
         )
 
     def _security_hub(self) -> None:
-        hub = aws.securityhub.Account("security-hub", enable_default_standards=False, opts=self._opts)
-        after = pulumi.ResourceOptions(parent=self, depends_on=[hub])
+        hub = aws.securityhub.Account("security-hub", enable_default_standards=False, opts=self._left)
+        after = pulumi.ResourceOptions(parent=self, depends_on=[hub], retain_on_delete=True)
         for standard in STANDARDS:
             arn = f"arn:{self._account.partition}:securityhub:{self._owner.region}::standards/{standard}"
             aws.securityhub.StandardsSubscription(standard.partition("/")[0], standards_arn=arn, opts=after)
