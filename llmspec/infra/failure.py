@@ -27,6 +27,10 @@ CURES: tuple[tuple[str, str], ...] = (
     ),
     (r"BucketAlreadyExists\b", "a bucket's name is unique in the world, and somebody has this one: name another `store:`"),
     (
+        r"BucketAlreadyOwnedByYou",
+        "this account has it, and it may hold another product's artifacts: name another `store:`, or `pulumi import` what is yours",
+    ),
+    (
         r"AlreadyExists|AlreadyOwnedByYou|already exists|ResourceInUse|ConflictException",
         "it is there and no stack has it: remove it in AWS, or `pulumi import` it",
     ),
