@@ -59,6 +59,13 @@ class Made:
     resources: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     """Type, name, inputs as the provider gets them, secrets still wrapped."""
     outputs: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    """`sagemaker/endpoint:Endpoint endpoint` -> the request as the engine gets it: what it waits for, and how long."""
+
+    def after(self, what: str) -> set[str]:
+        """`type name` of whatever a resource waits for."""
+        found = [urn.split("::")[2:] for urn in self.options[what].dependencies]
+        return {f"{type_.rpartition('$')[2].removeprefix('aws:')} {name}" for type_, name in found}
 
     def all(self, kind: str) -> dict[str, dict[str, Any]]:
         """`sagemaker/model:Model` -> the resources of that type, by name."""
@@ -124,6 +131,18 @@ class _Mocks(mocks.Mocks):
         return {"accountId": "111122223333", "arn": "arn:aws:iam::111122223333:root", "userId": "x", "id": "111122223333"}
 
 
+class _Monitor(mocks.MockMonitor):
+    """Keeps the options, which mocks are not told."""
+
+    def __init__(self, answers: mocks.Mocks, made: Made):
+        super().__init__(answers)
+        self._made = made
+
+    def RegisterResource(self, request: Any) -> Any:
+        self._made.options[f"{request.type.removeprefix('aws:')} {request.name}"] = request
+        return super().RegisterResource(request)
+
+
 def run(wanted: Serving) -> Made:
     """The real program, under mocks."""
     from infra_pulumi.service import service
@@ -136,6 +155,7 @@ def run(wanted: Serving) -> Made:
         return pulumi.Output.all(url=served.url, names=served.names).apply(made.outputs.update)
 
     with own_loop():
-        pulumi.runtime.set_mocks(_Mocks(made), project="llmspec", stack="bot-prod")
+        answers = _Mocks(made)
+        pulumi.runtime.set_mocks(answers, project="llmspec", stack="bot-prod", monitor=_Monitor(answers, made))
         program()
     return made

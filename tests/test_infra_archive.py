@@ -14,6 +14,7 @@ from moto_parts import Aws, aws, aws_here
 from serving_parts import eventually
 
 from llmspec.copies import copies_of
+from llmspec.errors import PlaceError
 from llmspec.infra import archive, stacks
 from llmspec.load import load
 from llmspec.release import Release
@@ -65,6 +66,23 @@ def held(where: Site) -> dict[str, int]:
 def content(packed: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as found:
         return {member.name: found.extractfile(member).read() for member in found.getmembers()}  # type: ignore[union-attr]
+
+
+def test_a_bucket_of_another_foundation_is_left_alone(aws_here: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = site(aws_here, tmp_path, monkeypatch)
+    bucket = where.spec.store.removeprefix("s3://").partition("/")[0]
+    stack = stacks.foundation_stack(where)
+    stack.before(print)
+    for name, target, free in (("tiny", where.target, True), ("other", "prod", False), ("tiny", "elsewhere", False)):
+        tags = [{"Key": "llmspec:name", "Value": name}, {"Key": "llmspec:target", "Value": target}]
+        aws_here.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+        if free:
+            stack.before(print)
+            continue
+        with pytest.raises(PlaceError, match=rf"belongs to the foundation of {name} at {target}[^$]*a bucket of its own"):
+            stack.before(print)
+    aws_here.s3.delete_bucket(Bucket=bucket)
+    stack.before(print)
 
 
 def test_it_holds_the_artifacts_files_and_is_made_once(aws_here: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """GitHub's two roles: the one that deploys may do all that apply does, and the one that plans looks and changes nothing."""
 
 import json
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 from foundation_parts import GITHUB, allowed, reach, small, trusted
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from pulumi_parts import World
-from pulumi_service_parts import Made, run
+from pulumi_service_parts import Made, plain, run
 from test_infra_asked import SECRET, asked, at, spec
 
+from infra_pulumi.components.duties import DUTIES
+from infra_pulumi.components.events import EventsArgs
 from infra_pulumi.components.identity import IdentityArgs
 from llmspec.infra.asked import foundation_args
 from llmspec.infra.state import state_of
@@ -127,7 +130,8 @@ def deployer(world: World) -> list[dict[str, Any]]:
 def called(place: str, change: dict[str, Any]) -> tuple[World, Made]:
     made = spec(place, {"name": "bot", "monitors": {"notify": {"webhook": SECRET, "email": "a@b.example"}}}, DEPLOY, change)
     args = foundation_args(made, "prod")
-    return small(owner=args.owner, storage=args.storage, identity=args.identity), run(asked(made)[1])
+    world = small(owner=args.owner, storage=args.storage, identity=args.identity, events=EventsArgs())
+    return world, run(asked(made)[1])
 
 
 @pytest.mark.parametrize(("place", "change"), SERVICES.values(), ids=SERVICES)
@@ -182,6 +186,66 @@ def test_what_github_may_do_reaches_the_names_that_the_service_stack_gives(place
     assert lacking == []
 
 
+def passable(statements: list[dict[str, Any]], role: str) -> set[str]:
+    """The services to which whoever may do this may hand a role of this name."""
+    passing = [each for each in statements if "iam:PassRole" in each["Action"]]
+    reaching = [each for each in passing if any(fnmatchcase(role, re.split("[:/]", arn)[-1]) for arn in each["Resource"])]
+    return {service for each in reaching for service in each["Condition"]["StringEquals"]["iam:PassedToService"]}
+
+
+def takers(trust: str) -> set[str]:
+    """The services that take a role on, by its trust policy."""
+    found = [each["Principal"].get("Service", []) for each in json.loads(trust)["Statement"]]
+    return {service for each in found for service in ([each] if isinstance(each, str) else each)}
+
+
+def handed(world: World, made: Made) -> dict[str, set[str]]:
+    """Role -> services: those that the stack makes, those of the foundation that it names, and those of jobs."""
+    founded = {role.inputs["name"]: takers(role.inputs["assumeRolePolicy"]) for role in world.of("iam/role:Role").values()}
+    own = {role["name"]: takers(role["assumeRolePolicy"]) for role in made.all("iam/role:Role").values()}
+    named = set(re.findall(r":role/([\w-]+)", json.dumps([plain(inputs) for _, _, inputs in made.resources], default=str)))
+    jobs = {f"bot-prod-{kind}" for kind in DUTIES if kind != "build"} & set(founded)  # who builds images is told by the foundation
+    return own | {role: founded[role] for role in (named & set(founded)) | jobs}
+
+
+@pytest.mark.parametrize(("place", "change"), SERVICES.values(), ids=SERVICES)
+def test_github_may_hand_each_role_to_the_service_that_takes_it(place: str, change: dict[str, Any]) -> None:
+    world, made = called(place, change)
+    found = handed(world, made)
+    assert {"bot-prod-carrier", "bot-prod-webhook"} <= set(found)
+    by_people = {"pods.eks.amazonaws.com"}  # who deploys to EKS
+    lacking = {role: services - by_people - passable(deployer(world), role) for role, services in found.items()}
+    assert {role: services for role, services in lacking.items() if services} == {}
+
+
+LINKED = {
+    "autoscaling/group:Group": {"autoscaling"},
+    "ecs/cluster:Cluster": {"ecs"},
+    "lb/loadBalancer:LoadBalancer": {"elasticloadbalancing"},
+}
+"""The service that works in an account with a role of its own, made by whoever is first to make such a thing."""
+
+
+@pytest.mark.parametrize(("place", "change"), SERVICES.values(), ids=SERVICES)
+def test_github_may_be_the_first_in_an_account_to_use_a_service_and_no_other(place: str, change: dict[str, Any]) -> None:
+    world, made = called(place, change)
+    kinds = {kind.removeprefix("aws:") for kind, _, _ in made.resources}
+    scaled = {each["serviceNamespace"] for each in made.all("appautoscaling/target:Target").values()}
+    wanted = set().union(*(LINKED.get(kind, set()) for kind in kinds)) | {f"{each}.application-autoscaling" for each in scaled}
+    linking = [each for each in deployer(world) if "iam:CreateServiceLinkedRole" in each["Action"]]
+    fenced = {name for each in linking for name in each["Condition"]["StringEquals"]["iam:AWSServiceName"]}
+    assert {f"{service}.amazonaws.com" for service in wanted} <= fenced
+    assert {arn.rpartition(":role/")[2] for each in linking for arn in each["Resource"]} == {
+        f"aws-service-role/{name}/*" for name in fenced
+    }
+
+
+def test_github_hands_the_foundation_s_roles_on_and_changes_none(full_ground: World) -> None:
+    changes = ("iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:DeleteRole")
+    reached = {arn for action in changes for arn in reach(deployer(full_ground), action)}
+    assert "arn:aws:iam::123456789012:role/bot-prod-carrier" not in reached
+
+
 def test_github_may_open_the_state_where_llmspec_keeps_it() -> None:
     made = spec("sagemaker", {"name": "bot"}, DEPLOY)
     bucket = state_of(made).url.removeprefix("s3://").partition("?")[0]
@@ -219,7 +283,8 @@ def test_the_role_of_pull_requests_changes_nothing_and_reads_no_rows_and_no_secr
         "iam:PassRole",
     }
     read = reach(may, "s3:GetObject")
-    assert read == {"arn:aws:s3:::acme-llm/models/bot/*.json", "arn:aws:s3:::acme-state/llm/*"}
+    papers = {f"arn:aws:s3:::acme-llm/models/bot/*.{kind}" for kind in ("json", "head")}
+    assert read == {*papers, "arn:aws:s3:::acme-state/llm/*"}
     assert not any(fnmatchcase("arn:aws:s3:::acme-llm/models/bot/data/k1/train.parquet", each) for each in read)
     assert {"sagemaker:DescribeEndpoint", "ecr:DescribeImages", "codebuild:BatchGetBuilds", "tag:GetResources"} <= actions
 
@@ -253,6 +318,13 @@ def test_pull_requests_come_in_by_an_environment_of_their_own(full_ground: World
     assert not set(subjects["plan"]) & set(subjects["deploy"])
     assert full_ground.exports["plan_role"].endswith(":bot-prod-plan")
     assert full_ground.exports["deploy_role"].endswith(":bot-prod-deploy")
+
+
+def test_github_may_ask_which_image_ecs_s_machines_start_from() -> None:
+    world, made = called("ecs", at("places.endpoint.ecs.instance", "g5.xlarge"))
+    asked_for = made.one("ec2/launchTemplate:LaunchTemplate")["imageId"].removeprefix("resolve:ssm:")
+    arn = f"arn:aws:ssm:eu-central-1::parameter{asked_for}"
+    assert any(fnmatchcase(arn, reached) for reached in reach(deployer(world), "ssm:GetParameters"))
 
 
 def test_names_are_given_only_in_the_zones_of_the_spec() -> None:

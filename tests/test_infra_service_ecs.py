@@ -76,6 +76,12 @@ def test_linear_steps_become_a_linear_deployment() -> None:
     assert found["linearConfiguration"] == {"stepPercent": 20, "stepBakeTimeInMinutes": "2"}
 
 
+def test_a_service_is_waited_for_until_its_steps_are_over() -> None:
+    steps = run(serving(CPU, rollout=Rollout("linear", (25, 50, 75, 100), 600))).options[f"{SERVICE} service-primary"]
+    assert (steps.customTimeouts.create, steps.customTimeouts.update) == ("3600s", f"{5 * 600 + 3600}s")
+    assert run(serving(CPU)).options[f"{SERVICE} service-primary"].customTimeouts.update == "3600s"
+
+
 def test_variants_are_services_of_their_own_that_share_the_traffic_by_weight() -> None:
     made = run(serving(CPU, variants=(Variant(release(12), 90), Variant(release(13), 10))))
     assert set(made.all(SERVICE)) == {"service-primary", "service-variant-2"}

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import botocore.session
 import pytest
 from pulumi_service_parts import GROUND, OWNER, release, run, serving
 
@@ -128,6 +129,20 @@ def test_a_key_encrypts_the_disks_of_machines_that_have_none_of_their_own() -> N
     assert [has_local_disk(f"ml.{family}.xlarge") for family in ("g6e", "c5d", "m6id", "m5", "g4dn", "c7i")] == [
         True, True, True, False, True, False,
     ]  # fmt: skip
+
+
+def test_a_machine_whose_own_driver_is_older_than_our_cuda_is_started_with_a_newer_one() -> None:
+    known = botocore.session.get_session().get_service_model("sagemaker").shape_for("ProductionVariantInferenceAmiVersion").enum
+    for instance, newer in (("ml.g5.xlarge", True), ("ml.g4dn.xlarge", True), ("ml.g6.xlarge", False), ("ml.m5.xlarge", False)):
+        (variant,) = run(serving(SagemakerArgs(instance=instance))).one(CONFIGURATION)["productionVariants"]
+        driver = variant.get("inferenceAmiVersion")
+        assert (driver is not None) == newer, instance
+        assert driver is None or driver in known
+
+
+def test_the_log_group_is_there_before_the_endpoint_and_goes_after_it() -> None:
+    made = run(serving(CPU))
+    assert "cloudwatch/logGroup:LogGroup endpoint-logs" in made.after("sagemaker/endpoint:Endpoint endpoint")
 
 
 def test_capture_is_off_until_it_is_asked_for_and_then_encrypted() -> None:

@@ -165,6 +165,9 @@ def test_a_resource_that_fails_is_named_with_awss_reason_and_a_cure_and_the_rest
     [
         ("api error BucketAlreadyExists: taken", "name another `store:`"),
         ("api error EntityAlreadyExists: role", "no stack has it"),
+        ("api error BucketAlreadyOwnedByYou: yours", "it may hold another product's artifacts"),
+        ("waiting for ECS Service (primary) update: timeout while waiting for state to become 'tfSTABLE'", "may still be at it"),
+        ("dial tcp: i/o timeout", "out of reach"),
         ("ResourceLimitExceeded: The account-level service limit 'ml.g5.xlarge for endpoint usage' is 0", "servicequotas"),
         ("api error ExpiredToken: the token", "sign in"),
         ("something new", "correct what AWS names"),

@@ -7,10 +7,12 @@ import botocore.session
 import pytest
 from foundation_parts import lifecycle, small
 from pulumi_parts import REGION, World
+from test_infra_asked import at, spec
 
 from infra_pulumi.components.audit import AuditArgs
 from infra_pulumi.components.backup import BackupArgs
 from infra_pulumi.components.cost import CostArgs
+from llmspec.infra.asked import foundation_args
 
 
 def test_every_call_and_every_object_of_the_product_is_on_the_trail(full_ground: World) -> None:
@@ -47,6 +49,16 @@ def test_what_an_account_has_once_can_be_left_alone() -> None:
     assert not kinds & {"cfg", "securityhub", "inspector2"}
 
 
+def test_a_product_that_goes_switches_off_nothing_that_looks_at_the_whole_account(full_ground: World) -> None:
+    eyes = ("securityhub/", "inspector2/", "cfg/recorder", "cfg/deliveryChannel")
+    looking = [made for made in full_ground.made if made.kind.removeprefix("aws:").startswith(eyes)]
+    role = [made for made in full_ground.made if made.kind.startswith("aws:iam/") and made.name.startswith("config")]
+    assert len(looking) == 7
+    assert role
+    assert [made.name for made in (*looking, *role) if not made.keeps] == []
+    assert not any(rule.keeps for rule in full_ground.of("cfg/rule:Rule").values())
+
+
 def test_config_measures_what_we_make_by_rules_once_it_records(full_ground: World) -> None:
     rules = full_ground.of("cfg/rule:Rule")
     assert {"rule-tls-only", "rule-keys-rotate", "rule-trail-on", "rule-images-scanned"} <= set(rules)
@@ -56,6 +68,14 @@ def test_config_measures_what_we_make_by_rules_once_it_records(full_ground: Worl
     known = botocore.session.get_session().get_service_model("config").shape_for("ResourceType").enum
     assert "AWS::S3::Bucket" in group["resourceTypes"]
     assert set(group["resourceTypes"]) <= set(known)
+
+
+def test_no_rule_asks_for_what_the_endpoint_s_machines_refuse() -> None:
+    def rules(instance: str) -> set[str]:
+        made = spec("sagemaker", at("places.endpoint.sagemaker.instance", instance), {"governance": {"audit": True}})
+        return set(small(audit=foundation_args(made, "prod").audit).of("cfg/rule:Rule"))
+
+    assert rules("ml.m7i.large") - rules("ml.g5.xlarge") == {"rule-endpoints-encrypted"}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +130,14 @@ def test_an_unusual_day_is_told() -> None:
     watch = small(cost=CostArgs(500, unusual_usd=7)).one("costexplorer/anomalySubscription:AnomalySubscription").inputs
     assert watch["thresholdExpression"]["dimension"]["values"] == ["7"]
     assert watch["frequency"] == "IMMEDIATE"
+
+
+def test_the_monitor_of_costs_is_written_as_aws_reads_it_back() -> None:
+    written = small(cost=CostArgs(500)).one("costexplorer/anomalyMonitor:AnomalyMonitor").inputs["monitorSpecification"]
+    assert json.loads(written) == {
+        **dict.fromkeys(("And", "CostCategories", "Dimensions", "Not", "Or")),
+        "Tags": {"Key": "llmspec:name", "MatchOptions": None, "Values": ["bot"]},
+    }
 
 
 def test_tags_are_activated_for_bills_only_when_asked(full_ground: World) -> None:

@@ -88,6 +88,29 @@ def test_a_silent_rollback_is_a_failure_and_the_pointer_stays(tiny: Shop, hostin
     assert (tiny.deploy().live.release, tiny.pointed()) == (2, 2)
 
 
+def test_a_rollout_that_outlasts_the_stack_s_own_waiting_is_waited_for_and_read(
+    tiny: Shop, hosting: Hosting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.deploy()
+    up, given_up = SageMakerStack.up, []
+
+    def impatient(self: SageMakerStack, say: Any) -> dict[str, Any]:
+        found = up(self, say)
+        if not given_up:
+            given_up.append(found)
+            hosting.states = ["Updating", "Updating"]
+            raise PlaceError("sagemaker Endpoint endpoint: timeout while waiting for state to become 'InService'")
+        return found
+
+    monkeypatch.setattr(SageMakerStack, "up", impatient)
+    assert (tiny.limit(5).deploy().live.release, tiny.pointed()) == (2, 2)
+    assert "SageMaker says Updating" in tiny.notes()
+    given_up.clear()
+    hosting.failing = {"SageMaker.DescribeEndpoint": "AccessDeniedException"}
+    with pytest.raises(PlaceError, match="access denied"):
+        tiny.limit(6).deploy()
+
+
 def test_a_container_that_never_gets_healthy_is_told_with_sagemakers_own_reason(tiny: Shop, hosting: Hosting) -> None:
     hosting.states, hosting.reason = (
         ["Creating", "Failed", "Failed"],

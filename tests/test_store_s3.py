@@ -11,8 +11,10 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from conftest import TINY, Project
@@ -206,6 +208,34 @@ def test_a_plan_asks_a_few_things_of_each_stage_and_none_of_them_twice(shop: Sho
     asked = list(shop.aws.gate.asked)
     assert len(asked) <= 25, asked
     assert all(line.startswith(("GET", "HEAD")) for line in asked), "a plan writes nothing"
+
+
+def test_all_that_a_plan_and_the_nightly_look_ask_of_the_store_the_role_that_only_looks_may_read(live_shop: Shop) -> None:
+    from foundation_parts import allowed, reach, small
+
+    from infra_pulumi.components.deploy import DeployArgs
+    from infra_pulumi.components.identity import IdentityArgs
+    from infra_pulumi.components.storage import StorageArgs
+    from infra_pulumi.owner import Owner
+
+    live_shop.aws.gate.asked.clear()
+    live_shop.project.plan()
+    live_shop.project.run("status", "tiny.yaml", check=False)
+    asked = [urlsplit(line.partition(" ")[2]) for line in live_shop.aws.gate.asked]
+    read = {f"arn:aws:s3:::{url.path.lstrip('/')}" for url in asked if url.path.count("/") > 1 and url.path[-1] != "/"}
+    listed = {found["prefix"][0] for url in asked if "prefix" in (found := parse_qs(url.query))}
+    assert any(arn.endswith("/model/local.head") for arn in read)
+    identity = IdentityArgs(deploy=DeployArgs("acme/tiny", "local"))
+    looker = allowed(
+        small(owner=Owner("tiny", "local", "eu-central-1"), storage=StorageArgs(live_shop.bucket, "bots"), identity=identity),
+        "plan",
+    )
+    papers = reach(looker, "s3:GetObject")
+    assert {arn for arn in read if not any(fnmatchcase(arn, paper) for paper in papers)} == set()
+    (prefixes,) = (each["Condition"]["StringLike"]["s3:prefix"] for each in looker if "s3:ListBucket" in each["Action"])
+    assert listed
+    assert {each for each in listed if not any(fnmatchcase(each, prefix) for prefix in prefixes)} == set()
+    assert [each["Resource"] for each in looker if "kms:Decrypt" in each["Action"]]
 
 
 def test_a_plan_in_a_folder_imports_nothing_that_speaks_to_s3(applied_once: Project) -> None:

@@ -18,13 +18,16 @@ from llmspec.site import Site
 
 if TYPE_CHECKING:
     from llmspec.client import Call
+    from llmspec.infra.stack import Stack
 
 Outputs = Mapping[str, Any]
 """What the service stack gave: `url` and `names`."""
 EVERY_SECONDS = 5.0
 """Between two looks at what is on its way."""
 PATIENCE_SECONDS = 3600.0
-"""The stack itself waits for what it makes, a rollout in steps included; this is for what comes after."""
+"""For what comes after the stack; beside it, the waiting between the steps of a rollout, which not every stack sees through."""
+UNFINISHED = "timeout while waiting for"
+"""What AWS's provider says when it has waited as long as it does, and AWS is still at it."""
 _Found = TypeVar("_Found")
 
 
@@ -48,6 +51,15 @@ class Endpoint(ABC):
     @abstractmethod
     def console(self, outputs: Outputs) -> str:
         """Where a person looks at it."""
+
+    def watch(self) -> "Watch":
+        """Its patience is longer by what the steps of the rollout wait."""
+        way = self.site.spec.endpoint.rollout
+        return Watch((len(way.steps) + 1) * way.wait if way else 0.0)
+
+    def finished(self, outputs: Outputs) -> bool:
+        """After the stack's own waiting ran out: AWS is waited for here. False where there is nothing more to wait for."""
+        return False
 
     def leave(self, outputs: Outputs) -> None:  # noqa: B027 - most have nothing of the kind
         """Before the stack goes: what was made for it and is in no stack."""
@@ -103,8 +115,9 @@ def serve(endpoint: Endpoint, release: Release) -> Live:
     site, paper = endpoint.site, Paper(endpoint.site)
     paper.begin()
     try:
-        endpoint.heed(paper.read())
-        outputs = stacks.service_stack(site, release).up(_say)
+        before = paper.read()
+        endpoint.heed(before)
+        outputs = _up(endpoint, stacks.service_stack(site, release), before)
         paper.write(outputs)
         endpoint.settle(release, outputs)
         found = endpoint.look(outputs)
@@ -114,6 +127,16 @@ def serve(endpoint: Endpoint, release: Release) -> Live:
     except PlaceError as error:
         raise _with_what_is_live(endpoint, release, paper.read(), error) from error
     return found
+
+
+def _up(endpoint: Endpoint, stack: "Stack", stood: Outputs) -> Outputs:
+    """A stack whose waiting ran out is brought up again once AWS is done: it reads what became of it, and makes the rest."""
+    try:
+        return stack.up(_say)
+    except PlaceError as error:
+        if UNFINISHED not in str(error) or not (stood and endpoint.finished(stood)):
+            raise
+    return stack.up(_say)
 
 
 def stop(endpoint: Endpoint) -> bool:
@@ -165,8 +188,8 @@ class Paper:
 class Watch:
     """Says each state of what is on its way once."""
 
-    def __init__(self) -> None:
-        self._said = ""
+    def __init__(self, more: float = 0.0) -> None:
+        self._said, self._patience = "", PATIENCE_SECONDS + more
 
     def see(self, state: str) -> None:
         if state != self._said:
@@ -175,7 +198,7 @@ class Watch:
 
     @cached_property
     def until(self) -> float:
-        return time.monotonic() + PATIENCE_SECONDS
+        return time.monotonic() + self._patience
 
     def for_(self, look: Callable[[], tuple[_Found | None, str]]) -> _Found:
         """What it finds at last. `look` gives that, or None and the state that it is in."""
@@ -185,7 +208,7 @@ class Watch:
                 return found
             self.see(state)
             if time.monotonic() > self.until:
-                raise PlaceError(f"it is still not in service after {PATIENCE_SECONDS / 60:.0f} minutes: {state}")
+                raise PlaceError(f"it is still not in service after {self._patience / 60:.0f} minutes: {state}")
             time.sleep(EVERY_SECONDS)
 
 

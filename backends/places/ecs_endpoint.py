@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backends.places.cloud import Endpoint, Outputs, Watch, address
+from backends.places.cloud import Endpoint, Outputs, address
 from backends.places.endpoint_check import Door, knock
 from llmspec import container
 from llmspec.errors import PlaceError
@@ -51,7 +51,7 @@ class EcsEndpoint(Endpoint):
             raise PlaceError(f"{fault}\n  let one more release go live in steps, as the last one did; then write all_at_once")
 
     def settle(self, release: Release, outputs: Outputs) -> None:
-        watch, names = Watch(), outputs["names"]
+        watch, names = self.watch(), outputs["names"]
         sides = {side: watch.for_(lambda side=side: self._steady(side, outputs)) for side in names["services"]}  # type: ignore[misc]
         if faults := list(self._faults(sides, release, outputs)):
             raise PlaceError("what runs is not what was asked for: " + "; ".join(faults))

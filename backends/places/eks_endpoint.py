@@ -28,7 +28,7 @@ class EksEndpoint(Endpoint):
     """`places: {endpoint: {eks: …}}`."""
 
     def settle(self, release: Release, outputs: Outputs) -> None:
-        watch, cluster, wanted = Watch(), self._cluster(outputs), list(_manifests(outputs))
+        watch, cluster, wanted = self.watch(), self._cluster(outputs), list(_manifests(outputs))
         for manifest in wanted:
             cluster.apply(manifest)
         self._prune(cluster, outputs, wanted)

@@ -21,7 +21,7 @@ class LambdaEndpoint(Endpoint):
     """`places: {endpoint: {lambda: …}}`."""
 
     def settle(self, release: Release, outputs: Outputs) -> None:
-        watch, names = Watch(), outputs["names"]
+        watch, names = self.watch(), outputs["names"]
         watch.for_(lambda: self._ready(outputs, names["version"]))
         if names["deployment"]:
             self._shift(outputs, watch)

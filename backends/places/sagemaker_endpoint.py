@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backends.places.cloud import Endpoint, Outputs, Watch, address
+from backends.places.cloud import Endpoint, Outputs, address
 from backends.places.sagemaker_call import form, invoke
 from backends.places.smoke import PATH, answered, question
 from llmspec import container
@@ -55,7 +55,7 @@ class SageMakerEndpoint(Endpoint):
     """`places: {endpoint: {sagemaker: …}}`."""
 
     def settle(self, release: Release, outputs: Outputs) -> None:
-        watch = Watch()
+        watch = self.watch()
         watch.for_(lambda: self._still(outputs))
         running = self._running(outputs)
         assert running
@@ -66,6 +66,14 @@ class SageMakerEndpoint(Endpoint):
             for side in running.sides:
                 self._answers(side, running, outputs)
         self._tidy(outputs, {running.configuration, *outputs["names"]["models"].values()})
+
+    def finished(self, outputs: Outputs) -> bool:
+        """A rollout may take four hours, and the provider waits for one, whatever it is told."""
+        if self._described(outputs) is None:
+            return False
+        watch = self.watch()
+        watch.for_(lambda: self._still(outputs))
+        return True
 
     def left(self, outputs: Outputs) -> None:
         self._tidy(outputs, set())

@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from infra_pulumi.account import Account
 from infra_pulumi.components.bucket import Bucket, BucketArgs
 from infra_pulumi.components.keys import Keys
-from infra_pulumi.components.recorder import Recorder
+from infra_pulumi.components.recorder import KEYED, RULES, Recorder
 from infra_pulumi.components.storage import Storage
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
@@ -20,7 +20,8 @@ STANDARDS = ("ai-security-best-practices/v/1.0.0", "aws-foundational-security-be
 
 @dataclass(frozen=True)
 class AuditArgs:
-    """`governance.audit`. An account has one Config recorder, one Security Hub and one Inspector: say no to what it has already."""
+    """`governance.audit`. An account has one Config recorder, one Security Hub and one Inspector: say no to what it has already.
+    They look at all that is in it, so `destroy` leaves them on."""
 
     keep_days: int = 365
     config: bool = True
@@ -28,6 +29,8 @@ class AuditArgs:
     inspector: bool = True
     keep: bool = True
     """`destroy` leaves the trails."""
+    keyless: bool = False
+    """The endpoint's machines encrypt their disks themselves and refuse a key: no rule may ask for one."""
 
 
 class Audit(pulumi.ComponentResource):
@@ -47,15 +50,17 @@ class Audit(pulumi.ComponentResource):
         # Apart from the store, so that who may write rows may not write trails.
         self._called = f"{storage.bucket}-trails"
         self._opts = pulumi.ResourceOptions(parent=self)
+        self._left = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
         self.bucket = self._trails(keys)
         self.trail = self._trail(keys, storage)
         if args.config:
-            Recorder(owner, account, self.bucket, keys, self._opts)
+            rules = {name: rule for name, rule in RULES.items() if not (args.keyless and name == KEYED)}
+            Recorder(owner, account, self.bucket, keys, rules, self._opts)
         if args.security_hub:
             self._security_hub()
         if args.inspector:
             # What we run is images and functions; EC2 would be every machine of the account, at a price each.
-            aws.inspector2.Enabler("inspector", account_ids=[account.id], resource_types=["ECR", "LAMBDA"], opts=self._opts)
+            aws.inspector2.Enabler("inspector", account_ids=[account.id], resource_types=["ECR", "LAMBDA"], opts=self._left)
         self.register_outputs({"trail": self.trail.arn, "bucket": self.bucket.name})
 
     def _trails(self, keys: Keys) -> Bucket:
@@ -113,8 +118,8 @@ class Audit(pulumi.ComponentResource):
         )
 
     def _security_hub(self) -> None:
-        hub = aws.securityhub.Account("security-hub", enable_default_standards=False, opts=self._opts)
-        after = pulumi.ResourceOptions(parent=self, depends_on=[hub])
+        hub = aws.securityhub.Account("security-hub", enable_default_standards=False, opts=self._left)
+        after = pulumi.ResourceOptions(parent=self, depends_on=[hub], retain_on_delete=True)
         for standard in STANDARDS:
             arn = f"arn:{self._account.partition}:securityhub:{self._owner.region}::standards/{standard}"
             aws.securityhub.StandardsSubscription(standard.partition("/")[0], standards_arn=arn, opts=after)

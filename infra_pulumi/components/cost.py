@@ -83,14 +83,17 @@ class Cost(pulumi.ComponentResource):
         )
 
     def _anomalies(self) -> None:
-        ours = {"Tags": {"Key": "llmspec:name", "Values": [self._owner.name], "MatchOptions": ["EQUALS"]}}
+        # To the letter what AWS's provider reads back: the letters are what it compares, and another text is another monitor.
+        unused = dict.fromkeys(("And", "CostCategories", "Dimensions", "Not", "Or"))
+        ours = {**unused, "Tags": {"Key": "llmspec:name", "MatchOptions": None, "Values": [self._owner.name]}}
         monitor = aws.costexplorer.AnomalyMonitor(
             "unusual",
             name=self._owner.prefix,
             monitor_type="CUSTOM",
             monitor_specification=pulumi.Output.json_dumps(ours),
             tags=self._owner.tagged("cost"),
-            opts=self._opts,
+            # A product's name never changes, and a form of the text that the next provider reads back is no other monitor.
+            opts=pulumi.ResourceOptions.merge(self._opts, pulumi.ResourceOptions(ignore_changes=["monitorSpecification"])),
         )
         impact: aws.costexplorer.AnomalySubscriptionThresholdExpressionDimensionArgsDict = {
             "key": "ANOMALY_TOTAL_IMPACT_ABSOLUTE",

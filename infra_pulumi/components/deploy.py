@@ -69,7 +69,7 @@ class Ground:
     key: pulumi.Output[str]
     boundary: pulumi.Output[str]
     roles: tuple[pulumi.Output[str], ...]
-    """The jobs' roles, which it hands to services and cannot change."""
+    """The jobs' roles and the one that carries lines of logs, which it hands to services and cannot change."""
 
 
 class Deployer(pulumi.ComponentResource):
@@ -155,9 +155,9 @@ def _of_the_product(ground: Ground, account: Account) -> tuple[Statement, ...]:
 
 
 def _of_roles(owner: Owner, account: Account, ground: Ground) -> tuple[Statement, ...]:
-    """It hands the jobs' roles to services, and makes the service stack's own below the boundary."""
+    """It hands the foundation's roles to services, and makes the service stack's own below the boundary."""
     own = tuple(account.arn("iam", f"role/{owner.prefix}-{name}", region="") for name in SERVICE_ROLES)
-    takers = ("sagemaker", "ecs-tasks", "lambda", "emr-serverless", "scheduler", "codedeploy", "ec2", "logs")
+    takers = ("sagemaker", "ecs", "ecs-tasks", "lambda", "emr-serverless", "scheduler", "codedeploy", "ec2", "logs")
     services = [f"{name}.amazonaws.com" for name in takers]
     below = {"StringEquals": {"iam:PermissionsBoundary": ground.boundary}}
     make = ("iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy")
@@ -221,13 +221,16 @@ def _looks(action: str) -> bool:
 
 
 def _papers(ground: Ground, account: Account) -> tuple[Statement, ...]:
-    """A plan reads manifests, releases and what stands: JSON, wherever it lies in the product's folder. Rows are Parquet."""
+    """A plan reads manifests, releases, what stands, and what was made last (`prod.head`), wherever in the product's folder.
+
+    Of what is not there S3 says so only to whoever might read it. Rows are Parquet.
+    """
     listed = {"StringLike": {"s3:prefix": [f"{ground.product}*"]}}
-    papers = account.bucket(f"{ground.bucket}/{ground.product}*.json")
+    papers = tuple(account.bucket(f"{ground.bucket}/{ground.product}*.{kind}") for kind in ("json", "head"))
     return (
         Statement(("s3:GetBucketLocation",), (account.bucket(ground.bucket),)),
         Statement(("s3:ListBucket",), (account.bucket(ground.bucket),), listed),
-        Statement(("s3:GetObject",), (papers,), reason="Manifests and releases lie in folders named by their keys"),
+        Statement(("s3:GetObject",), papers, reason="Manifests and releases lie in folders named by their keys"),
         Statement(("kms:Decrypt", "kms:DescribeKey"), (ground.key,)),
     )
 

@@ -34,6 +34,13 @@ def everywhere(owner: Owner, account: Account) -> tuple[Statement, ...]:
     )
 
 
+def _linked(account: Account, *services: str) -> tuple[Statement, ...]:
+    """The first in an account to use a service makes the role with which that service works there, and needs to be allowed to."""
+    names = [f"{service}.amazonaws.com" for service in services]
+    roles = tuple(account.arn("iam", f"role/aws-service-role/{name}/*", region="") for name in names)
+    return (Statement(("iam:CreateServiceLinkedRole",), roles, {"StringEquals": {"iam:AWSServiceName": names}}),)
+
+
 def _scaling(account: Account) -> Statement:
     verbs = ("RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy", "DeleteScalingPolicy", "TagResource")
     calls = _calls("application-autoscaling", *verbs)
@@ -70,6 +77,7 @@ def sagemaker(owner: Owner, account: Account) -> tuple[Statement, ...]:
     return (
         Statement(_calls("sagemaker", *makes, *stops, *looks, *moves, *asks), mine),
         lists,
+        *_linked(account, "sagemaker.application-autoscaling"),
         _scaling(account),
         _scaling_looks(),
     )
@@ -137,6 +145,7 @@ def ecs(owner: Owner, account: Account) -> tuple[Statement, ...]:
             tuple(account.arn("elasticloadbalancing", each) for each in balancers),
         ),
         Statement(_calls("elasticloadbalancing", *looks), ("*",), reason=NO_ARN),
+        *_linked(account, "ecs", "elasticloadbalancing", "autoscaling", "ecs.application-autoscaling"),
         _scaling(account),
         _scaling_looks(),
     )

@@ -54,7 +54,10 @@ def machines(owner: Owner, account: Account) -> tuple[Statement, ...]:
     made = {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup", "CreateLaunchTemplate", *opens]}}
     profile = account.arn("iam", "instance-profile/machines-*", region="")
     profiles = ("CreateInstanceProfile", "GetInstanceProfile", "DeleteInstanceProfile", "TagInstanceProfile")
+    # AWS's own parameters are no account's.
+    images = f"arn:{account.partition}:ssm:{account.region}::parameter/aws/service/ecs/optimized-ami/*"
     return (
+        Statement(("ssm:GetParameters",), (images,)),
         Statement(calls("ec2", "CreateSecurityGroup", "CreateLaunchTemplate"), (groups, templates), asked, reason=BY_AWS),
         Statement(("ec2:CreateSecurityGroup",), (account.arn("ec2", "vpc/*"),), tagged, reason=BY_AWS),
         Statement(calls("ec2", *doors, *changes), (groups, templates), tagged, reason=BY_AWS),

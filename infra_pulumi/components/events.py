@@ -16,6 +16,8 @@ from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
 
 STREAMS = ("journal", "engagement")
+CARRIER = "carrier"
+"""The role with which CloudWatch hands lines to the streams: whoever makes the filters of a log passes it."""
 UNWRAPPED: list[aws.kinesis.FirehoseDeliveryStreamExtendedS3ConfigurationProcessingConfigurationProcessorArgsDict] = [
     {"type": "Decompression", "parameters": [{"parameter_name": "CompressionFormat", "parameter_value": "GZIP"}]},
     {"type": "CloudWatchLogProcessing", "parameters": [{"parameter_name": "DataMessageExtraction", "parameter_value": "true"}]},
@@ -76,7 +78,7 @@ class Events(pulumi.ComponentResource):
         """CloudWatch hands lines of the endpoint's log on, to these streams only."""
         into = tuple(self._account.arn("firehose", f"deliverystream/{name}") for name in stream_names(self._owner).values())
         allows = (Statement(("firehose:PutRecord", "firehose:PutRecordBatch"), into),)
-        return Role(self._owner, self._account, "carrier", RoleArgs("events", ("logs",), allows), self._opts)
+        return Role(self._owner, self._account, CARRIER, RoleArgs("events", ("logs",), allows), self._opts)
 
     def _stream(self, stream: str, name: str) -> aws.kinesis.FirehoseDeliveryStream:
         return aws.kinesis.FirehoseDeliveryStream(

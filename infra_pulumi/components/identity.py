@@ -24,6 +24,7 @@ from infra_pulumi.components.duties import (
     with_secrets,
     with_tables,
 )
+from infra_pulumi.components.events import CARRIER
 from infra_pulumi.components.keys import Keys
 from infra_pulumi.components.network import Network
 from infra_pulumi.components.registry import repository_names
@@ -128,7 +129,8 @@ class Identity(pulumi.ComponentResource):
         )
 
     def _deployer(self, args: DeployArgs) -> Deployer:
-        roles = tuple(role.arn for role in self.roles.values())
+        carrier = self._account.arn("iam", f"role/{self._owner.prefix}-{CARRIER}", region="")  # it is made after this one
+        roles = (*(role.arn for role in self.roles.values()), carrier)
         ground = Ground(self._bucket, self._product, self._keys.data.arn, self.boundary.arn, roles)
         return Deployer(self._owner, self._account, args, ground, pulumi.ResourceOptions(parent=self))
 

@@ -1,5 +1,7 @@
 """AWS Config: how resources are set up, recorded, and measured against rules."""
 
+from collections.abc import Mapping
+
 import pulumi
 import pulumi_aws as aws
 
@@ -43,14 +45,25 @@ RULES = {
     "endpoints-encrypted": "SAGEMAKER_ENDPOINT_CONFIGURATION_KMS_KEY_CONFIGURED",
 }
 """Our name -> AWS's managed rule."""
+KEYED = "endpoints-encrypted"
+"""SageMaker takes no key for machines with NVMe disks, which encrypt by themselves: there this rule would never be kept."""
 
 
 class Recorder(pulumi.ComponentResource):
     """Records what we make and no more."""
 
-    def __init__(self, owner: Owner, account: Account, bucket: Bucket, keys: Keys, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        account: Account,
+        bucket: Bucket,
+        keys: Keys,
+        rules: Mapping[str, str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
         super().__init__("llmspec:aws:Recorder", "recorder", None, opts)
-        mine = pulumi.ResourceOptions(parent=self)
+        # An account records once, for all that is in it: a product that goes does not switch the others' eyes off.
+        mine = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
         role = _role(owner, account, bucket, keys, mine)
         recorder = aws.cfg.Recorder(
             "recorder",
@@ -69,13 +82,11 @@ class Recorder(pulumi.ComponentResource):
             s3_bucket_name=bucket.name,
             s3_key_prefix="config",
             s3_kms_key_arn=keys.logs.arn,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[recorder, bucket.policy]),
+            opts=_after(mine, recorder, bucket.policy),
         )
         # A recorder starts once it knows where to, and rules measure once it runs.
-        begun = aws.cfg.RecorderStatus(
-            "recorder", name=recorder.name, is_enabled=True, opts=pulumi.ResourceOptions(parent=self, depends_on=[channel])
-        )
-        for name, rule in RULES.items():
+        begun = aws.cfg.RecorderStatus("recorder", name=recorder.name, is_enabled=True, opts=_after(mine, channel))
+        for name, rule in rules.items():
             aws.cfg.Rule(
                 f"rule-{name}",
                 name=f"{owner.prefix}-{name}",
@@ -86,6 +97,10 @@ class Recorder(pulumi.ComponentResource):
         self.register_outputs({"recorder": recorder.name})
 
 
+def _after(opts: pulumi.ResourceOptions, *first: pulumi.Resource) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(first)))
+
+
 def _role(owner: Owner, account: Account, bucket: Bucket, keys: Keys, opts: pulumi.ResourceOptions) -> Role:
     folder = pulumi.Output.concat(account.bucket(bucket.called), "/config/AWSLogs/", account.id, "/*")
     allows = (
@@ -93,5 +108,5 @@ def _role(owner: Owner, account: Account, bucket: Bucket, keys: Keys, opts: pulu
         Statement(("s3:GetBucketAcl",), (account.bucket(bucket.called),)),
         Statement(("kms:Decrypt", "kms:GenerateDataKey"), (keys.logs.arn,)),
     )
-    wanted = RoleArgs("audit", ("config",), allows, managed=(account.managed("service-role/AWS_ConfigRole"),))
+    wanted = RoleArgs("audit", ("config",), allows, managed=(account.managed("service-role/AWS_ConfigRole"),), keep=True)
     return Role(owner, account, "config", wanted, opts)

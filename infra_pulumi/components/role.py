@@ -28,6 +28,8 @@ class RoleArgs:
     """ARNs of policies that AWS keeps."""
     boundary: pulumi.Input[str] | None = field(default=None)
     """No more than this, whatever else it is given."""
+    keep: bool = False
+    """`destroy` leaves it to what goes on with it."""
 
 
 class Role(pulumi.ComponentResource):
@@ -35,7 +37,7 @@ class Role(pulumi.ComponentResource):
 
     def __init__(self, owner: Owner, account: Account, name: str, args: RoleArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("llmspec:aws:Role", name, None, opts)
-        mine = pulumi.ResourceOptions(parent=self)
+        mine = pulumi.ResourceOptions(parent=self, retain_on_delete=args.keep)
         role = aws.iam.Role(
             name,
             name=f"{owner.prefix}-{name}",

@@ -15,7 +15,7 @@ from infra_pulumi.components.balancer import Balancer, BalancerArgs
 from infra_pulumi.names import fitted
 from infra_pulumi.serving.balancer_signals import health, signals
 from infra_pulumi.serving.ecs_capacity import machines
-from infra_pulumi.serving.ecs_rollout import deployment, shifting_role
+from infra_pulumi.serving.ecs_rollout import deployment, patience, shifting_role
 from infra_pulumi.serving.ecs_scaling import scale_tasks
 from infra_pulumi.serving.ecs_task import SERVER, task
 from infra_pulumi.serving.served import Served
@@ -140,7 +140,11 @@ def _service(
         propagate_tags="SERVICE",
         wait_for_steady_state=True,
         tags=wanted.tags(),
-        opts=pulumi.ResourceOptions(depends_on=[balancer.rule, *alarms], ignore_changes=["desiredCount"] if scaled else None),
+        opts=pulumi.ResourceOptions(
+            depends_on=[balancer.rule, *alarms],
+            ignore_changes=["desiredCount"] if scaled else None,
+            custom_timeouts=patience(wanted.rollout),
+        ),
         **deployment(wanted.rollout, alarms),
     )
 

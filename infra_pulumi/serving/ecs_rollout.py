@@ -16,6 +16,15 @@ from infra_pulumi.policies import Statement
 from infra_pulumi.serving.wanted import Rollout, Serving
 from infra_pulumi.trust import trusted
 
+ROUND = 3600
+"""Seconds for new copies to come up, on new machines where there are none, and for old ones to go, beside the waiting."""
+
+
+def patience(rollout: Rollout) -> pulumi.CustomTimeouts:
+    """How long a service is waited for: the provider alone gives up after twenty minutes, in the midst of the steps."""
+    steps = 0 if rollout.strategy == "all_at_once" else len(rollout.steps) + 1
+    return pulumi.CustomTimeouts(create=f"{ROUND}s", update=f"{steps * rollout.wait + ROUND}s")
+
 
 def deployment(rollout: Rollout, alarms: Sequence[aws.cloudwatch.MetricAlarm]) -> dict[str, Any]:
     """A service's arguments. The breaker is for copies that do not come up, the alarms for copies that answer badly."""

@@ -53,7 +53,7 @@ def sagemaker(wanted: Serving, place: SagemakerArgs) -> Served:
     found = signals(wanted, name)
     logs = _logs(wanted, name)
     alarms = rollback_alarms(wanted, found) if place.form != "serverless" else []
-    endpoint = _endpoint(wanted, place, name, configured, alarms)
+    endpoint = _endpoint(wanted, place, name, configured, [logs, *alarms])
     _scale(wanted, place, endpoint, models)
     host = f"https://runtime.sagemaker.{wanted.owner.region}.amazonaws.com/endpoints/"
     return Served(
@@ -114,16 +114,18 @@ def _endpoint(
     place: SagemakerArgs,
     name: str,
     configured: aws.sagemaker.EndpointConfiguration,
-    alarms: Sequence[aws.cloudwatch.MetricAlarm],
+    first: Sequence[pulumi.Resource],
 ) -> aws.sagemaker.Endpoint:
-    """The alarms come first: a rollout that watches an alarm which is not there yet is refused."""
+    """Its alarms come first: a rollout that watches one which is not there yet is refused. So does its log group, which goes last:
+    while a copy prints, a group that is gone is made anew by SageMaker, for ever and in no stack."""
+    alarms = [each for each in first if isinstance(each, aws.cloudwatch.MetricAlarm)]
     return aws.sagemaker.Endpoint(
         "endpoint",
         name=name,
         endpoint_config_name=configured.name,
         deployment_config=None if place.form == "serverless" else guardrails(wanted.rollout, alarms),
         tags=wanted.tags(),
-        opts=pulumi.ResourceOptions(depends_on=list(alarms)),
+        opts=pulumi.ResourceOptions(depends_on=list(first)),
     )
 
 

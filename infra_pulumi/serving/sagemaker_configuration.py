@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 OUTLIVES = pulumi.ResourceOptions(retain_on_delete=True)
 """Models and configurations outlive the rollout that replaces them."""
+DRIVERS = dict.fromkeys(("g4dn", "g5", "p4d", "p4de"), "al2-ami-sagemaker-inference-gpu-3-1")
+"""Families that SageMaker starts with a driver of 2021, under which nothing made for CUDA 12 computes -> what they are started with
+instead. What came later has a newer one by itself, and not every image of AWS's knows it."""
 START_SECONDS = 600
 """A copy loads its artifact and compiles its grammars before it answers `/ping`."""
 
@@ -56,7 +59,11 @@ def immutable_name(owner: Owner, number: int, content: list[Any]) -> str:
 def _content(wanted: Serving, place: SagemakerArgs) -> list[Any]:
     sides, scale = wanted.sides().values(), wanted.scale
     releases = [[each.release.digest, each.release.image, settings(each.release), each.weight] for each in sides]
-    return [releases, vars(place), scale.min, scale.max, scale.concurrency_per_copy, scale.zones]
+    return [releases, vars(place), _driver(place), scale.min, scale.max, scale.concurrency_per_copy, scale.zones]
+
+
+def _driver(place: SagemakerArgs) -> str | None:
+    return DRIVERS.get(place.instance.removeprefix("ml.").partition(".")[0])
 
 
 def _variant(
@@ -75,6 +82,7 @@ def _variant(
         variant_name=side,
         model_name=model.name,
         instance_type=place.instance,
+        inference_ami_version=_driver(place),
         initial_instance_count=max(1, scale.min),
         initial_variant_weight=variant.weight,
         container_startup_health_check_timeout_in_seconds=START_SECONDS,

@@ -27,11 +27,19 @@ CURES: tuple[tuple[str, str], ...] = (
     ),
     (r"BucketAlreadyExists\b", "a bucket's name is unique in the world, and somebody has this one: name another `store:`"),
     (
+        r"BucketAlreadyOwnedByYou",
+        "this account has it, and it may hold another product's artifacts: name another `store:`, or `pulumi import` what is yours",
+    ),
+    (
         r"AlreadyExists|AlreadyOwnedByYou|already exists|ResourceInUse|ConflictException",
         "it is there and no stack has it: remove it in AWS, or `pulumi import` it",
     ),
     (r"DeleteConflict|DependencyViolation|BucketNotEmpty|is not empty", "something still uses it: remove that first"),
     (r"cannot be deleted\s+because it is protected", "it is protected on purpose: take the protection off first"),
+    (
+        r"timeout while waiting for",
+        "AWS had not finished when the waiting ended, and may still be at it: apply again, which reads what became of it",
+    ),
     (r"Throttl|RequestLimitExceeded|TooManyRequests|timeout|connection re", "AWS was busy or out of reach: apply again"),
 )
 """What AWS's answer holds -> what helps; the first that fits is told."""

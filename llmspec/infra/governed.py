@@ -16,6 +16,7 @@ from infra_pulumi.components.storage import StorageArgs
 from llmspec import network
 from llmspec.infra.state import state_of
 from llmspec.job import ROLES
+from llmspec.machines import has_local_disk
 from llmspec.registry import name_of
 from llmspec.shelf import S3
 from llmspec.spec import Spec
@@ -91,7 +92,10 @@ def spark(spec: Spec) -> DataArgs | None:
 
 def audit(spec: Spec) -> AuditArgs | None:
     asked = rules(spec).audit
-    return AuditArgs(config=asked.config, security_hub=asked.security_hub, inspector=asked.inspector) if asked else None
+    if not asked:
+        return None
+    keyless = has_local_disk(getattr(spec.place("endpoint"), "instance", None) or "")
+    return AuditArgs(config=asked.config, security_hub=asked.security_hub, inspector=asked.inspector, keyless=keyless)
 
 
 def backup(spec: Spec) -> BackupArgs | None:

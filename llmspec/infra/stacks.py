@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from llmspec import secrets
 from llmspec.errors import PlaceError
-from llmspec.infra import archive
+from llmspec.infra import archive, claimed
 from llmspec.infra.build import ready
 from llmspec.infra.stack import Stack
 from llmspec.infra.state import state_of
@@ -23,7 +23,7 @@ def foundation_stack(site: Site) -> Stack:
 
         foundation(foundation_args(site.spec, site.target))
 
-    return _stack(site, "foundation", program)
+    return replace(_stack(site, "foundation", program), before=lambda _: claimed.ours(site))
 
 
 def service_stack(site: Site, release: Release, resolve: Callable[[str], str] = secrets.resolve) -> Stack:
