@@ -215,10 +215,12 @@ def _tasks(place: Any) -> Iterator[tuple[str, float, str]]:
 
 
 def _endpoint(spec: Spec, place: Any) -> Iterator[Need]:
-    """A month at min and at max scale."""
-    scale = spec.endpoint.scale
+    """A month at min and at max scale, which each release of an A/B test has for itself."""
+    scale, sides = spec.endpoint.scale, len(spec.endpoint.variants or ()) or 1
     least, most = (scale.min, scale.max) if scale else (1, 1)
     copies = f"{least} to {most} copies" if least != most else f"{most} cop{'y' if most == 1 else 'ies'}"
+    if sides > 1:
+        least, most, copies = least * sides, most * sides, f"{copies} of each of {sides} releases"
     kind = _called(place)
     if kind == "sagemaker" and place.form != "serverless":
         yield Need("endpoint", f"sagemaker {place.instance}", least * MONTH, most * MONTH, note=copies)

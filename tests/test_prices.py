@@ -84,6 +84,17 @@ def test_a_month_at_min_and_at_max_scale(case: str) -> None:
     assert priced(costs(at(places, more), {}, KNOWN)) == expected
 
 
+@pytest.mark.parametrize("case", ["sagemaker", "fargate", "eks"])
+def test_an_ab_test_costs_the_copies_of_each_release(case: str) -> None:
+    places, more, alone = MONTHS[case]
+    sides = "variants: [{release: 3, weight: 50}, {release: 4, weight: 30}, {release: 5, weight: 20}]"
+    found = costs(at(places, more.replace("{scale", f"{{{sides}, scale")), {}, KNOWN)
+    once = {"load balancer", "eks cluster"}
+    assert priced(found) == {what: both if what in once else (both[0] * 3, both[1] * 3) for what, both in alone.items()}
+    assert found is not None
+    assert any(line.need.note.endswith("copies of each of 3 releases" + ", at most" * (case == "eks")) for line in found.lines)
+
+
 def test_a_job_costs_its_hours() -> None:
     found = costs(at("{model: {sagemaker: {instance: ml.g5.xlarge}}, features: ecs}"), {"model": 7200, "features": 1800}, KNOWN)
     assert priced(found) == {"sagemaker ml.g5.xlarge": (2, 2), "fargate vcpu": (1, 1), "fargate gb": (4, 4)}
