@@ -67,8 +67,8 @@ def test_buckets_are_encrypted_by_our_keys_and_ask_for_them_rarely(full_ground: 
     assert encryption(full_ground, "access-log") == {"sseAlgorithm": "AES256", "bucketKey": False}
 
 
-def test_retention_rules_expire_what_they_speak_of_in_the_copy_too(full_ground: World) -> None:
-    folders = {"data": 365, "features": 365, "jobs": 365, "journal": 30, "engagement": 30, "undelivered": 30, "capture": 30}
+def test_by_age_alone_nothing_goes_that_may_be_live_and_the_rest_goes_in_the_copy_too(full_ground: World) -> None:
+    folders = {"jobs": 365, "journal": 30, "engagement": 30, "undelivered": 30, "capture": 30}
     wanted = {f"models/bot/{folder}/": days for folder, days in folders.items()}
     assert lifecycle(full_ground, "store") == lifecycle(full_ground, "replica") == wanted
 

@@ -14,9 +14,9 @@ from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
 
-HELD_IN = {"data": ("data", "features", "jobs"), "journal": ("journal", "engagement", "undelivered", "capture")}
-"""What a retention rule speaks of -> the folders that hold it: token ids are the same rows in other letters, and a job
-is handed the sources."""
+HELD_IN = {"data": ("jobs",), "journal": ("journal", "engagement", "undelivered", "capture")}
+"""What a retention rule speaks of -> the folders where age alone decides: a job is handed the sources. In `data/` and
+`features/` lies what is live as well, which S3 cannot tell: `apply` removes what is not (`llmspec/retention.py`)."""
 
 
 @dataclass(frozen=True)

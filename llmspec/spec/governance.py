@@ -51,10 +51,11 @@ def _whole_days(seconds: float) -> float:
 
 
 class Retention(Section):
-    """How long things stay in the bucket. Absent is for ever."""
+    """How long things stay in the store. Absent is for ever."""
 
     data: Duration | None = Field(default=None, ge=DAY)
-    """Rows, token ids and the reports about them: `365d`. What is live stays, however old."""
+    """Rows, token ids and the reports about them: `365d`. What is live, or the newest at a target, stays with all that it was
+    made from, however old; `apply` removes the rest, from the store itself and no earlier one."""
     journal: Duration | None = Field(default=None, ge=DAY)
     """Questions and answers that the endpoint delivered there: `30d`."""
 
