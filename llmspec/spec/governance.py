@@ -177,7 +177,7 @@ class Governance(Section):
     backup: Backup | None = None
     """Copies in a vault; none when absent."""
     replicate_to: Region | None = None
-    """A second region to which the bucket is copied as it changes."""
+    """A second region to which the product's folder is copied as it changes, but for what lives only as long as a job."""
     nat_gateways: int = Field(default=0, ge=0)
     """Ways out into the internet for what stands in the private network: 0 is none, 1 is gone with its zone, one a zone is not.
     Each is paid by the hour, and by what goes through."""
