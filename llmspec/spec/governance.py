@@ -29,6 +29,7 @@ Check = Literal[
     "no-gpu",
     "notify",
     "payload",
+    "plain-secret",
     "public",
     "purification",
     "rate-limit",
