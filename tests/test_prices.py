@@ -170,6 +170,21 @@ def test_a_month_is_compared_with_the_budget(monthly: str, says: str) -> None:
     assert says in found.verdict
 
 
+def test_a_sum_without_machines_says_so_before_it_is_within_anything() -> None:
+    places = "{model: {sagemaker: {instance: ml.p4d.24xlarge}}, features: ecs, endpoint: {sagemaker: {instance: ml.m7i.large}}}"
+    took = {"model": None, "features": 60.0}
+    within = costs(at(places, "governance: {budget: {monthly: 500 USD}}\n"), took)
+    assert within is not None
+    assert within.verdict == (
+        "the sum is not whole, since model and endpoint have no price: "
+        "what is priced is within the budget of $500; what is unpriced comes on top"
+    )
+    assert "images: builds at CodeBuild, by the minute, for each new version of llmspec's own source" in within.unpriced
+    unbounded = costs(at(places), took)
+    assert unbounded is not None
+    assert unbounded.verdict == "the sum is not whole: model and endpoint have no price"
+
+
 def test_nothing_in_aws_has_no_costs() -> None:
     assert costs(spec(GOOD), {"model": 100.0}) is None
 
