@@ -14,6 +14,7 @@ from llmspec import network
 from llmspec.errors import StoreError
 from llmspec.home import home
 from llmspec.registry import Place, name_of
+from llmspec.section import STAGES
 from llmspec.spec import Spec
 from llmspec.spec.model import BedrockBase
 
@@ -77,6 +78,8 @@ class Costs:
     unpriced: list[str] = field(default_factory=list)
     """What has no price, or no known amount. It costs something all the same."""
     budget: int | None = None
+    lacking: tuple[str, ...] = ()
+    """Stages of which the sum holds nothing: their machines have no price, or nobody knows how long they take."""
 
     def total(self, once: bool) -> tuple[float, float]:
         """Least and most, in dollars."""
@@ -91,18 +94,25 @@ class Costs:
 
     @property
     def verdict(self) -> str:
-        """How the known part of a month compares with the budget; the jobs are paid in the first."""
+        """How the known part of a month compares with the budget, once it is said that it is a part; the jobs are paid in the
+        first."""
         if self.budget is None:
-            return ""
+            return f"the sum is not whole: {self._absent}" if self.lacking else ""
         (least, most), (jobs, _) = self.total(once=False), self.total(once=True)
         if least > self.budget:
             return f"above the budget of ${self.budget:,} even at min scale"
         if least + jobs > self.budget:
             return f"above the budget of ${self.budget:,} in the month that pays for these jobs, even at min scale"
+        part = f"the sum is not whole, since {self._absent}: " if self.lacking else ""
         if most + jobs > self.budget:
             when = "at max scale" if most > self.budget else "at max scale in the month that pays for these jobs"
-            return f"what is priced is within the budget of ${self.budget:,} at min scale, and above it {when}"
-        return f"what is priced is within the budget of ${self.budget:,}; what is unpriced comes on top"
+            return f"{part}what is priced is within the budget of ${self.budget:,} at min scale, and above it {when}"
+        return f"{part}what is priced is within the budget of ${self.budget:,}; what is unpriced comes on top"
+
+    @property
+    def _absent(self) -> str:
+        *others, last = self.lacking
+        return f"{', '.join(others)} and {last} have no price" if others else f"{last} has no price"
 
     def to_dict(self) -> dict[str, Any]:
         lines = [
@@ -165,7 +175,14 @@ def costs(
     missing = [f"{need.stage}: {need.what} in {spec.region}" for need in found if need.what not in known]
     budget = spec.governance.budget if spec.governance else None
     unpriced = [*dict.fromkeys(missing), *_unasked(spec, seconds, tokens, known), *_unknown(spec, inside, seconds)]
-    return Costs(spec.region, lines, unpriced, budget.dollars if budget else None)
+    absent = {need.stage for need in found if need.what not in known} | {stage for stage in inside if _endless(stage, seconds)}
+    lacking = tuple(stage for stage in STAGES if stage in absent)
+    return Costs(spec.region, lines, unpriced, budget.dollars if budget else None, lacking)
+
+
+def _endless(stage: str, seconds: Mapping[str, float | None]) -> bool:
+    """A pending job of which nobody knows how long it takes."""
+    return stage != "endpoint" and stage in seconds and seconds[stage] is None
 
 
 def needs(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float | None]) -> Iterator[Need]:
@@ -210,10 +227,12 @@ def _tasks(place: Any) -> Iterator[tuple[str, float, str]]:
 
 
 def _endpoint(spec: Spec, place: Any) -> Iterator[Need]:
-    """A month at min and at max scale."""
-    scale = spec.endpoint.scale
+    """A month at min and at max scale, which each release of an A/B test has for itself."""
+    scale, sides = spec.endpoint.scale, len(spec.endpoint.variants or ()) or 1
     least, most = (scale.min, scale.max) if scale else (1, 1)
     copies = f"{least} to {most} copies" if least != most else f"{most} cop{'y' if most == 1 else 'ies'}"
+    if sides > 1:
+        least, most, copies = least * sides, most * sides, f"{copies} of each of {sides} releases"
     kind = _called(place)
     if kind == "sagemaker" and place.form != "serverless":
         yield Need("endpoint", f"sagemaker {place.instance}", least * MONTH, most * MONTH, note=copies)
@@ -240,7 +259,7 @@ def _kept(size: int) -> Iterator[Need]:
 def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, float | None]) -> Iterator[str]:
     """What costs something, and nobody knows how much of it there will be."""
     for stage in inside:
-        if stage != "endpoint" and stage in seconds and seconds[stage] is None:
+        if _endless(stage, seconds):
             yield f"{stage}: nothing tells how long it takes"
     place: Any = inside.get("endpoint")
     if place is not None and _called(place) == "sagemaker" and place.form == "serverless":
@@ -255,6 +274,7 @@ def _unknown(spec: Spec, inside: Mapping[str, Place], seconds: Mapping[str, floa
             yield "endpoint: provisioned concurrency"
     if not inside:
         return
+    yield "images: builds at CodeBuild, by the minute, for each new version of llmspec's own source"
     yield "storage: artifacts that are made and older ones, versions and logs, by what is kept"
     yield "traffic, logs, metrics and requests: by use"
     if network.gateways(spec):

@@ -69,15 +69,30 @@ def picked(tree: dict[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
     return out
 
 
-def secret_paths(value: Any, path: fields.Path = ()) -> Iterator[fields.Path]:
+def secret_paths(value: Any) -> Iterator[fields.Path]:
     """Where `${secret.NAME}` stands in a field that may hold one."""
-    if isinstance(value, str):
-        meant = fields.at(path) if names_in(value) else None
-        if meant is not None and meant.marked(MayHoldSecret):
+    return (path for path, text in _texts(value) if names_in(text) and _may_hold_secret(path))
+
+
+def plain_secrets(value: Any) -> Iterator[fields.Path]:
+    """Where a field that may hold a secret says what it is, for everybody who reads the file. An address of Spark holds none
+    unless a token is in it."""
+    for path, text in _texts(value):
+        if not names_in(text) and not (text.startswith("sc://") and "token=" not in text) and _may_hold_secret(path):
             yield path
+
+
+def _may_hold_secret(path: fields.Path) -> bool:
+    meant = fields.at(path)
+    return meant is not None and meant.marked(MayHoldSecret) is not None
+
+
+def _texts(value: Any, path: fields.Path = ()) -> Iterator[tuple[fields.Path, str]]:
+    if isinstance(value, str):
+        yield path, value
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for part, item in items:
-        yield from secret_paths(item, (*path, part))
+        yield from _texts(item, (*path, part))
 
 
 def secret_of(spec: "Spec", stage: str) -> str | None:

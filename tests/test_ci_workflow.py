@@ -156,6 +156,16 @@ def test_a_product_that_a_runner_cannot_apply_is_only_checked_and_that_is_said(
     assert why in FILE.read_text()
 
 
+def test_a_job_that_may_outlast_its_runner_is_told_with_what_to_do(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shop / "short.yaml").write_text(SHOP.replace("spot: true", "spot: true, max_runtime: 5h").replace("name: shop", "name: short"))
+    assert written("short.yaml")["jobs"]["apply"]["timeout-minutes"] == 350
+    assert "max_runtime" not in capsys.readouterr().err
+    written("shop.yaml", "--force")
+    said = capsys.readouterr().err
+    assert "A runner lives 350 minutes, and these may run longer, by their max_runtime: shop.yaml: model, 24h." in said
+    assert "run the workflow again, which goes on with the same job" in said
+
+
 def test_pulumi_and_llmspec_are_pinned(shop: Path) -> None:
     text = json.dumps(written("shop.yaml", "--pulumi-sha256", "ab" * 32))
     assert f'"PULUMI": "{PULUMI}", "SHA256": "{"ab" * 32}"' in text

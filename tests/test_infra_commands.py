@@ -20,7 +20,7 @@ targets:
     region: eu-central-1
     store: s3://{bucket}/models
     places: {{evaluation: sagemaker}}
-    governance: {{waive: [{waived}]}}
+    governance: {{waive: [{waived}], retention: {{data: 30d}}}}
 """
 CHECKS = ("alarms", "audit", "backup", "budget", "guards", "notify", "rate-limit", "retention", "gates", "copies", "journal")
 
@@ -88,8 +88,15 @@ def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Proj
     assert any(name.endswith("tiny-prod-foundation.json") for name in aws.keys(state))
     assert aws.s3.get_bucket_versioning(Bucket=state)["Status"] == "Enabled"
 
+    key = aws.body(store, "models/tiny/data/prod.head").decode().strip()
+    made = json.loads(aws.body(store, f"models/tiny/data/{key}/manifest.json")) | {"finished": "2020-01-01T00:00:00+00:00"}
+    for name, digest in ((key, made["digest"]), ("superseded", "another")):
+        body = json.dumps(made | {"key": name, "digest": digest}).encode()
+        aws.s3.put_object(Bucket=store, Key=f"models/tiny/data/{name}/manifest.json", Body=body)
     again = shop.run("apply", *prod, "--select", "data", "--yes")
+    assert "✓ retention    1 old artifact of data removed, which nothing current was made from" in again.stdout
     assert "Nothing to change." in again.stdout
+    assert [name for name in aws.keys(store) if "/data/superseded/" in name] == []
     whole = json.loads(shop.run("plan", *prod, "-o", "json").stdout)
     assert "storage: s3 gb in eu-central-1" in whole["costs"]["unpriced"], "that there is something to be paid for is known by now"
     assert "images: 1 build at CodeBuild, before the first stage\n  + build    training " in shop.run("plan", *prod).stdout

@@ -12,8 +12,8 @@ from pulumi_parts import REGION, _Answers
 from backends.places.ecs import Ecs
 from backends.places.eks import Eks
 from backends.places.sagemaker import SageMaker
-from infra_pulumi.components.vpc_endpoints import UNWATCHED, prefix
 from infra_pulumi.components.network import NetworkArgs
+from infra_pulumi.components.vpc_endpoints import UNWATCHED, prefix
 from infra_pulumi.service import PROGRAMS
 from llmspec.errors import PlaceError
 

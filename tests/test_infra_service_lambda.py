@@ -9,8 +9,10 @@ from pulumi_service_parts import GROUND, release, run, serving
 from infra_pulumi.components.preflight import named_origin
 from infra_pulumi.components.rest_api import Plan
 from infra_pulumi.service import faults
+from infra_pulumi.serving.ecs import EcsArgs
 from infra_pulumi.serving.lambda_ import LambdaArgs
-from infra_pulumi.serving.wanted import Alarm, Monitors, Rollout, Scale, SecondRegion, Variant
+from infra_pulumi.serving.sagemaker import SagemakerArgs
+from infra_pulumi.serving.wanted import Alarm, Monitors, PlaceArgs, Rollout, Scale, SecondRegion, Variant
 
 PLAIN = LambdaArgs()
 FUNCTION, INTEGRATION, METHOD = "lambda/function:Function", "apigateway/integration:Integration", "apigateway/method:Method"
@@ -152,3 +154,23 @@ def test_harmless_neighbours_of_those_limits_are_silent() -> None:
         serving(LambdaArgs(memory_mb=10_240, timeout_seconds=900)),
     ):
         assert told(wanted) == ""
+
+
+@pytest.mark.parametrize(
+    ("place", "most"),
+    [
+        (PLAIN, 4096),
+        (SagemakerArgs(instance="ml.g5.xlarge"), 32 * 1024),
+        (EcsArgs(domain="bot.acme.example", zone_id="Z1"), 60 * 1024),
+    ],
+)
+def test_a_release_that_is_longer_than_what_a_copy_can_be_told_is_refused_before_anything_is_made(
+    place: PlaceArgs, most: int
+) -> None:
+    fits = release(environment={"LLMSPEC_RELEASE": "x" * (most - 600)})
+    longer = release(environment={"LLMSPEC_RELEASE": "x" * most})
+    assert "environment" not in told(serving(place, release=fits))
+    found = told(serving(place, release=longer))
+    assert "endpoint.system_prompt: release 13 takes " in found
+    assert f"bytes of its copies' environment, and {'a function' if place is PLAIN else 'a '}" in found
+    assert f"has {most:,}" in found

@@ -8,6 +8,7 @@ from foundation_parts import STORE, lifecycle, small
 from pulumi_parts import REGION, World
 
 from infra_pulumi.components.backup import BackupArgs
+from infra_pulumi.components.duties import DUTIES
 from infra_pulumi.components.keys import KeysArgs
 from infra_pulumi.components.logs import LogsArgs
 from infra_pulumi.components.registry import RegistryArgs
@@ -67,20 +68,35 @@ def test_buckets_are_encrypted_by_our_keys_and_ask_for_them_rarely(full_ground: 
     assert encryption(full_ground, "access-log") == {"sseAlgorithm": "AES256", "bucketKey": False}
 
 
-def test_retention_rules_expire_what_they_speak_of_in_the_copy_too(full_ground: World) -> None:
-    folders = {"data": 365, "features": 365, "jobs": 365, "journal": 30, "engagement": 30, "undelivered": 30, "capture": 30}
+def test_by_age_alone_nothing_goes_that_may_be_live_and_the_rest_goes_in_the_copy_too(full_ground: World) -> None:
+    folders = {"jobs": 365, "journal": 30, "engagement": 30, "undelivered": 30, "capture": 30}
     wanted = {f"models/bot/{folder}/": days for folder, days in folders.items()}
     assert lifecycle(full_ground, "store") == lifecycle(full_ground, "replica") == wanted
 
 
 def test_without_retention_nothing_current_expires_but_what_was_deleted_is_erased(bare_ground: World) -> None:
     assert lifecycle(bare_ground, "store") == {}
-    (rule,) = bare_ground.one("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "store").inputs["rules"]
+    rule, *_ = bare_ground.one("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "store").inputs["rules"]
     assert rule["noncurrentVersionExpiration"] == {"noncurrentDays": 30}
     assert rule["abortIncompleteMultipartUpload"] == {"daysAfterInitiation": 7}
     sooner = small(storage=replace(STORE, noncurrent_days=3))
-    (rule,) = sooner.one("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "store").inputs["rules"]
+    rule, *_ = sooner.one("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", "store").inputs["rules"]
     assert rule["noncurrentVersionExpiration"] == {"noncurrentDays": 3}
+
+
+def test_what_lives_as_long_as_a_job_is_erased_soon_and_copied_nowhere(bare_ground: World, full_ground: World) -> None:
+    fleeting = {"models/bot/checkpoints/": 1, "models/bot/jobs/": 1}
+    for world, store in ((bare_ground, "store"), (full_ground, "store"), (full_ground, "replica")):
+        rules = world.one("s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", store).inputs["rules"]
+        gone = {rule["filter"]["prefix"]: rule.get("noncurrentVersionExpiration") for rule in rules}
+        assert {prefix: days["noncurrentDays"] for prefix, days in gone.items() if days} == {"": 30, **fleeting}
+        assert len({rule["id"] for rule in rules}) == len(rules)
+    rules = full_ground.one("s3/bucketReplicationConfig:BucketReplicationConfig").inputs["rules"]
+    copied = [rule["filter"]["prefix"] for rule in rules]
+    assert not set(fleeting) & set(copied)
+    written = {folder for duty in DUTIES.values() for folder in (*duty.reads, *duty.writes) if not folder.startswith("jobs")}
+    assert {f"models/bot/{folder}/" for folder in (written - {"checkpoints"}) | {"foundation", "service"}} <= set(copied)
+    assert len({rule["priority"] for rule in rules}) == len(rules)
 
 
 def test_who_touches_the_store_is_logged_and_the_log_goes_in_time(bare_ground: World) -> None:
@@ -91,7 +107,7 @@ def test_who_touches_the_store_is_logged_and_the_log_goes_in_time(bare_ground: W
 
 def test_the_store_is_copied_to_a_second_region_only_when_one_is_named(bare_ground: World, full_ground: World) -> None:
     assert not bare_ground.of("s3/bucketReplicationConfig:BucketReplicationConfig")
-    (rule,) = full_ground.one("s3/bucketReplicationConfig:BucketReplicationConfig").inputs["rules"]
+    rule, *_ = full_ground.one("s3/bucketReplicationConfig:BucketReplicationConfig").inputs["rules"]
     assert rule["destination"]["bucket"] == "arn:aws:s3:::acme-llm-eu-west-1"
     assert rule["destination"]["encryptionConfiguration"]["replicaKmsKeyId"].endswith("key-copy-eu-west-1")
     assert rule["sourceSelectionCriteria"] == {"sseKmsEncryptedObjects": {"status": "Enabled"}}

@@ -1,6 +1,7 @@
 """The language for AWS: what only a cloud makes real is an error where nothing makes it real, and is taken where it is."""
 # ruff: noqa: E501  (a table reads best with one line for each case)
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from llmspec.stage import Product
 
 pytest_plugins = ["moto_parts"]
 HERE = GOOD
+LONG = hashlib.shake_256(b"words that no packing makes shorter").hexdigest(3000)
 NAMED = "domain: bot.acme.example, zone: Z0123456789ABCDEFGHIJ"
 AWS = GOOD + "store: s3://acme-llm/bots\nregion: eu-central-1\nplaces: {endpoint: sagemaker}\n"
 
@@ -89,6 +91,7 @@ FAULTS = {
     "tiny steps at ecs": (at(f"{{ecs: {{{NAMED}}}}}", "endpoint: {rollout: {strategy: linear, steps: [1, 100]}}\n"), "[1, 100]", "linear steps are of one size", ""),
     "size of a task": (at("{ecs: {cpu: 3}}"), "3", "there is no size with 3 vCPU", "0.25, 0.5, 1, 2, 4, 8, 16"),
     "memory of a task": (at("{ecs: {cpu: 8, memory: 18GB}}"), "18GB", "8 vCPU have 16 to 60 GB in steps of 4", "change cpu or memory"),
+    "a prompt longer than a function's room": (at("lambda", f"endpoint: {{system_prompt: {LONG}}}\n"), LONG, "bytes of a function's environment, and about 3,200 are free", "write a shorter one, or serve from sagemaker"),
     "memory of a function": (at("{lambda: {memory: 11GB}}"), "11GB", "must be at most 10,240,000,000", ""),
     "time of a function": (at("{lambda: {timeout: 20m}}"), "20m", "must be at most 15m", ""),
     "zones of a function": (at("lambda", "endpoint: {scale: {max: 4, zones: 3}}\n"), "3", "scale.zones would have no effect at lambda", "take it out; write it under a target whose endpoint is at ecs"),

@@ -2,15 +2,25 @@
 
 import io
 import signal
+import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from backends.places.aws_calls import RefusedError, Service
 from backends.places.log_tail import Tail
 from backends.places.talk import Talk
-from backends.places.watch import follow, stopped_with_us
+from backends.places.watch import Pace, follow, stopped_with_us
 from llmspec.job import Job
+
+if TYPE_CHECKING:
+    from moto_parts import Aws
+
+pytest_plugins = ["moto_parts"]
+REGION = "us-east-1"
 
 
 class Silent:
@@ -71,3 +81,71 @@ def test_a_failure_of_ours_leaves_the_job_alone(talk: Talk) -> None:
     with pytest.raises(OSError, match="no"), stopped_with_us(talk, lambda: pytest.fail("it was stopped")):
         raise OSError("no")
     assert not talk.told_to_end
+
+
+class Hoarse:
+    """A log that is refused before it speaks: a word of each look, an error where that is what is said."""
+
+    def __init__(self, *looks: str | RefusedError):
+        self.looks = list(looks)
+
+    def new(self) -> Iterator[str]:
+        said = self.looks.pop(0) if self.looks else ""
+        if isinstance(said, RefusedError):
+            raise said
+        yield said
+
+
+def told_of(talk: Talk, monkeypatch: pytest.MonkeyPatch, *looks: str | RefusedError) -> tuple[list[str], list[str]]:
+    """What is heard of a job that ends when its log has nothing more, and what is said of it."""
+    heard: list[str] = []
+    notes: list[str] = []
+    monkeypatch.setattr(talk, "hear", heard.append)
+    monkeypatch.setattr(talk, "note", notes.append)
+    monkeypatch.setattr("backends.places.watch.PACE", Pace(0.0, 0.0))
+    monkeypatch.setattr("backends.places.watch.LAST_WORDS_SECONDS", 0.0)
+    tail, left = Hoarse(*looks), iter(range(len(looks)))
+    follow(talk, cast("Tail", tail), lambda: next(left, None) is None)
+    return [line for line in heard if line], notes
+
+
+def test_a_log_that_is_refused_for_now_is_asked_again_and_that_is_said_once(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = RefusedError("logs: too many questions", "ThrottlingException", "Rate exceeded")
+    heard, notes = told_of(talk, monkeypatch, "one", slow, slow, "two")
+    assert heard == ["one", "two"]
+    assert notes == ["its log cannot be shown here just now, and is asked again: logs: too many questions"]
+
+
+def test_a_log_that_nobody_here_may_read_is_not_asked_again(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    no = RefusedError("access denied", "AccessDeniedException", "no")
+    heard, notes = told_of(talk, monkeypatch, "one", no, "two", "three")
+    assert (heard, notes) == (["one"], ["its log cannot be shown here: access denied"])
+
+
+@pytest.mark.aws
+def test_a_stream_whose_token_ran_out_is_read_on_from_its_last_line(aws_here: "Aws", monkeypatch: pytest.MonkeyPatch) -> None:
+    group, logs = f"/test/{uuid.uuid4().hex}", Service("logs", REGION)
+    logs.ask("create_log_group", logGroupName=group)
+    at = int(time.time() * 1000)
+
+    def say(stream: str, *lines: tuple[int, str]) -> None:
+        events = [{"timestamp": at + later, "message": line} for later, line in lines]
+        logs.ask("put_log_events", logGroupName=group, logStreamName=stream, logEvents=events)
+
+    for stream in ("job/a", "job/b"):
+        logs.ask("create_log_stream", logGroupName=group, logStreamName=stream)
+    say("job/a", (0, "one"), (5, "two"), (5, "three"))
+    tail = Tail(REGION, group, "job/")
+    assert list(tail.new()) == ["one", "two", "three"]
+    assert list(tail.new()) == []
+    asked = Service.ask
+
+    def expired(self: Service, verb: str, **what: Any) -> dict[str, Any]:
+        if "nextToken" in what:
+            raise RefusedError("logs: no", "InvalidParameterException", "The specified nextToken is invalid.")
+        return asked(self, verb, **what)
+
+    monkeypatch.setattr(Service, "ask", expired)
+    say("job/a", (5, "four"), (9, "five"))
+    say("job/b", (1, "other"))
+    assert list(tail.new()) == ["four", "five", "other"]

@@ -84,6 +84,17 @@ def test_a_month_at_min_and_at_max_scale(case: str) -> None:
     assert priced(costs(at(places, more), {}, KNOWN)) == expected
 
 
+@pytest.mark.parametrize("case", ["sagemaker", "fargate", "eks"])
+def test_an_ab_test_costs_the_copies_of_each_release(case: str) -> None:
+    places, more, alone = MONTHS[case]
+    sides = "variants: [{release: 3, weight: 50}, {release: 4, weight: 30}, {release: 5, weight: 20}]"
+    found = costs(at(places, more.replace("{scale", f"{{{sides}, scale")), {}, KNOWN)
+    once = {"load balancer", "eks cluster"}
+    assert priced(found) == {what: both if what in once else (both[0] * 3, both[1] * 3) for what, both in alone.items()}
+    assert found is not None
+    assert any(line.need.note.endswith("copies of each of 3 releases" + ", at most" * (case == "eks")) for line in found.lines)
+
+
 def test_a_job_costs_its_hours() -> None:
     found = costs(at("{model: {sagemaker: {instance: ml.g5.xlarge}}, features: ecs}"), {"model": 7200, "features": 1800}, KNOWN)
     assert priced(found) == {"sagemaker ml.g5.xlarge": (2, 2), "fargate vcpu": (1, 1), "fargate gb": (4, 4)}
@@ -165,6 +176,21 @@ def test_a_month_is_compared_with_the_budget(monthly: str, says: str) -> None:
     found = costs(at("{endpoint: {sagemaker: {instance: ml.g5.xlarge}}}", more), {}, KNOWN)
     assert found is not None
     assert says in found.verdict
+
+
+def test_a_sum_without_machines_says_so_before_it_is_within_anything() -> None:
+    places = "{model: {sagemaker: {instance: ml.p4d.24xlarge}}, features: ecs, endpoint: {sagemaker: {instance: ml.m7i.large}}}"
+    took = {"model": None, "features": 60.0}
+    within = costs(at(places, "governance: {budget: {monthly: 500 USD}}\n"), took)
+    assert within is not None
+    assert within.verdict == (
+        "the sum is not whole, since model and endpoint have no price: "
+        "what is priced is within the budget of $500; what is unpriced comes on top"
+    )
+    assert "images: builds at CodeBuild, by the minute, for each new version of llmspec's own source" in within.unpriced
+    unbounded = costs(at(places), took)
+    assert unbounded is not None
+    assert unbounded.verdict == "the sum is not whole: model and endpoint have no price"
 
 
 def test_nothing_in_aws_has_no_costs() -> None:

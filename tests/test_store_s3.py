@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from conftest import TINY, Project
 
-from llmspec import copies, s3_files, s3_lease
+from llmspec import copies, retention, s3_files, s3_lease
 from llmspec.errors import DamagedError, LockedError, MovedError, StoreError
 from llmspec.job import Job
 from llmspec.release import Release, Releases
 from llmspec.s3 import Bucket
 from llmspec.shelf import File, Folder, Shelf, sha256_of, shelf_at
 from llmspec.shelf_s3 import S3Shelf
-from llmspec.store import Artifact, Manifest, content_digest, open_artifact
+from llmspec.store import Artifact, Manifest, Store, content_digest, open_artifact
 
 if TYPE_CHECKING:
     from moto_parts import Aws
@@ -287,6 +288,57 @@ def made(folder: Path, files: dict[str, bytes], key: str = "k") -> Artifact:
         (folder / name).write_bytes(content)
     known = {name: File(sha256_of(folder / name), len(content)) for name, content in files.items()}
     return Artifact(Folder(folder), Manifest("bot", "onnx", key, content_digest(known), "e", 1, {}, {}, {}, known, {}))
+
+
+def test_old_rows_go_and_what_is_live_anywhere_stays_with_what_it_was_made_from(shelf: Shelf) -> None:
+    """Made in 2026-01: 'old' is nobody's, 'base' is below what is live at prod, 'tried' below a candidate, 'new' is a head."""
+
+    def put(stage: str, key: str, finished: str = "2026-01-01T00:00:00+00:00", folder: str = "", **inputs: str) -> None:
+        manifest = Manifest("bot", stage, key, f"digest of {key}", "e", 1, {}, inputs, {}, {}, {}, finished=finished)
+        at = shelf.below(f"bot/{stage}/{folder or key}")
+        at.write("rows.parquet", "rows")
+        at.write("manifest.json", manifest.to_json())
+
+    for key in ("old", "base", "tried", "new"):
+        put("data", key)
+        put("features", f"ids-{key}", data=f"digest of {key}")
+        put("model", f"model-{key}", features=f"digest of ids-{key}")
+        put("onnx", f"onnx-{key}", model=f"digest of model-{key}", features=f"digest of ids-{key}")
+        put("evaluation", f"scores-{key}", onnx=f"digest of onnx-{key}", data=f"digest of {key}")
+    put("data", "young", "2026-06-02T00:00:00+00:00")
+    put("data", "new", folder="new.damaged")
+    shelf.write("bot/data/dev.head", "new\n")
+    shelf.write("bot/features/dev.head", "ids-new\n")
+    for target, key, point in (("prod", "base", "live"), ("dev", "tried", "candidate")):
+        releases = Releases(shelf.below(f"bot/endpoint/{target}"))
+        release = releases.add(Release(1, "bot", target, "", f"onnx-{key}", key, "", {}, f"scores-{key}"))
+        releases.point(release, "") if point == "live" else releases.nominate(release, "")
+    gone = retention.remove(Store(shelf), "bot", datetime(2026, 6, 1, tzinfo=UTC))
+    assert [artifact.uri.rpartition("/")[2] for artifact in gone] == ["new.damaged", "old", "ids-old"]
+    left = {name.rpartition("/")[0] for name in shelf.below("bot").sizes()}
+    assert {"data/base", "data/tried", "data/new", "data/young", "features/ids-base", "features/ids-tried"} <= left
+    assert not {"data/old", "features/ids-old", "data/new.damaged"} & left
+    assert {"model/model-old", "onnx/onnx-old", "evaluation/scores-old"} <= left  # none of them holds rows
+    assert retention.remove(Store(shelf), "bot", datetime(2026, 6, 1, tzinfo=UTC)) == []
+
+
+def test_of_rows_that_are_all_old_the_live_ones_stay_and_nothing_is_made_again(shop: Shop, aws_here: Aws) -> None:
+    live = shop.manifest("data")
+    for stage in BUILT:
+        manifest = {**shop.manifest(stage), "finished": "2020-01-01T00:00:00+00:00"}
+        here = {"Bucket": shop.bucket, "Key": f"bots/tiny/{stage}/{manifest['key']}/manifest.json"}
+        shop.aws.s3.put_object(**here, Body=json.dumps(manifest))
+    for name, digest in (("manifest.json", "another"), ("rows.parquet", "")):
+        body = json.dumps({**live, "finished": "2020-01-01T00:00:00+00:00", "key": "superseded", "digest": digest})
+        shop.aws.s3.put_object(Bucket=shop.bucket, Key=f"bots/tiny/data/superseded/{name}", Body=body)
+    before = shop.digests()
+    (gone,) = retention.remove(Store(shelf_at(f"s3://{shop.bucket}/bots", Path())), "tiny", datetime.now(UTC))
+    assert gone.manifest.key == "superseded"
+    assert not shop.objects("data/superseded/")
+    assert shop.digests() == before
+    shop.forget_copies()
+    actions = shop.project.actions(*UP_TO)
+    assert {actions[stage] for stage in BUILT} == {"reuse"}
 
 
 def test_what_is_put_again_leaves_nothing_of_what_was_there(shelf: Shelf, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from backends.places.asking_aws import SIGN_IN, UNKNOWN, Aws, without_credentials
 from llmspec.errors import PlaceError
 
+_DENIED = ("AccessDenied", "Unauthorized")
 _GONE = ("could not find", "not found", "does not exist")
 
 
@@ -20,6 +21,11 @@ class RefusedError(PlaceError):
         """What was asked for is not there. SageMaker says so as a fault of the question."""
         named = self.code.startswith("ResourceNotFound")
         return named or (self.code.startswith("Validation") and any(text in self.said.lower() for text in _GONE))
+
+    @property
+    def denied(self) -> bool:
+        """Whoever asks may not, now or later."""
+        return self.code.startswith(_DENIED)
 
     @property
     def taken(self) -> bool:
@@ -68,7 +74,7 @@ def _camel(verb: str) -> str:
 def _answered(call: str, code: str, said: str) -> str:
     if code in UNKNOWN:
         return f"AWS does not accept these credentials ({code})\n  {SIGN_IN}"
-    if code.startswith(("AccessDenied", "Unauthorized")):
+    if code.startswith(_DENIED):
         return f"access denied ({said})\n  who applies needs {call}"
     if code.startswith("ResourceLimitExceeded"):
         return f"the account's quota is used up ({said})\n  ask for more under Service Quotas, or choose another instance"

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from llmspec.spec.traffic import Rollout
 
 MB = 10**6
+MOST_TOLD = 3200
+"""Of the 4,096 bytes that a function's variables may take together. The rest is for digests, where the artifact lies, and what an
+evaluation says of the release: it was 900 of one with five scores and three gates."""
 
 
 class Lambda(InAws):
@@ -56,9 +59,21 @@ class Lambda(InAws):
             return wrong(fault, "use strategy: canary or linear", "endpoint.rollout.rollback_on")
         if rollout and rollout.strategy != "all_at_once" and (rollout.wait < 60 or rollout.wait % 60):
             return wrong("CodeDeploy waits whole minutes", "write `wait: 5m`", "endpoint.rollout.wait")
+        if (size := told(spec)) > MOST_TOLD:
+            fault = f"the release would take about {size:,} bytes of a function's environment, and about {MOST_TOLD:,} are free"
+            return wrong(fault, "write a shorter one, or serve from sagemaker, ecs or eks", "endpoint.system_prompt")
         return None
 
     def endpoint(self) -> Endpoint:
         from backends.places.lambda_endpoint import LambdaEndpoint
 
         return LambdaEndpoint(self.site)
+
+
+def told(spec: "Spec") -> int:
+    """Bytes that a release takes in the environment before it is evaluated: its system prompt is most of them."""
+    from llmspec.container import packed
+    from llmspec.release import Release
+
+    draft = Release(1, spec.name, "", "", "", "", "", spec.endpoint.model_dump(mode="json"))
+    return sum(len(name) + len(value) for name, value in packed(draft).items())

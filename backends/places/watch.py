@@ -65,30 +65,45 @@ def _noted(talk: Talk) -> Iterator[None]:
 
 def follow(talk: Talk, tail: Tail, ended: Callable[[], bool]) -> None:
     """Pass on what the job says until it has ended."""
-    looks, hears = 0, True
+    looks, ear = 0, _Ear(talk, tail)
     while not ended():
-        hears = hears and _heard(talk, tail)
+        ear.listen()
         if talk.told_to_end:
             raise KeyboardInterrupt
         PACE.sleep(looks)
         looks += 1
-    if hears and _heard(talk, tail) and looks:
-        _last_words(talk, tail)
+    ear.listen()
+    if looks:
+        _last_words(talk, ear)
 
 
-def _last_words(talk: Talk, tail: Tail) -> None:
+def _last_words(talk: Talk, ear: "_Ear") -> None:
     """Until the work has said goodbye, or a while has gone by: CloudWatch shows lines some seconds after they were said."""
     until = time.monotonic() + LAST_WORDS_SECONDS
-    while not (talk.over or talk.failure) and time.monotonic() < until and _heard(talk, tail):
+    while not (talk.over or talk.failure or ear.deaf) and time.monotonic() < until:
         PACE.sleep(0)
+        ear.listen()
 
 
-def _heard(talk: Talk, tail: Tail) -> bool:
-    """False when we may not listen: the job goes on, and we say what is missing."""
-    try:
-        for line in tail.new():
-            talk.hear(line)
-    except RefusedError as error:
-        talk.note(f"its log cannot be shown here: {error}")
-        return False
-    return True
+@dataclass
+class _Ear:
+    """The job goes on whether it is heard or not; its log is asked again at the next look, but by nobody who may not read it."""
+
+    talk: Talk
+    tail: Tail
+    deaf: bool = False
+    told: bool = False
+    """Whether it was said that lines are missing for now."""
+
+    def listen(self) -> None:
+        if self.deaf:
+            return
+        try:
+            for line in self.tail.new():
+                self.talk.hear(line)
+            self.told = False
+        except RefusedError as error:
+            self.deaf = error.denied
+            if self.deaf or not self.told:
+                self.talk.note(f"its log cannot be shown here{'' if self.deaf else ' just now, and is asked again'}: {error}")
+            self.told = True

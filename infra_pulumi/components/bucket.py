@@ -25,6 +25,8 @@ class BucketArgs:
     """Folder -> days until what lies in it goes; `""` is all of the bucket."""
     noncurrent_days: int = 30
     """Overwritten and deleted objects can be called back so long, and are erased then."""
+    fleeting: tuple[str, ...] = ()
+    """Folders in which they are erased after a day: nobody would call them back."""
     grants: tuple[Statement, ...] = ()
     """What others may do with it, beside the account's roles."""
     log_to: Bucket | None = None
@@ -90,13 +92,25 @@ class Bucket(pulumi.ComponentResource):
         aws.s3.BucketServerSideEncryptionConfiguration(self._title, bucket=self.bucket.id, rules=rules, opts=self._opts)
 
     def _forget(self) -> None:
-        rules = [
-            _everywhere(self._args.noncurrent_days),
-            *(_expiry(folder, days) for folder, days in self._args.expire_days.items()),
-        ]
+        folders = dict.fromkeys((*self._args.expire_days, *self._args.fleeting))
+        rules = [_everywhere(self._args.noncurrent_days), *(self._in(folder) for folder in folders)]
         # S3 takes lifecycle rules for old versions once the bucket has versions.
         after = pulumi.ResourceOptions.merge(self._opts, pulumi.ResourceOptions(depends_on=[self.versioning]))
         aws.s3.BucketLifecycleConfiguration(self._title, bucket=self.bucket.id, rules=rules, opts=after)
+
+    def _in(self, folder: str) -> aws.s3.BucketLifecycleConfigurationRuleArgsDict:
+        """Where it and the rule for everywhere speak of one object, S3 keeps that for the shorter time."""
+        name = folder.strip("/").replace("/", "-") or "all"
+        rule: aws.s3.BucketLifecycleConfigurationRuleArgsDict = {
+            "id": f"retention-{name}",
+            "status": "Enabled",
+            "filter": {"prefix": folder},
+        }
+        if folder in self._args.expire_days:
+            rule["expiration"] = {"days": self._args.expire_days[folder]}
+        if folder in self._args.fleeting:
+            rule["noncurrent_version_expiration"] = {"noncurrent_days": 1}
+        return rule
 
     def _log(self, to: Bucket) -> None:
         # S3 refuses a log's bucket that does not let it in.
@@ -119,11 +133,6 @@ def _everywhere(noncurrent_days: int) -> aws.s3.BucketLifecycleConfigurationRule
         "noncurrent_version_expiration": {"noncurrent_days": noncurrent_days},
         "expiration": {"expired_object_delete_marker": True},
     }
-
-
-def _expiry(folder: str, days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgsDict:
-    name = folder.strip("/").replace("/", "-") or "all"
-    return {"id": f"retention-{name}", "status": "Enabled", "filter": {"prefix": folder}, "expiration": {"days": days}}
 
 
 def _tls_only(account: Account, name: str) -> tuple[Statement, ...]:

@@ -13,10 +13,17 @@ from infra_pulumi.components.keys import Keys
 from infra_pulumi.components.role import Role, RoleArgs
 from infra_pulumi.owner import Owner
 from infra_pulumi.policies import Statement
+from llmspec.section import STAGES
 
-HELD_IN = {"data": ("data", "features", "jobs"), "journal": ("journal", "engagement", "undelivered", "capture")}
-"""What a retention rule speaks of -> the folders that hold it: token ids are the same rows in other letters, and a job
-is handed the sources."""
+HELD_IN = {"data": ("jobs",), "journal": ("journal", "engagement", "undelivered", "capture")}
+"""What a retention rule speaks of -> the folders where age alone decides: a job is handed the sources. In `data/` and
+`features/` lies what is live as well, which S3 cannot tell: `apply` removes what is not (`llmspec/retention.py`)."""
+
+FLEETING = ("checkpoints", "jobs")
+"""What lives as long as a job: a checkpoint is written over every few minutes, and what a job made is copied from here into the
+store. An old version of it is worth nothing, and neither is a copy elsewhere."""
+COPIED = (*STAGES, "code", "foundation", "service", "journal", "engagement", "undelivered", "capture")
+"""All other folders of a product. A rule of replication names what goes with it, and cannot leave anything out."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Storage(pulumi.ComponentResource):
             key=key,
             expire_days={f"{self.product}{folder}/": days[rule] for rule in days for folder in HELD_IN[rule]},
             noncurrent_days=self._args.noncurrent_days,
+            fleeting=tuple(f"{self.product}{folder}/" for folder in FLEETING),
             log_to=log_to,
             keep=self._args.keep,
         )
@@ -103,10 +111,10 @@ class Storage(pulumi.ComponentResource):
             role=role.arn,
             rules=[
                 {
-                    "id": "all",
+                    "id": folder,
                     "status": "Enabled",
-                    "priority": 1,
-                    "filter": {"prefix": ""},
+                    "priority": priority,
+                    "filter": {"prefix": f"{self.product}{folder}/"},
                     # What is erased here is erased there.
                     "delete_marker_replication": {"status": "Enabled"},
                     "source_selection_criteria": {"sse_kms_encrypted_objects": {"status": "Enabled"}},
@@ -116,6 +124,7 @@ class Storage(pulumi.ComponentResource):
                         "encryption_configuration": {"replica_kms_key_id": key},
                     },
                 }
+                for priority, folder in enumerate(COPIED, 1)
             ],
             # S3 replicates between versioned buckets only.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.store.versioning, replica.versioning]),
@@ -124,7 +133,7 @@ class Storage(pulumi.ComponentResource):
 
     def _copier(self, there: str, key: pulumi.Output[str]) -> Role:
         here = self._args.bucket
-        whole = "Replication copies the whole bucket"
+        whole = "Replication asks for objects by the bucket's name; its rules say which go"
         read = ("s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging")
         write = ("s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags")
         allows = (

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 from infra_pulumi.serving.ecs import EcsArgs
-from infra_pulumi.serving.limits import refusal
+from infra_pulumi.serving.ecs_task import settings
+from infra_pulumi.serving.limits import environment, refusal
 from infra_pulumi.serving.wanted import Serving
 from llmspec.errors import Problem
 
 WHERE = "places.endpoint.ecs"
+MOST_TOLD = 60 * 1024
+"""Bytes of a container's variables: a task's definition has 64 KiB, the rest of it included."""
 FARGATE = {
     256: (512, 1024, 2048),
     512: range(1024, 4097, 1024),
@@ -24,6 +27,7 @@ def faults(wanted: Serving, place: EcsArgs) -> Iterator[Problem]:
     """All of them."""
     yield from _size(wanted, place)
     yield from address_faults(wanted, WHERE, place.public, place.certificate_arn, place.domain, place.zone_id)
+    yield from environment(wanted, lambda release: settings(wanted, release), MOST_TOLD, "a task's definition")
     scale, rollout = wanted.scale, wanted.rollout
     if scale.zones < 2:
         yield refusal(wanted, "endpoint.scale.zones", "a load balancer stands in two zones or more", "write zones: 2")

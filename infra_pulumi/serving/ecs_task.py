@@ -54,7 +54,7 @@ def _containers(wanted: Serving, place: EcsArgs, release: Release) -> pulumi.Out
         "essential": True,
         "command": ["serve"],
         "portMappings": [{"containerPort": PORT, "hostPort": PORT, "protocol": "tcp"}],
-        "environment": [{"name": name, "value": value} for name, value in sorted(_settings(wanted, release).items())],
+        "environment": [{"name": name, "value": value} for name, value in sorted(settings(wanted, release).items())],
         "secrets": [{"name": name, "valueFrom": arn} for name, arn in sorted(release.secrets.items())],
         "resourceRequirements": [{"type": "GPU", "value": str(place.gpus)}] if place.gpus else [],
         "linuxParameters": {"initProcessEnabled": True},
@@ -64,7 +64,7 @@ def _containers(wanted: Serving, place: EcsArgs, release: Release) -> pulumi.Out
     return pulumi.Output.json_dumps([server], sort_keys=True)
 
 
-def _settings(wanted: Serving, release: Release) -> dict[str, str]:
+def settings(wanted: Serving, release: Release) -> dict[str, str]:
     """Limits count real clients only when the load balancer is believed."""
     believed = {"FORWARDED_ALLOW_IPS": wanted.ground.cidr} if wanted.ground.cidr else {}
     return release.fetched(LLMSPEC_STOP_SECONDS=str(STOP_SECONDS), **believed)

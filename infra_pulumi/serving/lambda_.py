@@ -18,7 +18,7 @@ from infra_pulumi.serving.duties import reading
 from infra_pulumi.serving.lambda_rollout import Shift
 from infra_pulumi.serving.lambda_signals import health, signals
 from infra_pulumi.serving.served import Served
-from infra_pulumi.serving.wanted import PORT, USE, PlaceArgs, Serving
+from infra_pulumi.serving.wanted import PORT, USE, PlaceArgs, Release, Serving
 from infra_pulumi.trust import trusted
 
 LIVE, CANDIDATE = "live", "candidate"
@@ -91,6 +91,11 @@ def lambda_(wanted: Serving, place: LambdaArgs) -> Served:
     )
 
 
+def told(release: Release) -> dict[str, str]:
+    """The function's environment."""
+    return release.fetched(LLMSPEC_PLATFORM_GRANTS=USE, **ADAPTER)
+
+
 def _function(wanted: Serving, place: LambdaArgs, role: Role) -> aws.lambda_.Function:
     """`max` is a wall: what comes above it is refused with 429, and costs nothing."""
     network = aws.lambda_.FunctionVpcConfigArgs(
@@ -108,7 +113,7 @@ def _function(wanted: Serving, place: LambdaArgs, role: Role) -> aws.lambda_.Fun
         timeout=place.timeout_seconds,
         ephemeral_storage=aws.lambda_.FunctionEphemeralStorageArgs(size=place.disk_mb),
         reserved_concurrent_executions=wanted.scale.max,
-        environment=aws.lambda_.FunctionEnvironmentArgs(variables=wanted.release.fetched(LLMSPEC_PLATFORM_GRANTS=USE, **ADAPTER)),
+        environment=aws.lambda_.FunctionEnvironmentArgs(variables=told(wanted.release)),
         kms_key_arn=wanted.ground.key_arn,
         vpc_config=network if place.in_network else None,
         logging_config=aws.lambda_.FunctionLoggingConfigArgs(log_format="Text", log_group=wanted.ground.log_group),

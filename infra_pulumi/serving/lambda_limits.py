@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
-from infra_pulumi.serving.lambda_ import LambdaArgs
-from infra_pulumi.serving.limits import refusal
+from infra_pulumi.serving.lambda_ import LambdaArgs, told
+from infra_pulumi.serving.limits import environment, refusal
 from infra_pulumi.serving.wanted import Serving
 from llmspec.errors import Problem
 
 WHERE = "places.endpoint.lambda"
+MOST_TOLD = 4096
+"""Bytes of all of a function's variables together, as JSON."""
 
 
 def faults(wanted: Serving, place: LambdaArgs) -> Iterator[Problem]:
@@ -24,6 +26,7 @@ def faults(wanted: Serving, place: LambdaArgs) -> Iterator[Problem]:
     if not place.plans:
         yield refusal(wanted, f"{WHERE}.plans", "nobody could ask: each request needs a plan's key", "name a plan")
     yield from _traffic(wanted)
+    yield from environment(wanted, told, MOST_TOLD, "a function")
 
 
 def _traffic(wanted: Serving) -> Iterator[Problem]:

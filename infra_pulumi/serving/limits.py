@@ -1,9 +1,10 @@
 """What every serving place refuses, and how a refusal is written: where in the spec, what is wrong, what to do."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 
 from infra_pulumi.components.journal_metrics import is_watched
-from infra_pulumi.serving.wanted import Alarm, Rollout, Serving
+from infra_pulumi.serving.wanted import Alarm, Release, Rollout, Serving
 from llmspec.errors import Problem
 from llmspec.expressions import ALARM_METRICS
 
@@ -38,6 +39,15 @@ def common(wanted: Serving) -> Iterator[Problem]:
         yield refusal(
             wanted, "monitors.every", f"{wanted.monitors.every}s is no whole number of minutes", "CloudWatch counts minutes"
         )
+
+
+def environment(wanted: Serving, told: Callable[[Release], Mapping[str, str]], most: int, place: str) -> Iterator[Problem]:
+    """A release travels packed in what a container is told, and its system prompt is the part of it that grows."""
+    for variant in wanted.sides().values():
+        size = len(json.dumps(dict(told(variant.release)), separators=(",", ":")))
+        if size > most:
+            fault = f"release {variant.release.number} takes {size:,} bytes of its copies' environment, and {place} has {most:,}"
+            yield refusal(wanted, "endpoint.system_prompt", fault, "write a shorter one, or serve from a place that has more: eks")
 
 
 def _variants(wanted: Serving) -> Iterator[Problem]:

@@ -3,18 +3,22 @@
 from collections.abc import Iterator
 
 from infra_pulumi.serving.guardrails import LONGEST, longest_deployment
-from infra_pulumi.serving.limits import refusal
+from infra_pulumi.serving.limits import environment, refusal
 from infra_pulumi.serving.sagemaker import SagemakerArgs
+from infra_pulumi.serving.sagemaker_configuration import settings
 from infra_pulumi.serving.wanted import Serving
 from llmspec.errors import Problem
 
 WHERE = "places.endpoint.sagemaker"
+MOST_TOLD = 32 * 1024
+"""Bytes of all of a model's variables together."""
 
 
 def faults(wanted: Serving, place: SagemakerArgs) -> Iterator[Problem]:
     """All of them."""
     yield from _artifacts(wanted, place)
     yield from _serverless(wanted, place) if place.form == "serverless" else _instances(wanted, place)
+    yield from environment(wanted, settings, MOST_TOLD, "a model")
     if not 0 <= place.capture_percent <= 100:
         yield refusal(wanted, f"{WHERE}.capture_percent", f"{place.capture_percent} per cent", "write 0 to 100")
     if wanted.monitors.second_region:

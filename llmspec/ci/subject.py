@@ -2,13 +2,14 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmspec import __version__
 from llmspec.errors import CallError
 from llmspec.load import Loaded, load
+from llmspec.prices import in_aws
 from llmspec.secrets import names_in
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
@@ -16,6 +17,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
 _ENV = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 _RUNNERS_OWN = re.compile(r"HOME|PATH|USER|LANG|TMPDIR|CI|(GITHUB|RUNNER|ACTIONS|AWS|LLMSPEC|PULUMI)_.*")
 """Variables that a runner or the workflow sets itself."""
+
+APPLY_MINUTES = 350
+"""What an apply may take: GitHub ends a job of its runners after six hours, whatever it is at."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Subject:
     """Of the wheel; the repository is pinned by its commit."""
     keeps_to_checks: str
     """Why a runner cannot apply it; empty when it can."""
+    outlast: tuple[str, ...]
+    """Jobs that may take longer than a runner lives: `shop.yaml: model, 24h`."""
     options: Options
 
     @property
@@ -77,6 +83,7 @@ def subject(files: Sequence[str], target: str | None, options: Options) -> Subje
         source=source,
         source_sha256=digest,
         keeps_to_checks=next(filter(None, map(_obstacle, loaded)), ""),
+        outlast=tuple(line for each in loaded for line in _outlast(each)),
         options=Options(_plain(options.branch, "a branch"), options.wheel, _digest(options.pulumi_sha256), options.approval),
     )
 
@@ -112,6 +119,13 @@ def _obstacle(loaded: Loaded) -> str:
     if not loaded.spec.place("endpoint").cloud:
         return f"{where} serves on the machine that applies it, and a runner is gone after each job"
     return ""
+
+
+def _outlast(loaded: Loaded) -> Iterator[str]:
+    for stage, place in in_aws(loaded.spec).items():
+        longest: float = getattr(place, "max_runtime", 0.0)
+        if stage != "endpoint" and longest > APPLY_MINUTES * 60:
+            yield f"{loaded.path}: {stage}, {longest / 3600:g}h"
 
 
 def _variables(loaded: Loaded) -> set[str]:

@@ -5,7 +5,7 @@ from textwrap import indent
 
 from llmspec import __version__
 from llmspec.ci import steps
-from llmspec.ci.subject import Subject
+from llmspec.ci.subject import APPLY_MINUTES, Subject
 
 OWN = (
     "github.event_name == 'pull_request' && github.event.pull_request.head.repo.full_name == github.repository"
@@ -116,7 +116,7 @@ def _apply(about: Subject) -> str:
         steps.pulumi(about),
         *steps.apply(about),
     ]
-    return _job("apply", facts, doing, minutes=350)
+    return _job("apply", facts, doing, minutes=APPLY_MINUTES)
 
 
 def _drift(about: Subject) -> str:

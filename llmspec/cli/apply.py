@@ -18,6 +18,7 @@ from llmspec.make import expected
 from llmspec.plan import Plan, plan
 from llmspec.present import plan_lines, seconds
 from llmspec.registry import Place, name_of
+from llmspec.retention import sweep
 from llmspec.stage import Product
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def _apply(args: argparse.Namespace) -> int:
         changes = cloud is not None and cloud.pending
         if not what.pending and not what.blocked and not changes:
             if product.settle():
+                _forget(product)
                 return 0 if args.candidate else _nothing(product, started)
             product = product.fresh()
             what = plan(product, select=select, force=force, **look(product))
@@ -215,9 +217,18 @@ def _do(product: Product, select: str | None, force: bool, started: float) -> in
         return code
     if what.blocked:
         raise BlockedError(_why_blocked(what))
+    _forget(product.fresh())
     live = product.place("endpoint").live(product.name, product.target)
     print(f"Done in {seconds(time.monotonic() - started)}." + (f" Release {live.release} is live: {live.url}" if live else ""))
     return 0
+
+
+def _forget(product: Product) -> None:
+    """What has lain in the store for longer than `governance.retention.data` says."""
+    if gone := sweep(product):
+        stages = ", ".join(dict.fromkeys(artifact.manifest.stage for artifact in gone))
+        what = "1 old artifact" if len(gone) == 1 else f"{len(gone)} old artifacts"
+        print(f"  ✓ retention    {what} of {stages} removed, which nothing current was made from")
 
 
 def _make(product: Product, what: Plan, select: str | None, force: bool) -> int:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from llmspec.ci.subject import Options, Subject, subject
+from llmspec.ci.subject import APPLY_MINUTES, Options, Subject, subject
 from llmspec.ci.workflow import workflow
 from llmspec.ci.written import FILE, State, state, whole, words
 from llmspec.errors import CallError
@@ -76,3 +76,9 @@ def _tell(args: argparse.Namespace, before: State, about: Subject) -> None:
         asks = f"reviewers, branch {about.options.branch} only, variable {about.variable}: the role that deploys"
         reads = f"variable {about.variable}: a role that only reads"
         print(f"Next, on GitHub, the environments of this repository:\n  {about.target}: {asks}\n  {about.target}-plan: {reads}")
+    if about.outlast and not about.keeps_to_checks:
+        print(
+            f"A runner lives {APPLY_MINUTES} minutes, and these may run longer, by their max_runtime: {'; '.join(about.outlast)}."
+            "\n  When it ends before the job does: run the workflow again, which goes on with the same job.",
+            file=sys.stderr,
+        )

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from llmspec.language.fields import format_path
 from llmspec.policy.finding import Fault, View, rule
+from llmspec.reads import plain_secrets
 from llmspec.spec.data import CleanStep
 from llmspec.spec.model import HubBase
 
@@ -70,6 +72,13 @@ def public(view: View) -> Iterator[Fault]:
     elif view.endpoint and view.name("endpoint") == "lambda":
         cure = "serve it at sagemaker, ecs or eks, or waive this: every request needs a key"
         yield Fault("places.endpoint", "a function is asked through an address on the internet", cure)
+
+
+@rule("plain-secret", "warning", "Whoever reads the file, or its history in git, has what was meant for the program alone.")
+def plain_secret(view: View) -> Iterator[Fault]:
+    for path in plain_secrets(view.spec.model_dump(mode="json")):
+        cure = "write `${secret.NAME}`, set NAME where llmspec runs, and have this one replaced"
+        yield Fault(format_path(path), f"{path[-1]} is a secret, and is written for all to read", cure)
 
 
 @rule("audit", "warning", "Who changed what, and who read the data, can only be told afterwards if it was recorded.")

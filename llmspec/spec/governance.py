@@ -29,6 +29,7 @@ Check = Literal[
     "no-gpu",
     "notify",
     "payload",
+    "plain-secret",
     "public",
     "purification",
     "rate-limit",
@@ -51,10 +52,11 @@ def _whole_days(seconds: float) -> float:
 
 
 class Retention(Section):
-    """How long things stay in the bucket. Absent is for ever."""
+    """How long things stay in the store. Absent is for ever."""
 
     data: Duration | None = Field(default=None, ge=DAY)
-    """Rows, token ids and the reports about them: `365d`. What is live stays, however old."""
+    """Rows, token ids and the reports about them: `365d`. What is live, or the newest at a target, stays with all that it was
+    made from, however old; `apply` removes the rest, from the store itself and no earlier one."""
     journal: Duration | None = Field(default=None, ge=DAY)
     """Questions and answers that the endpoint delivered there: `30d`."""
 
@@ -176,7 +178,7 @@ class Governance(Section):
     backup: Backup | None = None
     """Copies in a vault; none when absent."""
     replicate_to: Region | None = None
-    """A second region to which the bucket is copied as it changes."""
+    """A second region to which the product's folder is copied as it changes, but for what lives only as long as a job."""
     nat_gateways: int = Field(default=0, ge=0)
     """Ways out into the internet for what stands in the private network: 0 is none, 1 is gone with its zone, one a zone is not.
     Each is paid by the hour, and by what goes through."""
