@@ -4,6 +4,7 @@ A release says which are on. Control strings in callers' text are made plain tex
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -165,8 +166,8 @@ ORDER = ("prompt_injection", "system_prompt_leak", "output_html", "secrets", "pi
 """Leaks are looked for in what the model said; the marks of the maskers are the last that is written."""
 
 
-_REMOTE = "git@"
-"""Begins the address of a repository, which is nobody's."""
+_REMOTE = re.compile(r"(?<![\w.+%'-])(git@)")
+"""Begins the address of a repository, which is nobody's; legit@shop.example is somebody's."""
 
 
 def personal(kinds: tuple[str, ...]) -> Callable[[str], str]:
@@ -179,8 +180,10 @@ def personal(kinds: tuple[str, ...]) -> Callable[[str], str]:
             and not ("ip" in kinds and segment.count(".") + segment.count(":") > 2)
         ):
             return segment
-        for kind in kinds if _REMOTE not in segment else (kind for kind in kinds if kind != "email"):
-            segment = redaction.mask(segment, kind, f"[{kind.upper()}]")
+        for kind in kinds:
+            remotes = kind == "email" and "git@" in segment
+            parts = _REMOTE.split(segment) if remotes else [segment]
+            segment = "".join(part if part == "git@" else redaction.mask(part, kind, f"[{kind.upper()}]") for part in parts)
         return segment
 
     return mask
