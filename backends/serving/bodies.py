@@ -71,11 +71,17 @@ class Message(Part):
 
     role: Literal["system", "developer", "user", "assistant"]
     """`developer` is OpenAI's newer word for system."""
-    content: Annotated[Text, BeforeValidator(parts_to_text, json_schema_input_type=str | list[TextPart])]
-    """Text, or a list of text parts."""
+    content: Annotated[Text, BeforeValidator(parts_to_text, json_schema_input_type=str | list[TextPart] | None)]
+    """Text, or a list of text parts. The assistant's may be null: OpenAI's own refusals have it so."""
 
     refusal: Text | None = None
     """Of an earlier answer that was held back, as it came. Read by the model where the answer had no other text."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_assistant_may_say_nothing(cls, value: Any) -> Any:
+        silent = isinstance(value, dict) and value.get("role") == "assistant" and value.get("content") is None
+        return value | {"content": ""} if silent else value
 
     @model_validator(mode="after")
     def _refused_by_the_assistant(self) -> "Message":
