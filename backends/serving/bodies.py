@@ -211,6 +211,12 @@ class Chat(Request):
             raise ValueError("top_logprobs: only with logprobs: true")
         return self
 
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Chat":
+        if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
+            raise ValueError(f"max_tokens: max_completion_tokens says {self.max_completion_tokens}; send one of the two")
+        return self
+
     @property
     def most(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
