@@ -58,8 +58,13 @@ def score(text: str) -> int:
 
 
 def points_of(reading: list[str], least: int = 1) -> int:
-    near = _near(reading, least)
-    return sum(points for points, rule in _RULES if rule.search(near)) if near else 0
+    return _points(_near(reading, least))
+
+
+def _points(near: str) -> int:
+    """A line break may be a blank: only an empty line, or a list's next item, ends a phrase for certain."""
+    ways = {near, near.replace(" \n ", " ")}
+    return sum(points for points, rule in _RULES if any(rule.search(way) for way in ways)) if near else 0
 
 
 def _near(reading: list[str], least: int) -> str:

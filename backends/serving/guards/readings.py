@@ -20,6 +20,7 @@ _LOOK_ALIKES = str.maketrans(
 _LEET = str.maketrans("013457@$!|+89", "oieastasiltbg")
 _WORD = re.compile(r"\w+")
 _PIECE = re.compile(r"\w+|[.!?\n:]")
+_ITEM = re.compile(r"\n(?=[^\S\n]*[-*•–][^\S\n])")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
 )
@@ -59,7 +60,8 @@ def _latin(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """'ignore, all: of it.' -> ignore all : of it . ; what ends a phrase stays as a word of its own."""
-    return _PIECE.findall(text.replace("'", "").replace("’", ""))
+    text = text.replace("'", "").replace("’", "")
+    return _PIECE.findall(_ITEM.sub("\n\n", text) if "\n" in text else text)
 
 
 def readings(text: str) -> Iterator[tuple[list[str], bool]]:
