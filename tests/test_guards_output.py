@@ -126,6 +126,21 @@ def test_personal_data_that_straddles_pieces_is_masked_wherever_it_is_cut(secret
         assert listener.found == {"pii"}
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("legit@example.com", "[EMAIL]"),
+        ("digit@shop.com,git@gh.com", "[EMAIL],git@gh.com"),
+        ("bob@acme.com,git@gh.com:acme/x.git", "[EMAIL],git@gh.com:acme/x.git"),
+        ("git@gh.com:acme/x.git,bob@acme.com", "git@gh.com:acme/x.git,[EMAIL]"),
+        ("x.git@acme.com o'git@acme.com", "[EMAIL] [EMAIL]"),
+        ("ssh://git@gh.com/acme/x", "ssh://git@gh.com/acme/x"),
+    ],
+)
+def test_only_the_address_of_a_repository_is_nobodys(text: str, masked: str) -> None:
+    assert through(guards("pii").listener(), list(text)) == masked
+
+
 def test_what_may_be_said_is_said_at_once_and_only_the_word_that_grows_is_held() -> None:
     listener = guards(*EVERY).listener()
     assert listener.push("The lamp costs") == "The lamp "

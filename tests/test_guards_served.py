@@ -141,11 +141,14 @@ def test_a_blocked_answer_may_be_sent_back_and_the_conversation_goes_on(client: 
     again: list[Any] = [*HELLO, blocked.choices[0].message, {"role": "user", "content": "And then?"}]
     assert client.chat.completions.create(model="bot", messages=again, max_tokens=3).choices[0].finish_reason == "length"
     silent: list[Any] = [*HELLO, {"role": "assistant", "content": "", "refusal": "No."}, *HELLO]
+    null: list[Any] = [*HELLO, {"role": "assistant", "content": None, "refusal": "No."}, *HELLO]
     spoken: list[Any] = [*HELLO, {"role": "assistant", "content": "No."}, *HELLO]
-    counts = [client.chat.completions.create(model="bot", messages=talk, max_tokens=1).usage for talk in (silent, spoken)]
-    assert counts[0] == counts[1], "why it was held back is what the model reads of an answer without words"
+    counts = [client.chat.completions.create(model="bot", messages=talk, max_tokens=1).usage for talk in (silent, null, spoken)]
+    assert counts[0] == counts[1] == counts[2], "why it was held back is what the model reads of an answer without words"
     with pytest.raises(openai.BadRequestError, match="refusal: only in messages of the assistant"):
         client.chat.completions.create(model="bot", messages=[HELLO[0] | {"refusal": "No."}])
+    with pytest.raises(openai.BadRequestError, match=r"messages\.0\.content: Field required"):
+        client.chat.completions.create(model="bot", messages=[HELLO[0] | {"content": None}])
 
 
 def test_chances_are_given_as_far_as_the_text_is_the_models_own(url: str) -> None:

@@ -146,6 +146,28 @@ def test_company_in_the_batch_does_not_change_json(engine: Engine, grammars: Gra
     assert [generation.ids for generation in running] == alone
 
 
+@pytest.mark.parametrize("schema", [{"const": "a<|eos|>b"}, {"enum": ["<|user|>"]}, {"properties": {"<|pad|>": {"const": 1}}}])
+def test_the_text_of_a_control_token_is_spelt_by_ordinary_tokens(
+    engine: Engine, grammars: Grammars, schema: dict[str, Any]
+) -> None:
+    if "properties" in schema:
+        schema |= {"type": "object", "required": list(schema["properties"]), "additionalProperties": False}
+    made = answer(engine, grammars.json_schema(schema), 60)
+    assert made.finish == "stop"
+    assert json.loads(made.text) in ["a<|eos|>b", "<|user|>", {"<|pad|>": 1}]
+    (stop,) = engine.contract.stop_ids
+    assert grammars.bytes_of(stop) == b"<|eos|>"
+    assert grammars.is_control(stop)
+
+
+def test_a_token_in_pointed_brackets_is_not_spoken_either(engine: Engine) -> None:
+    tokenizer = json.loads(engine.tokenizer.to_str())
+    for token in tokenizer["added_tokens"]:
+        token["special"] = False
+    grammars = Grammars(json.dumps(tokenizer), engine.decoder.vocab_size, engine.contract.stop_ids)
+    assert answer(engine, grammars.json_schema({"const": "<|user|>"}), 60).text == '"<|user|>"'
+
+
 FAULTS = [
     ({"type": "foo"}, "", "foo"),
     ({"properties": {"a": {"type": "array", "items": {"type": "foo"}}}}, "properties.a.items", "foo"),

@@ -1,5 +1,6 @@
 """What clients may ask, in OpenAI's words. A field that would change nothing here is refused by its name, not ignored."""
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
@@ -7,9 +8,25 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from backends.serving.neutral import Neutral, OfChat, OfCompletion, OfMessage, described, without
 from backends.serving.text import HALF_SENT, has_half
 
+LONGEST_STOP = 200
+TOKEN_ID = "[0-9]{1,9}"
+
 
 def one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def stops(value: Any) -> Any:
+    """A single text is judged as the field that the client wrote, not as the first of a list."""
+    if isinstance(value, str) and not 1 <= len(value) <= LONGEST_STOP:
+        raise ValueError(f"a text that ends the answer has 1 to {LONGEST_STOP} characters, not {len(value)}")
+    return one_or_many(value)
+
+
+def token_id(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(TOKEN_ID, value):
+        raise ValueError("the names in logit_bias are token ids, as '1234'")
+    return value
 
 
 def parts_to_text(value: Any) -> Any:
@@ -43,8 +60,8 @@ def encodable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(encodable)]
 TextPart = dict[Literal["type", "text"], str]
-Stop = Annotated[Text, Field(min_length=1, max_length=200)]
-TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
+Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP), AfterValidator(encodable)]
+TokenId = Annotated[str, BeforeValidator(token_id), Field(pattern=f"^{TOKEN_ID}$")]
 Bias = dict[TokenId, Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]]
 
 
@@ -71,11 +88,17 @@ class Message(Part):
 
     role: Literal["system", "developer", "user", "assistant"]
     """`developer` is OpenAI's newer word for system."""
-    content: Annotated[Text, BeforeValidator(parts_to_text, json_schema_input_type=str | list[TextPart])]
-    """Text, or a list of text parts."""
+    content: Annotated[Text, BeforeValidator(parts_to_text, json_schema_input_type=str | list[TextPart] | None)]
+    """Text, or a list of text parts. The assistant's may be null: OpenAI's own refusals have it so."""
 
     refusal: Text | None = None
     """Of an earlier answer that was held back, as it came. Read by the model where the answer had no other text."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_assistant_may_say_nothing(cls, value: Any) -> Any:
+        silent = isinstance(value, dict) and value.get("role") == "assistant" and value.get("content") is None
+        return value | {"content": ""} if silent else value
 
     @model_validator(mode="after")
     def _refused_by_the_assistant(self) -> "Message":
@@ -153,7 +176,7 @@ class Request(Part):
     """The same seed draws the same answer."""
     n: int = Field(default=1, ge=1, le=128)
     """So many answers, each drawn by itself."""
-    stop: Annotated[list[Stop], BeforeValidator(one_or_many, json_schema_input_type=Stop | list[Stop]), Field(max_length=16)] = []
+    stop: Annotated[list[Stop], BeforeValidator(stops, json_schema_input_type=Stop | list[Stop]), Field(max_length=16)] = []
     """Texts that end the answer and are not part of it."""
     response_format: TextFormat | JsonObject | JsonSchema = Field(default=TextFormat(type="text"), discriminator="type")
     """`json_object` or `json_schema`: the answer is JSON, token by token. Whole unless its finish_reason is `length`."""
@@ -203,6 +226,12 @@ class Chat(Request):
     def _agree_on_logprobs(self) -> "Chat":
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("top_logprobs: only with logprobs: true")
+        return self
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Chat":
+        if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
+            raise ValueError(f"max_tokens: max_completion_tokens says {self.max_completion_tokens}; send one of the two")
         return self
 
     @property

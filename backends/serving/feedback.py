@@ -5,16 +5,16 @@ import re
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from backends.serving.bodies import Part, Text
+from backends.serving.bodies import Part, Text, encodable
 from backends.serving.door import RECORD
 from backends.serving.journal import Journal
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 
 _ID = re.compile(r"(?:[a-z]+-)?([0-9a-f]{32})")
-Said = Annotated[Text, Field(max_length=20_000)]
+Said = Annotated[str, Field(max_length=20_000), AfterValidator(encodable)]
 
 
 class Feedback(Part):

@@ -30,6 +30,8 @@ TRIAL_SECONDS = 10.0
 """How long to wait for such a trial; it ends itself after two seconds of work."""
 TOO_COMPLEX = "the schema is too complex to be followed, or nothing satisfies it"
 ENDLESS = "NaN and endless numbers are not JSON: write a number, or leave the word out"
+UNSPOKEN = "\0"
+"""Begins a name that no JSON spells: the character itself may not stand in it."""
 NEVER = np.float32(-1e30)
 """Added to a logit: no other is as low, and it is still a number."""
 
@@ -84,7 +86,7 @@ class Grammars:
     def __init__(self, tokenizer: str, vocab_size: int, stop_ids: list[int]):
         """tokenizer: the text of tokenizer.json."""
         self._words = vocab_size
-        self._tokens = llguidance.LLTokenizer(tokenizer, n_vocab=vocab_size, eos_token=stop_ids)
+        self._tokens = llguidance.LLTokenizer(without_control_texts(tokenizer), n_vocab=vocab_size, eos_token=stop_ids)
         self._kept: OrderedDict[str, Grammar] = OrderedDict()
         self._lock = threading.Lock()
         self._bytes: dict[int, bytes] = {}
@@ -92,7 +94,7 @@ class Grammars:
     def bytes_of(self, token: int) -> bytes:
         """What a token stands for; a control token for its name."""
         if token not in self._bytes:
-            self._bytes[token] = bytes(self._tokens.decode_bytes([token]))
+            self._bytes[token] = bytes(self._tokens.decode_bytes([token])).removeprefix(UNSPOKEN.encode())
         return self._bytes[token]
 
     def is_control(self, token: int) -> bool:
@@ -132,6 +134,28 @@ class Grammars:
         if trial.fault:
             raise SchemaError(trial.fault)
         return grammar
+
+
+def without_control_texts(tokenizer: str) -> str:
+    """tokenizer.json, with names for the control tokens that no JSON spells.
+
+    A text in a schema such as `</s>` would else be read as the token that ends the answer; so it is spelt by ordinary ones.
+    """
+    read = json.loads(tokenizer)
+    names = {}
+    for token in read.get("added_tokens") or ():
+        text = token["content"]
+        if token["special"] or (text.startswith("<") and text.endswith(">")):  # the latter are special to llguidance, too
+            names[text] = token["content"] = UNSPOKEN + text
+            token["special"] = True
+    model = read["model"]
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {names.get(text, text): at for text, at in model["vocab"].items()}
+    else:
+        model["vocab"] = [[names.get(text, text), score] for text, score in model["vocab"]]
+    if model.get("unk_token") in names:
+        model["unk_token"] = names[model["unk_token"]]
+    return json.dumps(read)
 
 
 def checked_text(schema: dict[str, Any]) -> str:

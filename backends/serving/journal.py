@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from backends.serving.guards import credentials
+from backends.serving.guards.in_json import masked
 from llmspec.journal import CURRENT, full_files, release_of
 from llmspec.redaction import redact
 from llmspec.spec.endpoint import DAY
@@ -114,6 +115,8 @@ class Journal:
             case "full":
                 return text
             case "redacted":
+                if "\\" in text:  # it may be JSON, or hold some: also a tool's, and what was asked
+                    text = masked(text, lambda said: credentials.mask(redact(said)))
                 return credentials.mask(redact(text))
 
     def _redacted(self, entry: dict[str, Any]) -> dict[str, Any]:

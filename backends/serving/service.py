@@ -113,13 +113,14 @@ class Service(Answering):
     ) -> list[Choice]:
         """Every prompt with each of its samplings, in OpenAI's order; `news` wakes the reader of all."""
         messages = [message.plain() for message in body.messages] if isinstance(body, Chat) else []
+        json = body.schema_of_answer is not None
         found: list[Choice] = []
         for prompt in prompts:
             for sampling in samplings:
                 ticket = self.pump.ask(prompt.ids, sampling, news, client_of(request))
                 end = partial(self.pump.end, ticket)
                 listing = _listing(ticket, words, body, prompt.unsaid) if words else None
-                found.append(Choice(len(found), ticket, self.guards.listener(messages), end, listing, prompt.echo))
+                found.append(Choice(len(found), ticket, self.guards.listener(messages, json), end, listing, prompt.echo))
         return found
 
 

@@ -4,12 +4,14 @@ A release says which are on. Control strings in callers' text are made plain tex
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from backends.serving.guards import credentials, injection
+from backends.serving.guards.in_json import JsonMasker
 from backends.serving.guards.leak import Leak, Prompt, prompt_of
 from backends.serving.guards.markup import Markup
 from backends.serving.guards.masking import Masker
@@ -116,24 +118,26 @@ class Guards:
                 return Verdict(name, options.action == "block")
         return None
 
-    def listener(self, messages: list[dict[str, Any]] | None = None) -> OutputGuard:
-        """For one answer. `messages`: the conversation it answers; system messages in it are kept from leaking too."""
+    def listener(self, messages: list[dict[str, Any]] | None = None, json: bool = False) -> OutputGuard:
+        """For one answer, which may have to be JSON. `messages`: what it answers; system messages in it are kept from leaking."""
         own = [message["content"] for message in messages or [] if message["role"] == "system"]
         prompts = [prompt for text in own or [self._system_prompt or ""] if (prompt := prompt_of(text))]
-        watches = [watch for name, options in self._options for watch in self._watches(name, options, prompts)]
+        watches = [watch for name, options in self._options for watch in self._watches(name, options, prompts, json)]
         return OutputGuard(sorted(watches, key=lambda watch: ORDER.index(watch.name)), self._count)
 
-    def _watches(self, name: str, options: Any, prompts: list[Prompt]) -> list[Watch]:
+    def _watches(self, name: str, options: Any, prompts: list[Prompt], json: bool) -> list[Watch]:
+        masker = JsonMasker if json else Masker
         match options:
             case SystemPromptLeak():
                 return [Watch(name, Leak(prompt), options.action) for prompt in prompts]
             case OutputHtml():
                 return [Watch(name, Markup(frozenset(options.hosts), stop=options.action == "block"), options.action)]
             case Secrets():
-                return [Watch(name, Masker(credentials.mask, credentials.unfinished, options.action == "block"), options.action)]
+                mask = credentials.mask_in_json if json else credentials.mask
+                return [Watch(name, masker(mask, credentials.unfinished, options.action == "block"), options.action)]
             case Pii():
                 masked = personal(tuple(kind for kind in redaction.ANSWER_KINDS if kind in options.kinds))
-                return [Watch(name, Masker(masked, lambda _: False, options.action == "block"), options.action)]
+                return [Watch(name, masker(masked, lambda _: False, options.action == "block"), options.action)]
         return []
 
     def _count(self, name: str, action: str, hits: int) -> None:
@@ -165,8 +169,8 @@ ORDER = ("prompt_injection", "system_prompt_leak", "output_html", "secrets", "pi
 """Leaks are looked for in what the model said; the marks of the maskers are the last that is written."""
 
 
-_REMOTE = "git@"
-"""Begins the address of a repository, which is nobody's."""
+_REMOTE = re.compile(r"(?<![\w.+%'-])(git@)")
+"""Begins the address of a repository, which is nobody's; legit@shop.example is somebody's."""
 
 
 def personal(kinds: tuple[str, ...]) -> Callable[[str], str]:
@@ -179,8 +183,10 @@ def personal(kinds: tuple[str, ...]) -> Callable[[str], str]:
             and not ("ip" in kinds and segment.count(".") + segment.count(":") > 2)
         ):
             return segment
-        for kind in kinds if _REMOTE not in segment else (kind for kind in kinds if kind != "email"):
-            segment = redaction.mask(segment, kind, f"[{kind.upper()}]")
+        for kind in kinds:
+            remotes = kind == "email" and "git@" in segment
+            parts = _REMOTE.split(segment) if remotes else [segment]
+            segment = "".join(part if part == "git@" else redaction.mask(part, kind, f"[{kind.upper()}]") for part in parts)
         return segment
 
     return mask

@@ -20,9 +20,11 @@ _MAKES = re.compile(
     re.VERBOSE,
 )
 _HOOK = re.compile(r"https://(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/[\w/\-]{20,200}")
-_PRIVATE_KEY = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY[A-Z ]{0,10}-----.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)", re.DOTALL
-)
+_BEGIN = "-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY[A-Z ]{0,10}-----"
+_END = "-----END [A-Z0-9 ]{0,40}-----"
+_PRIVATE_KEY = re.compile(rf"{_BEGIN}.*?(?:{_END}|\Z)", re.DOTALL)
+KEY_IN_STRING = re.compile(rf'{_BEGIN}[^"]*?(?:{_END}|(?=")|\Z)')
+"""In JSON it ends with its string at the latest."""
 _IN_URL = re.compile(r"(?<=://)([^\s:/@'\"<>]{0,100}):([^\s/@'\"<>]{3,200})@")
 _BEARER = re.compile(r"\b((?i:bearer|basic)\s{1,3})(?=[A-Za-z._~+/=\-]{0,300}[0-9])([A-Za-z0-9._~+/=\-]{16,2000})")
 
@@ -30,14 +32,16 @@ _NAME = (
     r"(?:pass(?:word|wd|phrase|wort|code)?|pwd|kennwort|contraseña|mot\ de\ passe|secret(?:[_\- ]?(?:access[_\- ]?)?key)?|"
     r"(?:api|access|auth|private|encryption|signing|master|account)[_\- ]?(?:key|token|secret)|client[_\- ]?secret|token)"
 )
+_BLANK = r"[ \t\x1d-\x1f]"
+"""The last three are what the line breaks and tabs of JSON's strings are read as (`in_json`)."""
 _SET = re.compile(
     rf"""(?P<name>(?<![A-Za-z])(?i:[A-Za-z0-9]{{1,40}}[_.\-]){{0,4}}(?i:{_NAME}))
-        (?P<sign>["'`]?[ \t]{{0,3}}(?:=>|:=|==?|:|(?i:(?<=[ \t])(?:is|ist|lautet|est|es)(?=[ \t:])):?)[ \t]{{0,3}})
+        (?P<sign>["'`]?{_BLANK}{{0,3}}(?:=>|:=|==?|:|(?i:(?<={_BLANK})(?:is|ist|lautet|est|es)(?=:|{_BLANK})):?){_BLANK}{{0,3}})
         (?P<value>"[^"\n]{{4,200}}"|'[^'\n]{{4,200}}'|`[^`\n]{{4,200}}`|\*\*[^*\s]{{4,200}}\*\*|[^\s"'`*][^\s"'`]{{3,200}})""",
     re.VERBOSE,
 )
 OPEN = re.compile(
-    rf"""(?:(?i:{_NAME})["'`]?(?:[ \t]{{0,3}}(?:=>|:=|==?|:|(?i:is|ist|lautet|est|es):?)?[ \t]{{0,3}}(?:["'`][^"'`\n]{{0,200}})?)?
+    rf"""(?:(?i:{_NAME})["'`]?(?:{_BLANK}{{0,3}}(?:=>|:=|==?|:|(?i:is|ist|lautet|est|es):?)?{_BLANK}{{0,3}}(?:["'`][^"'`\n]{{0,200}})?)?
         |(?i:mot|mot\ de|secret|secret\ access|api|access|auth|private|client|account|encryption|signing|master|bearer|basic)
          \s{{0,3}})\Z""",
     re.VERBOSE,
@@ -86,11 +90,11 @@ def _login(found: "re.Match[str]") -> str:
     return found[0] if _PLACEHOLDER.search(found[2]) or found[2] == "pass" else f"{found[1]}:{MARK}@"
 
 
-def mask(text: str) -> str:
+def mask(text: str, key: "re.Pattern[str]" = _PRIVATE_KEY) -> str:
     """The text with a mark in the place of every credential."""
     if not HINT.search(text):
         return text
-    text = _PRIVATE_KEY.sub(MARK, text)
+    text = key.sub(MARK, text)
     text = _HOOK.sub(MARK, _MAKES.sub(MARK, text))
     text = _BEARER.sub(rf"\1{MARK}", _IN_URL.sub(_login, text))
     return _SET.sub(_value, text)
@@ -104,3 +108,7 @@ def unfinished(text: str) -> bool:
     tail = text[-260:]
     small = tail.lower()
     return any(word in small for word in _NAMES) and OPEN.search(tail) is not None
+
+
+def mask_in_json(text: str) -> str:
+    return mask(text, KEY_IN_STRING)

@@ -5,8 +5,8 @@ A phrase is a verb, the thing it is done to, and whose that is, within a few wor
 """
 
 import re
-from pathlib import Path
 
+from backends.serving.guards.phrases import LISTS, PATTERNS, forms
 from backends.serving.guards.readings import readings, visible, words
 
 THRESHOLD = 3
@@ -15,29 +15,16 @@ NEAR = 16
 _QUOTED = re.compile(r"[\"“”«»„`‘][^\"“”«»„`]{6,300}[\"“”«»„`’]|(?<!\w)'[^'\n]{6,300}'(?!\w)")
 
 
-def _read(text: str) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
-    """The lists of words, and the patterns with the word before them."""
-    lines = [line for line in re.sub(r"\n +", " ", text).splitlines() if line and not line.startswith("#")]
-    lists = {name: given.split() for name, _, given in (line.partition(" = ") for line in lines) if name.isupper()}
-    return lists, [(kind, pattern) for kind, _, pattern in (line.partition(" ") for line in lines) if not kind.isupper()]
-
-
 def _compiled(pattern: str, lists: dict[str, list[str]]) -> "re.Pattern[str]":
     for name, given in lists.items():
         pattern = pattern.replace(name, f"(?:{'|'.join(given)})")
     return re.compile(pattern.replace("GAP", r"(?: \w+){0,4}?"))
 
 
-_LISTS, _PATTERNS = _read(Path(__file__).with_name("phrases.txt").read_text(encoding="utf-8"))
-_RULES = [(int(kind), _compiled(pattern, _LISTS)) for kind, pattern in _PATTERNS if kind.isdecimal()]
-_ABOUT = re.compile("|".join(pattern for kind, pattern in _PATTERNS if kind == "about"))
-_STEMS = frozenset(_LISTS["STEMS"])
-_TELLING = frozenset(
-    form
-    for name in ("ANCHORS", "DROP", "RULES", "TEXT")
-    for word in _LISTS[name]
-    for form in (word.replace("?", ""), word.replace("s?", ""))
-)
+_RULES = [(int(kind), _compiled(pattern, LISTS)) for kind, pattern in PATTERNS if kind.isdecimal()]
+_ABOUT = re.compile("|".join(pattern for kind, pattern in PATTERNS if kind == "about"))
+_STEMS = frozenset(LISTS["STEMS"])
+_TELLING = frozenset(form for name in ("ANCHORS", "DROP", "RULES", "TEXT") for word in LISTS[name] for form in forms(word))
 
 
 def attacks(text: str) -> bool:
@@ -45,21 +32,26 @@ def attacks(text: str) -> bool:
 
 
 def score(text: str) -> int:
-    """The points of the reading that has most; undoing a disguise is worth one more."""
+    """The points of the reading that has most; undoing a disguise is worth one more (see `readings`)."""
     most = 0
-    for reading, disguised in readings(text):
-        points = points_of(reading, least=2 if disguised else 1)
-        if points and not disguised:
+    for reading, more in readings(text):
+        points = points_of(reading, least=2 if more else 1)
+        if points and not more:
             points -= _about(text, reading, points)
-        most = max(most, points + (disguised and points > 0))
+        most = max(most, points + more if points > 0 else 0)
         if most >= THRESHOLD:
             break
     return most
 
 
 def points_of(reading: list[str], least: int = 1) -> int:
-    near = _near(reading, least)
-    return sum(points for points, rule in _RULES if rule.search(near)) if near else 0
+    return _points(_near(reading, least))
+
+
+def _points(near: str) -> int:
+    """A line break may be a blank: only an empty line, or a list's next item, ends a phrase for certain."""
+    ways = {near, near.replace(" \n ", " ")}
+    return sum(points for points, rule in _RULES if any(rule.search(way) for way in ways)) if near else 0
 
 
 def _near(reading: list[str], least: int) -> str:
