@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.serving import feedback, page, trail
 from backends.serving.access import Admission, entrance
@@ -43,7 +44,16 @@ def application(service: "Answering | Classification", journal: Journal, endpoin
     feedback.routes(app, journal)
     trail.routes(app, admission.folder)
     describe(app)
-    return Door(entrance(app, endpoint, admission), journal, metrics, service.release)
+    return Door(entrance(with_heads(app), endpoint, admission), journal, metrics, service.release)
+
+
+def with_heads(app: ASGIApp) -> ASGIApp:
+    """Every path that takes GET takes HEAD, as monitors ask it: the server leaves the body out and says how long it would be."""
+
+    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope | {"method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
+
+    return asked
 
 
 def _asking(app: FastAPI, service: Answering) -> None:
