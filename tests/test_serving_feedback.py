@@ -80,6 +80,12 @@ def test_feedback_on_nothing_is_refused_by_the_field_that_is_wrong(
     assert (refused.status_code, refused.json()["error"]["param"]) == (status, param)
 
 
+def test_a_request_that_was_refused_has_no_answer_to_speak_of(url: str) -> None:
+    refused = httpx.post(f"{url}/v1/chat/completions", json={"messages": []})
+    said = say(url, id=refused.headers["x-request-id"], rating="up")
+    assert (refused.status_code, said.status_code, said.json()["error"]["param"]) == (400, 404, "id")
+
+
 def test_an_answer_of_a_worker_that_was_killed_or_swapped_is_still_known(url: str, home: Path) -> None:
     before = answered(url)
     eventually(lambda: before.removeprefix("chatcmpl-") in (home / "journal" / "bot-local" / "journal.jsonl").read_text())

@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from backends.serving.guards import credentials
-from llmspec.journal import CURRENT, full_files, release_of
+from llmspec.journal import ANSWERED, CURRENT, full_files, release_of
 from llmspec.redaction import redact
 from llmspec.spec.endpoint import DAY
 from llmspec.spec.endpoint import Journal as Kept
@@ -67,7 +67,7 @@ class Journal:
 
     def write(self, **entry: Any) -> None:
         """Returns at once; the thread redacts and writes."""
-        if "id" in entry:
+        if entry.get("status") == ANSWERED and "id" in entry:
             self._answers[entry["id"]] = entry.get("release", 0)
             if len(self._answers) > REMEMBERED:
                 self._answers.popitem(last=False)
