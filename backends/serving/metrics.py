@@ -143,7 +143,7 @@ class Metrics:
 def _tokens_of(record: "Record") -> tuple[int, int]:
     """Prompt and answer as far as they were really read and made. Never less than a moment ago: a counter only grows."""
     if not record.made:
-        return (record.prompt_tokens, 0) if record.status == 200 else (0, 0)
+        return (record.prompt_tokens, 0) if record.status == 200 and not record.stopped else (0, 0)
     read = [made for made in record.made if made.tokens_made or made.finish in ("stop", "length")]
     return sum(made.tokens_read for made in read), sum(made.tokens_made for made in read)
 
