@@ -1,5 +1,6 @@
 """The journal keeps every request, keeps nobody's address, and survives a crash."""
 
+import errno
 import json
 import os
 import time
@@ -165,6 +166,29 @@ def test_a_request_that_was_refused_is_no_answer_in_memory_and_on_the_disk(tmp_p
         journal.close()
         journal = Journal(tmp_path)
     journal.close()
+
+
+def test_a_line_that_the_disk_does_not_take_is_counted_and_whoever_waits_for_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, write = Journal(tmp_path), os.write
+
+    def full(file: int, line: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert journal.write(id="a").result(10)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        disk.setattr(os, "fsync", lambda file: full(file, b""))
+        assert [journal.write(id=id).result(10) for id in "bc"] == [False, False]
+    assert journal.lost == 2
+    monkeypatch.setattr(os, "write", lambda file, line: write(file, line[:5]))
+    assert not journal.write(id="d").result(10), "a part of it is no line"
+    monkeypatch.undo()
+    assert journal.write(id="e").result(10)
+    journal.close()
+    assert ([entry["id"] for entry in read(tmp_path)], journal.lost) == (["a", "e"], 3)
+    assert Journal(None).write(id="f").result(0), "what shall be forgotten is not lost"
 
 
 def test_the_last_word_on_an_answer_counts(tmp_path: Path) -> None:

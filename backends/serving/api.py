@@ -40,7 +40,7 @@ def application(service: "Answering | Classification", journal: Journal, endpoin
         from backends.serving import classify_api  # with what computes, which a hosted model does without
 
         classify_api.paths(app, service)
-    _looking(app, service, metrics)
+    _looking(app, service, metrics, journal)
     feedback.routes(app, journal)
     trail.routes(app, admission.folder)
     describe(app)
@@ -79,7 +79,7 @@ def _asking(app: FastAPI, service: Answering) -> None:
         return await service.chat(request, body)
 
 
-def _looking(app: FastAPI, service: "Answering | Classification", metrics: Metrics) -> None:
+def _looking(app: FastAPI, service: "Answering | Classification", metrics: Metrics, journal: Journal) -> None:
     """The paths that only say how it is."""
     release = service.release
 
@@ -98,6 +98,7 @@ def _looking(app: FastAPI, service: "Answering | Classification", metrics: Metri
     async def health(request: Request) -> dict[str, Any]:
         """To everybody that it is up and what it is called; which bytes they are, only to those who may ask."""
         facts = {"spec": release.spec, "target": release.target, "release": release.number, "since": service.since}
+        facts |= {"journal_lost": journal.lost} if journal.lost else {}
         if request.scope[CALLER].may("use"):
             facts |= {"content": release.content, "artifact": release.artifact_key}
             facts |= {"digest": release.artifact_digest, "contract": release.contract}
@@ -111,7 +112,7 @@ def _looking(app: FastAPI, service: "Answering | Classification", metrics: Metri
     @app.get("/metrics", response_class=PlainTextResponse)
     async def measured() -> Response:
         """Counters for Prometheus."""
-        return PlainTextResponse(metrics.text(service.engine.stats), media_type=MEDIA_TYPE)
+        return PlainTextResponse(metrics.text(service.engine.stats, journal.lost), media_type=MEDIA_TYPE)
 
 
 async def _said(_: Request, error: Exception) -> Response:

@@ -91,9 +91,9 @@ class Metrics:
             for value in values:
                 self._histograms[name][1].observe(value)
 
-    def text(self, stats: Stats) -> str:
+    def text(self, stats: Stats, journal_lost: int = 0) -> str:
         """The whole page."""
-        return "\n".join([*self._vllm(stats), *self._ours(stats), *_process(self._since)]) + "\n"
+        return "\n".join([*self._vllm(stats), *self._ours(stats), *_journal(journal_lost), *_process(self._since)]) + "\n"
 
     def _vllm(self, stats: Stats) -> Iterator[str]:
         labels = {"model_name": self._release.spec, "engine": "0"}
@@ -146,6 +146,10 @@ def _tokens_of(record: "Record") -> tuple[int, int]:
         return (record.prompt_tokens, 0) if record.status == 200 and not record.stopped else (0, 0)
     read = [made for made in record.made if made.tokens_made or made.finish in ("stop", "length")]
     return sum(made.tokens_read for made in read), sum(made.tokens_made for made in read)
+
+
+def _journal(lost: int) -> Iterator[str]:
+    yield from _family("llmspec_journal_lost_total", "counter", "Lines of the journal that could not be written.", [({}, lost)])
 
 
 def _process(since: float) -> Iterator[str]:
