@@ -13,7 +13,11 @@ from typing import Any
 CURRENT = "journal.jsonl"
 MOST_BYTES = 64 * 2**20
 """The most that one look reads, from the end: a busy journal costs no more than this."""
+ANSWERED = 200
+"""The status of a request that has an answer."""
 _BLOCK = 256 * 1024
+_HEAD = 256
+"""Bytes that a line's id, release, path and status take at most."""
 
 
 def full_files(folder: Path) -> list[Path]:
@@ -73,9 +77,10 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
 
 
 def release_of(folder: Path, id: str) -> int | None:
-    """Which release gave the answer with this id, if it is among the journal's last lines. Searched in blocks, not in lines:
-    it runs beside the serving."""
-    mark = re.compile(rb'"id": "%s", "release": ([0-9]+)' % id.encode())  # in what people wrote, a quote has a backslash before it
+    """Which release gave the answer with this id, if it is among the journal's last lines; a request that was refused has none.
+    Searched in blocks, not in lines: it runs beside the serving."""
+    # In what people wrote, a quote has a backslash before it.
+    mark = re.compile(rb'"id": "%s", "release": ([0-9]+), "path": "[^"]*", "status": ([0-9]+)' % id.encode())
     left = MOST_BYTES
     for path in [folder / CURRENT, *reversed(full_files(folder))]:
         if left <= 0 or not path.exists():
@@ -86,6 +91,6 @@ def release_of(folder: Path, id: str) -> int | None:
                 at = max(0, at - _BLOCK)
                 left -= _BLOCK
                 file.seek(at)
-                if found := mark.search(file.read(_BLOCK + len(mark.pattern))):
-                    return int(found[1])
+                if found := mark.search(file.read(_BLOCK + _HEAD)):
+                    return int(found[1]) if int(found[2]) == ANSWERED else None
     return None

@@ -57,6 +57,8 @@ class Live:
     """Unix time at which this release began to answer."""
     certificate: str = ""
     """The file of its certificate, when it speaks HTTPS."""
+    journal_lost: int = 0
+    """Lines of its journal that it could not write since then, where it says so."""
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,15 @@ def test_health_tells_everybody_that_it_is_up_and_the_bytes_only_to_those_who_ma
     }  # fmt: skip
 
 
+def test_what_is_open_to_all_is_open_to_whoever_brings_a_key_that_is_no_longer_good(url: str) -> None:
+    key, text = keys().create("monitor", "developer")
+    keys().revoke(key.id)
+    for path in ("/", "/docs", "/ping", "/health"):
+        assert [status(url, path, bad) for bad in (text, "llms_unknown", "sk-another")] == [200, 200, 200], path
+    assert set(httpx.get(f"{url}/health", headers=bearer(text)).json()) == {"ready", "spec", "target", "release", "since"}
+    assert [status(url, path, text) for path in ("/v1/models", "/metrics")] == [401, 401]
+
+
 def test_the_journal_says_whose_key_it_was_and_knocking_in_vain_does_not_fill_it(url: str, home: Path) -> None:
     key, text = keys().create("writer", "user")
     id = asking(url, text).completions.create(model="bot", prompt="x", max_tokens=2).id

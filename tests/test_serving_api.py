@@ -357,6 +357,17 @@ def test_sagemakers_paths_and_the_operators_say_what_is(url: str, engine: Engine
     assert "Message" in page["components"]["schemas"]
 
 
+def test_what_can_be_got_can_be_asked_for_by_its_head(url: str) -> None:
+    for path in ("/", "/health", "/ping", "/docs", "/openapi.json", "/metrics", "/v1/models", "/v1/models/bot", "/v1/audit"):
+        head, whole = httpx.head(f"{url}{path}"), httpx.get(f"{url}{path}")
+        assert (head.status_code, head.content, head.headers.get("content-type")) == (200, b"", whole.headers.get("content-type"))
+        if path != "/metrics":  # which counts what asks for it
+            assert head.headers["content-length"] == whole.headers["content-length"]
+    assert httpx.head(f"{url}/v1/models/other").status_code == 404
+    assert httpx.head(f"{url}/v1/chat/completions").status_code == 405
+    assert "head" not in httpx.get(f"{url}/openapi.json").json()["paths"]["/health"]
+
+
 def test_every_request_is_journaled_without_what_must_not_be_kept(url: str, client: openai.OpenAI) -> None:
     asked: list[Any] = [{"role": "user", "content": "I am ana@shop.example, +49 30 1234567"}]
     made = client.chat.completions.create(model="bot", messages=asked, max_tokens=4)

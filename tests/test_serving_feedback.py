@@ -80,6 +80,12 @@ def test_feedback_on_nothing_is_refused_by_the_field_that_is_wrong(
     assert (refused.status_code, refused.json()["error"]["param"]) == (status, param)
 
 
+def test_a_request_that_was_refused_has_no_answer_to_speak_of(url: str) -> None:
+    refused = httpx.post(f"{url}/v1/chat/completions", json={"messages": []})
+    said = say(url, id=refused.headers["x-request-id"], rating="up")
+    assert (refused.status_code, said.status_code, said.json()["error"]["param"]) == (400, 404, "id")
+
+
 def test_an_answer_of_a_worker_that_was_killed_or_swapped_is_still_known(url: str, home: Path) -> None:
     before = answered(url)
     eventually(lambda: before.removeprefix("chatcmpl-") in (home / "journal" / "bot-local" / "journal.jsonl").read_text())
@@ -90,6 +96,33 @@ def test_an_answer_of_a_worker_that_was_killed_or_swapped_is_still_known(url: st
     eventually(lambda: [entry["rating"] for entry in kept(before)] == ["up", "down"])
     assert {entry["release"] for entry in kept(before)} == {1}, "the release that answered, not the one that listens"
     assert len(processes(home)) >= 2
+
+
+def test_what_cannot_be_written_down_is_not_taken_and_is_counted(url: str, home: Path) -> None:
+    id, folder = answered(url), home / "journal" / "bot-local"
+    eventually(lambda: id.removeprefix("chatcmpl-") in (folder / "journal.jsonl").read_text())
+    folder.rename(home / "kept")
+    folder.write_text("no folder: whatever is written there fails, as on a full disk")
+    try:
+        refused = say(url, id=id, rating="up")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "journal_lost")
+        assert int(refused.headers["retry-after"]) > 0
+        assert answered(url), "answers go on"
+        eventually(lambda: "llmspec_journal_lost_total 2\n" in httpx.get(f"{url}/metrics").text)
+        live = local_endpoint.live("bot", "local")
+        assert live
+        assert live.journal_lost == 2
+    finally:
+        folder.unlink()
+        (home / "kept").rename(folder)
+    assert say(url, id=id, rating="up").status_code == 200
+
+
+def test_status_says_what_the_journal_lost() -> None:
+    facts: dict[str, Any] = {"name": "bot", "target": "local", "state": "live", "window_seconds": 900.0, "alarms": []}
+    facts |= {"recent": {"requests": 2, "errors": 0}, "feedback": {"up": 0, "down": 0, "corrections": 0}}
+    assert "22 lines could not be written" in "\n".join(lines(facts | {"journal_lost": 22}))
+    assert "could not be written" not in "\n".join(lines(facts))
 
 
 def test_status_shows_what_people_said() -> None:

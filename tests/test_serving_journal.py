@@ -1,5 +1,6 @@
 """The journal keeps every request, keeps nobody's address, and survives a crash."""
 
+import errno
 import json
 import os
 import time
@@ -142,8 +143,10 @@ def test_what_is_kept_of_words_is_what_the_spec_says(tmp_path: Path, content: An
 def test_an_answer_is_found_by_its_id_in_memory_on_the_disk_and_in_full_files(tmp_path: Path) -> None:
     ids = [f"{number:032x}" for number in range(3000)]
     journal = Journal(tmp_path, file_bytes=100_000)
+    head = {"path": "/v1/chat/completions", "status": 200}
+    faked = f'"id": "{"f" * 32}", "release": 7, "path": "/v1/chat/completions", "status": 200'
     for number, id in enumerate(ids):
-        journal.write(id=id, release=number, question=f'"id": "{"f" * 32}", "release": 7', answer="x" * 100)
+        journal.write(id=id, release=number, **head, question=faked, answer="x" * 100)
     assert journal.release_of(ids[-1]) == 2999, "before it is written"
     journal.close()
     assert len(full_files(tmp_path)) > 3
@@ -152,6 +155,40 @@ def test_an_answer_is_found_by_its_id_in_memory_on_the_disk_and_in_full_files(tm
     assert later.release_of("f" * 32) is None, "what people write is no id"
     later.close()
     assert Journal(None).release_of(ids[0]) is None
+
+
+def test_a_request_that_was_refused_is_no_answer_in_memory_and_on_the_disk(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number, status in enumerate((200, 400, 429, 499, 500)):
+        journal.write(id=f"{number:032x}", release=1, path="/v1/chat/completions", status=status, question="x")
+    for _ in range(2):
+        assert [journal.release_of(f"{number:032x}") for number in range(5)] == [1, None, None, None, None]
+        journal.close()
+        journal = Journal(tmp_path)
+    journal.close()
+
+
+def test_a_line_that_the_disk_does_not_take_is_counted_and_whoever_waits_for_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, write = Journal(tmp_path), os.write
+
+    def full(file: int, line: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert journal.write(id="a").result(10)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        disk.setattr(os, "fsync", lambda file: full(file, b""))
+        assert [journal.write(id=id).result(10) for id in "bc"] == [False, False]
+    assert journal.lost == 2
+    monkeypatch.setattr(os, "write", lambda file, line: write(file, line[:5]))
+    assert not journal.write(id="d").result(10), "a part of it is no line"
+    monkeypatch.undo()
+    assert journal.write(id="e").result(10)
+    journal.close()
+    assert ([entry["id"] for entry in read(tmp_path)], journal.lost) == (["a", "e"], 3)
+    assert Journal(None).write(id="f").result(0), "what shall be forgotten is not lost"
 
 
 def test_the_last_word_on_an_answer_counts(tmp_path: Path) -> None:

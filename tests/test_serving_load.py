@@ -155,6 +155,13 @@ def test_a_prompt_that_begins_like_an_earlier_one_is_read_from_there() -> None:
     assert (serving.stats.prefix_tokens_asked, serving.stats.prefix_tokens_hit) == (3 * 240, 2 * 192)
 
 
+@pytest.mark.parametrize(("cached", "asked"), [(True, 7 * 10), (False, 0)])
+def test_prompts_that_are_read_together_are_looked_up_too(cached: bool, asked: int) -> None:
+    serving = Engine(exported(), slots=4, max_len=400, threads=1, prefix_cache=cached)
+    serving.generate([words(seed, 10) for seed in range(7)], 3)
+    assert (serving.stats.prefix_tokens_asked, serving.stats.prefix_tokens_hit) == (asked, 0)
+
+
 def test_blocks_that_nobody_needed_for_long_make_room() -> None:
     each = Engine(exported(), slots=1, max_len=400, threads=1).decoder.token_bytes
     serving = Engine(exported(), slots=1, max_len=400, threads=1, memory=each * (400 + 6 * BLOCK))

@@ -108,6 +108,20 @@ def test_blocks_and_ratings_are_counted_by_name_and_odd_names_are_escaped() -> N
     assert page["vllm:kv_cache_usage_perc"].value() == 0.25
 
 
+def test_a_prompt_that_a_guard_stopped_was_read_by_no_model_and_costs_no_tokens() -> None:
+    metrics = Metrics(release())
+    blocked = Record("/v1/chat/completions", status=200, guard="prompt_injection", finish="content_filter", prompt_tokens=40)
+    classified = Record("/v1/classify", status=200, finish="stop", prompt_tokens=7)
+    for record in (blocked, classified):
+        metrics.begin(record)
+        metrics.end(record, record.path)
+    page = families(metrics.text(Stats()))
+    assert page["vllm:prompt_tokens_total"].value() == 7
+    assert page["vllm:request_prompt_tokens"].value("_count") == 1
+    assert page["vllm:request_success_total"].value(finished_reason="content_filter") == 1
+    assert (blocked.tokens, classified.tokens) == (0, 7)
+
+
 def test_what_people_say_of_answers_is_counted(url: str) -> None:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
     made = client.chat.completions.create(model="bot", messages=HELLO, max_tokens=2)

@@ -74,7 +74,8 @@ def live(name: str, target: str, seconds: float = 2.0, candidate: bool = False) 
             health = json.load(response)
         if (health["spec"], health["target"]) != (name, target):
             return None
-        return Live(known["url"], health["release"], known["pid"], health["since"], certificate)
+        lost = int(health.get("journal_lost", 0))
+        return Live(known["url"], health["release"], known["pid"], health["since"], certificate, lost)
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return None
 

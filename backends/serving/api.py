@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.serving import feedback, page, trail
 from backends.serving.access import Admission, entrance
@@ -40,11 +41,20 @@ def application(service: "Answering | Classification", journal: Journal, endpoin
         from backends.serving import classify_api  # with what computes, which a hosted model does without
 
         classify_api.paths(app, service)
-    _looking(app, service, metrics)
+    _looking(app, service, metrics, journal)
     feedback.routes(app, journal)
     trail.routes(app, admission.folder)
     describe(app)
-    return Door(entrance(app, endpoint, admission), journal, metrics, service.release)
+    return Door(entrance(with_heads(app), endpoint, admission), journal, metrics, service.release)
+
+
+def with_heads(app: ASGIApp) -> ASGIApp:
+    """Every path that takes GET takes HEAD, as monitors ask it: the server leaves the body out and says how long it would be."""
+
+    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope | {"method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
+
+    return asked
 
 
 def _asking(app: FastAPI, service: Answering) -> None:
@@ -70,7 +80,7 @@ def _asking(app: FastAPI, service: Answering) -> None:
         return await service.chat(request, body)
 
 
-def _looking(app: FastAPI, service: Product, metrics: Metrics) -> None:
+def _looking(app: FastAPI, service: Product, metrics: Metrics, journal: Journal) -> None:
     """The paths that only say how it is."""
     release = service.release
 
@@ -89,6 +99,7 @@ def _looking(app: FastAPI, service: Product, metrics: Metrics) -> None:
     async def health(request: Request) -> dict[str, Any]:
         """To everybody that it is up and what it is called; which bytes they are, only to those who may ask."""
         facts = {"spec": release.spec, "target": release.target, "release": release.number, "since": service.since}
+        facts |= {"journal_lost": journal.lost} if journal.lost else {}
         if request.scope[CALLER].may("use"):
             facts |= {"content": release.content, "artifact": release.artifact_key}
             facts |= {"digest": release.artifact_digest, "contract": release.contract}
@@ -102,7 +113,7 @@ def _looking(app: FastAPI, service: Product, metrics: Metrics) -> None:
     @app.get("/metrics", response_class=PlainTextResponse)
     async def measured() -> Response:
         """Counters for Prometheus."""
-        return PlainTextResponse(metrics.text(service.engine.stats), media_type=MEDIA_TYPE)
+        return PlainTextResponse(metrics.text(service.engine.stats, journal.lost), media_type=MEDIA_TYPE)
 
 
 async def _said(_: Request, error: Exception) -> Response:

@@ -56,9 +56,14 @@ class Record:
         return time.monotonic() - self.started
 
     @property
+    def stopped(self) -> bool:
+        """Whether a guard blocked the request itself: the model read nothing of it."""
+        return bool(self.guard) and not self.made
+
+    @property
     def tokens(self) -> int:
-        """Read and made for it, also for a client that did not stay for the answer."""
-        if self.status < 400:
+        """Read and made for it, also for a client that did not stay for the answer; none where a guard stopped the request."""
+        if self.status < 400 and not self.stopped:
             return self.prompt_tokens + self.answer_tokens
         read = sum(made.tokens_read for made in self.made if made.joined is not None)
         return min(read, self.prompt_tokens) + self.answer_tokens

@@ -204,6 +204,7 @@ class Engine:
             width = max(width, _even(len(other.prompt)))
             if width * (len(group) + 1) > most:
                 break
+            self.prefix.miss(other.prompt)
             group.append(self._seat(slot))
         return group
 

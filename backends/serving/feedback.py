@@ -13,6 +13,8 @@ from backends.serving.journal import Journal
 from backends.serving.reading import read
 from backends.serving.replies import ApiError
 
+AGAIN_SECONDS = 60
+"""After so long somebody may have made room on the disk."""
 _ID = re.compile(r"(?:[a-z]+-)?([0-9a-f]{32})")
 Said = Annotated[str, Field(max_length=20_000), AfterValidator(encodable)]
 
@@ -44,6 +46,9 @@ def routes(app: FastAPI, journal: Journal) -> None:
         if known is None or release is None:
             raise ApiError(404, f"no answer '{said.id[:80]}' is remembered here", param="id", code="answer_not_found")
         words = {"rating": said.rating, "comment": said.comment, "correction": said.correction}
-        journal.write(feedback=known[1], release=release, **words)
+        line = journal.write(feedback=known[1], release=release, **words)
+        if not await asyncio.to_thread(line.result):
+            fault = "it could not be written into the journal (the endpoint's log says why): send it again later"
+            raise ApiError(503, fault, code="journal_lost", retry_after=AGAIN_SECONDS)
         request.scope[RECORD].rating = said.rating or "none"
         return {"object": "feedback", "id": said.id}

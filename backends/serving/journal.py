@@ -4,6 +4,7 @@ A line is one write to a file opened for appending: a crash leaves at most the l
 draining, one new) can share the file. Turned over every day and when it is full; what is older than the spec keeps is removed.
 """
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -13,13 +14,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from backends.serving.guards import credentials
 from backends.serving.guards.in_json import masked
-from llmspec.journal import CURRENT, full_files, release_of
+from llmspec.journal import ANSWERED, CURRENT, full_files, release_of
 from llmspec.redaction import redact
 from llmspec.spec.endpoint import DAY
 from llmspec.spec.endpoint import Journal as Kept
@@ -36,6 +38,8 @@ REMEMBERED = 10_000
 UPKEEP_SECONDS = 600.0
 """How often a journal that nobody writes to is looked after: `keep` holds for an idle endpoint too."""
 _TIME = re.compile(rb'\{"time": ([0-9.]+)')
+Line = tuple[dict[str, Any], "Future[bool]"]
+"""What is to be written, and where it is told whether it was."""
 
 
 class Journal:
@@ -51,7 +55,9 @@ class Journal:
     ):
         self._folder, self._kept, self._file_bytes, self._keep = folder, kept or Kept(), file_bytes, keep
         self._clock = clock
-        self._lines: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self._lines: SimpleQueue[Line | None] = SimpleQueue()
+        self.lost = 0
+        """Lines that could not be written."""
         self._answers: OrderedDict[str, int] = OrderedDict()
         self._looking = threading.Lock()
         self._file, self._day = -1, -1
@@ -59,21 +65,25 @@ class Journal:
         self._written = False
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lines.put({})  # what has become too old meanwhile goes first
+            self._lines.put(upkeep())  # what has become too old meanwhile goes first
             self._begin()
 
     def _begin(self) -> None:
         self._written = True
         self._thread.start()
 
-    def write(self, **entry: Any) -> None:
-        """Returns at once; the thread redacts and writes."""
-        if "id" in entry:
+    def write(self, **entry: Any) -> "Future[bool]":
+        """Returns at once; the thread redacts and writes, and says whether it could."""
+        kept: Future[bool] = Future()
+        if entry.get("status") == ANSWERED and "id" in entry:
             self._answers[entry["id"]] = entry.get("release", 0)
             if len(self._answers) > REMEMBERED:
                 self._answers.popitem(last=False)
         if self._written:
-            self._lines.put({"time": round(self._clock(), 3), **entry})
+            self._lines.put(({"time": round(self._clock(), 3), **entry}, kept))
+        else:
+            kept.set_result(True)  # what shall be forgotten is not lost
+        return kept
 
     def release_of(self, id: str) -> int | None:
         """Which release gave the answer with this id; None when none is known. May read the disk, so ask from a thread."""
@@ -90,23 +100,29 @@ class Journal:
             self._thread.join()
 
     def _write_all(self) -> None:
-        while (entry := self._next()) is not None:
+        while (line := self._next()) is not None:
+            entry, kept = line
             try:
                 if entry:
                     self._append(entry)
                 else:
                     self._look_after()
-            except OSError as error:  # a full disk must not end the service: the loss is said in the log
-                log.error("journal: a line was lost: %s", error)
-                self._shut()
+            except OSError as error:  # a full disk must not end the service: the loss is said in the log, and counted
+                log.error("journal: %s: %s", "a line was lost" if entry else "it was not looked after", error)
+                self.lost += bool(entry)
+                with contextlib.suppress(OSError):
+                    self._shut()
+                kept.set_result(False)
+            else:
+                kept.set_result(True)
         self._shut()
 
-    def _next(self) -> dict[str, Any] | None:
-        """The next entry; an empty one when none came for long; None at the end."""
+    def _next(self) -> Line | None:
+        """The next line; one without an entry when none came for long; None at the end."""
         try:
             return self._lines.get(timeout=UPKEEP_SECONDS)
         except Empty:
-            return {}
+            return upkeep()
 
     def _told(self, text: str) -> str:
         match self._kept.content:
@@ -174,10 +190,17 @@ class Journal:
                 path.unlink(missing_ok=True)
 
     def _shut(self) -> None:
-        if self._file >= 0:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
+        file, self._file = self._file, -1
+        if file >= 0:
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+
+
+def upkeep() -> Line:
+    """No line: what is too old is to go."""
+    return {}, Future()
 
 
 def _opened(path: Path) -> tuple[int, int]:

@@ -91,9 +91,9 @@ class Metrics:
             for value in values:
                 self._histograms[name][1].observe(value)
 
-    def text(self, stats: Stats) -> str:
+    def text(self, stats: Stats, journal_lost: int = 0) -> str:
         """The whole page."""
-        return "\n".join([*self._vllm(stats), *self._ours(stats), *_process(self._since)]) + "\n"
+        return "\n".join([*self._vllm(stats), *self._ours(stats), *_journal(journal_lost), *_process(self._since)]) + "\n"
 
     def _vllm(self, stats: Stats) -> Iterator[str]:
         labels = {"model_name": self._release.spec, "engine": "0"}
@@ -143,9 +143,13 @@ class Metrics:
 def _tokens_of(record: "Record") -> tuple[int, int]:
     """Prompt and answer as far as they were really read and made. Never less than a moment ago: a counter only grows."""
     if not record.made:
-        return (record.prompt_tokens, 0) if record.status == 200 else (0, 0)
+        return (record.prompt_tokens, 0) if record.status == 200 and not record.stopped else (0, 0)
     read = [made for made in record.made if made.tokens_made or made.finish in ("stop", "length")]
     return sum(made.tokens_read for made in read), sum(made.tokens_made for made in read)
+
+
+def _journal(lost: int) -> Iterator[str]:
+    yield from _family("llmspec_journal_lost_total", "counter", "Lines of the journal that could not be written.", [({}, lost)])
 
 
 def _process(since: float) -> Iterator[str]:

@@ -47,6 +47,11 @@ class PrefixCache:
         """Would anything of it be found?"""
         return bool(chain) and chain[0] in self._blocks
 
+    def miss(self, prompt: list[int]) -> None:
+        """It was looked up by `knows`, and is read whole."""
+        if self._most:
+            self.asked += len(prompt)
+
     def keep(self, slot: int, chain: list[bytes], start: int, end: int) -> None:
         """Remember the blocks that are whole now that the prompt has been read from start to end."""
         known = chain[: min(end // BLOCK, self._most)]

@@ -45,6 +45,8 @@ def gather(product: Product) -> dict[str, Any]:
         facts |= {"release": pointed.number, "made_at": pointed.made_at, "scores": pointed.scores}
     if live:
         facts |= {"url": live.url, "answers": live.release, "up_seconds": round(time.time() - live.since)}
+    if live and live.journal_lost:
+        facts |= {"journal_lost": live.journal_lost}
     if pointed and live and live.release != pointed.number:
         facts["state"] = "another release answers"
     if tried := product.place("endpoint").tried(product.name, product.target):
@@ -80,6 +82,8 @@ def lines(facts: dict[str, Any]) -> list[str]:
     tried = facts.get("candidate")
     said = [f"  candidate    release {tried['release']}  {tried['url']}"] if tried else []
     said += [f"  feedback     {Feedback(**facts['feedback'])}"] if any(facts["feedback"].values()) else []
+    if "journal_lost" in facts:
+        said += [f"  journal      {facts['journal_lost']:,} lines could not be written (is the disk full?): llmspec logs says why"]
     if "journal" in facts:
         return [head, f"  journal      {facts['journal']}", *said]
     return [head, f"  last {window:<7} {summary(facts['recent'])}", *said, f"  alarms       {'; '.join(ringing) or 'none'}"]
