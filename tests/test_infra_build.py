@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builder_part import CodeBuild, client, push
 from conftest import ROOT, TINY, Project
+from fake_codebuild import CodeBuild, client, push
 from moto_parts import Aws, aws, aws_here
 
 from backends.places.aws_calls import Service

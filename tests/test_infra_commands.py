@@ -6,8 +6,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from builder_part import client
 from conftest import TINY, Project
+from fake_codebuild import client
 from moto_parts import Aws, aws
 from pulumi_engine_parts import Engine, engine_in
 
