@@ -1,6 +1,6 @@
 """A product in AWS as its user has it: the command line as processes, `pulumi` on the path, one server that is all of AWS.
 
-moto's server, before it a SageMaker that serves (`sagemaker_parts`), and before that one that does jobs (`sagemaker_part`).
+moto's server, before it a SageMaker that serves (`sagemaker_parts`), and before that one that does jobs (`fake_sagemaker`).
 """
 
 import json
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from builder_part import push
 from cloud_parts import Copies
 from conftest import TINY, Project
+from fake_codebuild import push
+from fake_sagemaker import SageMaker
 from moto_parts import REGION, Aws, listening
 from pulumi_engine_parts import Engine, engine_in
-from sagemaker_part import SageMaker
 from sagemaker_parts import Hosting
 from serving_parts import eventually
 

@@ -2,8 +2,8 @@
 
 import json
 
-from collector_part import collecting, plain
 from conftest import Project
+from fake_collector import collecting, plain
 
 
 def test_destroy_lists_then_removes_the_endpoint_and_keeps_the_artifacts(applied: Project) -> None:

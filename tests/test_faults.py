@@ -15,6 +15,7 @@ import psutil
 import pytest
 from conftest import TINY, Project
 
+STAGES = ("data", "features", "model", "onnx", "evaluation")
 MADE = ("--select", "+evaluation")
 """All that is made and kept: no endpoint."""
 
@@ -84,10 +85,11 @@ def test_the_work_and_then_the_command_killed_in_each_stage_end_with_the_same_di
     project: Project, applied_once: Project
 ) -> None:
     dice = random.Random(7)
-    for stage in ("data", "features", "model", "onnx", "evaluation"):
+    for stage in STAGES:
         kill_the_work(project, stage)
         kill_the_command(project, stage, after=dice.random())
     project.run("apply", "tiny.yaml", "--yes", *MADE)
+    assert set(project.digests()) == set(STAGES)
     assert project.digests() == applied_once.digests()
     assert not workers(project)
     assert statuses(project) == {"FAILURE", "SUCCESS"}, "no run of Dagster's says that it is still running"
@@ -163,7 +165,7 @@ def test_a_damaged_artifact_is_found_before_use_and_rebuilt(
     else:
         content[len(content) // 2] ^= 1
     found.write_bytes(content)
-    applied.run("apply", "tiny.yaml", "--yes", *MADE)
+    applied.run("apply", "tiny.yaml", "--yes", "--select", f"+{below}")
     assert applied.digests() == applied_once.digests()
 
 
@@ -185,8 +187,9 @@ def can_mount() -> None:
 
 def test_a_full_disk_is_said_in_a_line_and_loses_nothing(project: Project, can_mount: None) -> None:
     project.write(TINY + "store: disk\n")
-    said = disk(project, "size=48k", "apply", "tiny.yaml", "--yes")
+    said = disk(project, "size=48k", "apply", "tiny.yaml", "--yes", "--select", "+features")
     assert said.returncode == 1
+    assert "✗ features" in said.stdout
     assert "No space left" in said.stdout + said.stderr
     assert "Traceback" not in said.stdout + said.stderr
     project.run("apply", "tiny.yaml", "--yes", "--select", "data")
@@ -241,7 +244,7 @@ def test_ctrl_c_ends_the_child_soon_and_the_next_apply_goes_on(applied: Project,
     assert "Apply again to continue" in said
     assert "Traceback" not in said
     project.edit("epochs: 400,", "epochs: 1,")
-    project.run("apply", "tiny.yaml", "--yes", *MADE)
+    project.run("apply", "tiny.yaml", "--yes", "--select", "model")
     assert project.digests() == applied_once.digests()
 
 

@@ -2,14 +2,16 @@
 
 import io
 import subprocess
+import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builder_part import CodeBuild, client, push
 from conftest import ROOT, TINY, Project
+from fake_codebuild import CodeBuild, client, push
 from moto_parts import Aws, aws, aws_here
 
 from backends.places.aws_calls import Service
@@ -122,12 +124,21 @@ def test_a_build_of_another_source_is_let_end_first(aws_here: Aws, codebuild: Co
     assert [each["buildStatus"] for each in codebuild.builds] == ["SUCCEEDED", "SUCCEEDED"]
 
 
-def test_two_who_ask_at_once_get_one_build(aws_here: Aws, codebuild: CodeBuild, tmp_path: Path) -> None:
-    where = site(aws_here, tmp_path)
-    first, second = (build.Build(where, (build.training(),), "b/tiny/code/s.zip", build.quiet) for _ in range(2))
-    first._begin(0)
-    second._begin(0)
-    assert (first.ours, len(codebuild.builds)) == (second.ours, 1)
+def test_two_who_ask_at_once_get_one_build(
+    aws_here: Aws, codebuild: CodeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, both, one, plain = site(aws_here, tmp_path), threading.Barrier(2), threading.Lock(), codebuild.start_build
+
+    def at_once(body: dict[str, Any]) -> tuple[str, Any]:
+        both.wait(60)  # by now each has seen that there is no build
+        with one:
+            return plain(body)
+
+    monkeypatch.setattr(codebuild, "start_build", at_once)
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(build.ready, where, ["model"]) for _ in range(2)]:
+            each.result()
+    assert (len(codebuild.asked), len(codebuild.builds)) == (2, 1)
 
 
 def test_a_build_that_fails_says_where_why_and_what_it_wrote_and_the_next_apply_builds_again(

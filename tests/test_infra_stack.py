@@ -352,7 +352,8 @@ def test_a_secret_that_is_not_set_is_not_compared_and_everything_else_is(engine:
         return stack(program, "bot-prod-service")
 
     def service() -> wanted.Wanted:
-        return wanted._compared(product)[-1]
+        with wanted.looking(product) as both:
+            return both()[-1]
 
     monitors = Monitors.model_validate({"notify": {"webhook": address}})
     site = SimpleNamespace(ground={"stands": "here"}, spec=SimpleNamespace(monitors=monitors))

@@ -1,6 +1,7 @@
 """What is found by our tags and looked after by no stack: asked of moto over HTTP."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -62,7 +63,9 @@ def test_a_run_at_emr_is_named_with_its_application_and_one_whose_application_is
     run = emr.start_job_run(applicationId=made["applicationId"], executionRoleArn=role, clientToken="one", tags=TAGS)
     gone = run["arn"].replace(made["applicationId"], "0" * 16)
     # moto's index of tags knows nothing of EMR Serverless: what it would say is put in its place, the runs are asked of moto.
-    monkeypatch.setattr("llmspec.infra.sweep._tagged", lambda *_: [Stray(arn, TAGS) for arn in (run["arn"], gone)])
+    index = "moto.resourcegroupstaggingapi.models.ResourceGroupsTaggingAPIBackend.get_resources"
+    carry = [SimpleNamespace(arn=arn, tags=TAGS) for arn in (run["arn"], gone)]
+    monkeypatch.setattr(index, lambda *_, **__: (None, carry))
     (found,) = strays(TAGS, REGION, [])
     assert found.kind == "emr-serverless:jobruns"
     asked = f"--application-id {made['applicationId']} --job-run-id {run['jobRunId']}"
@@ -71,16 +74,16 @@ def test_a_run_at_emr_is_named_with_its_application_and_one_whose_application_is
     assert strays(TAGS, REGION, []) == []
 
 
-def test_whoever_may_not_look_is_told_what_that_needs(aws_here: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_may_not_look_is_told_what_that_needs(aws_here: Aws) -> None:
     with (
         aws_here.gate.closed(lambda asked: asked.startswith("POST /")),
         pytest.raises(PlaceError, match="cannot be asked what carries our tags") as told,
     ):
         strays(TAGS, REGION, [])
     assert str(told.value).endswith("who sweeps needs tag:GetResources")
-    run = Stray("arn:aws:ecs:eu-central-1:123456789012:task/bots/1", TAGS)
-    monkeypatch.setattr("llmspec.infra.sweep._tagged", lambda *_: [run])
-    with aws_here.gate.closed(lambda asked: asked.startswith("POST /")), pytest.raises(PlaceError, match=r"needs ecs:ListTasks$"):
+    started()
+    index = iter(["POST /"])  # the first that is asked what there is; then ECS is asked what runs
+    with aws_here.gate.closed(lambda asked: asked != next(index, "")), pytest.raises(PlaceError, match=r"needs ecs:ListTasks$"):
         strays(TAGS, REGION, [])
 
 

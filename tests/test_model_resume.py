@@ -51,6 +51,12 @@ def short_run(parts: dict[str, Path], output: Path, channel: Silent | None = Non
     return sha256_of(output / "model.safetensors")
 
 
+@pytest.fixture(scope="module")
+def short(parts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the weights of a short run that nobody disturbed."""
+    return short_run(parts, tmp_path_factory.mktemp("short"))
+
+
 def wait_for_checkpoint(asked: Job, process: "subprocess.Popen[str]") -> None:
     """Until some steps are done: the first checkpoint is there and was replaced since."""
     path = partial(Path(asked.output)) / "checkpoint" / "last.pt"
@@ -100,7 +106,7 @@ def test_a_run_asked_to_end_does_so_within_five_seconds_and_killed_after_that_it
     ids=str,
 )
 def test_whatever_moment_a_signal_comes_at_the_weights_are_the_same(
-    tmp_path: Path, parts: dict[str, Path], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int
+    tmp_path: Path, parts: dict[str, Path], short: str, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int
 ) -> None:
     real, calls = getattr(owner, name), []
 
@@ -115,13 +121,13 @@ def test_whatever_moment_a_signal_comes_at_the_weights_are_the_same(
         with pytest.raises(KeyboardInterrupt):
             short_run(parts, tmp_path / "m")
     channel = Silent()
-    assert short_run(parts, tmp_path / "m", channel) == short_run(parts, tmp_path / "calm")
+    assert short_run(parts, tmp_path / "m", channel) == short
     assert "going on from the checkpoint" in channel.lines[0]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(
-    tmp_path: Path, parts: dict[str, Path], monkeypatch: pytest.MonkeyPatch, damage: str
+    tmp_path: Path, parts: dict[str, Path], short: str, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -134,7 +140,7 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(
     kept = bytearray(path.read_bytes())
     kept[len(kept) // 2] ^= 255
     path.write_bytes(kept[: len(kept) // 2] if damage == "cut" else kept)
-    assert short_run(parts, tmp_path / "m") == short_run(parts, tmp_path / "calm")
+    assert short_run(parts, tmp_path / "m") == short
 
 
 def test_a_checkpoint_that_breaks_off_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

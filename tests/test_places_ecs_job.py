@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import TINY, Project
-from direct_part import Ecs
 from direct_parts import REGION, client, done, ground, interrupted, killed_and_again, place
+from fake_ecs_emr import Ecs
 from test_container_work import folder_digest
 from training_parts import make_features, write_base, write_data
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import TINY, Project
-from direct_part import Emr
 from direct_parts import REGION, client, done, ground, interrupted, killed_and_again, place
+from fake_ecs_emr import Emr
 
 from backends.places.aws_calls import Service
 from backends.places.emr_job import Run

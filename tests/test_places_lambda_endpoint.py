@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from infra_pulumi.owner import Owner
 from llmspec import container
 from llmspec.deploy import rollback
 from llmspec.errors import PlaceError
+from llmspec.progress import Event
 from llmspec.release import Release, Releases
 
 pytestmark = pytest.mark.aws
@@ -233,6 +235,18 @@ def test_a_version_that_lambda_cannot_start_is_told_with_its_reason(
     assert tiny.pointed() is None
 
 
+class EndsAt(list[Event]):
+    """Who hears this ends the command."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def append(self, event: Event) -> None:
+        if event.facts.get("text") == self.text:
+            raise KeyboardInterrupt
+
+
 def test_killed_while_codedeploy_is_at_work_the_next_apply_waits_for_that_one(
     tiny: Shop, functions: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,10 +256,9 @@ def test_killed_while_codedeploy_is_at_work_the_next_apply_waits_for_that_one(
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr("backends.places.lambda_endpoint.LambdaEndpoint._ended", killed)
-        with pytest.raises(KeyboardInterrupt):
-            tiny.deploy()
+    functions.looks = 2
+    with pytest.raises(KeyboardInterrupt):
+        replace(tiny, heard=EndsAt("CodeDeploy says InProgress")).deploy()
     with monkeypatch.context() as patch:
         patch.setattr(Releases, "point", killed)
         with pytest.raises(KeyboardInterrupt):

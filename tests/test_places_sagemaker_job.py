@@ -16,7 +16,7 @@ import conftest
 import dagster as dg
 import pytest
 from conftest import TINY, Project
-from sagemaker_part import Box, SageMaker
+from fake_sagemaker import Box, SageMaker
 from serving_parts import eventually
 from test_container_work import TRAINING, folder_digest, trained_here
 from training_parts import make_features, write_base, write_data

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import TINY, Project
@@ -214,10 +213,3 @@ def test_explain_tells_what_a_stage_was_made_from(applied_once: Project) -> None
     said = applied_once.run("explain", "tiny.yaml", "endpoint").stdout
     assert "release 1" in said
     assert "perplexity" in said
-
-
-def test_two_empty_stores_end_with_the_same_content(applied_once: Project, project: Project) -> None:
-    project.run("apply", "tiny.yaml", "--yes", *UP_TO)
-    assert project.digests() == applied_once.digests()
-    assert set(project.digests()) == set(BUILT)
-    assert Path(project.folder) != Path(applied_once.folder)

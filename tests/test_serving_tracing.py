@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from collector_part import Collector, collecting, plain
 from conftest import ROOT
+from fake_collector import Collector, collecting, plain
 from serving_parts import endpoint, release
 
 from backends.serving.tracing import wanted
