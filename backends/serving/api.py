@@ -52,7 +52,7 @@ def with_heads(app: ASGIApp) -> ASGIApp:
     """Every path that takes GET takes HEAD, as monitors ask it: the server leaves the body out and says how long it would be."""
 
     async def asked(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope | {"method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
+        await app({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
 
     return asked
 

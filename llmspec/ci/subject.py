@@ -9,7 +9,6 @@ from pathlib import Path
 from llmspec import __version__
 from llmspec.errors import CallError
 from llmspec.load import Loaded, load
-from llmspec.prices import in_aws
 from llmspec.secrets import names_in
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
@@ -122,7 +121,7 @@ def _obstacle(loaded: Loaded) -> str:
 
 
 def _outlast(loaded: Loaded) -> Iterator[str]:
-    for stage, place in in_aws(loaded.spec).items():
+    for stage, place in loaded.spec.in_aws.items():
         longest: float = getattr(place, "max_runtime", 0.0)
         if stage != "endpoint" and longest > APPLY_MINUTES * 60:
             yield f"{loaded.path}: {stage}, {longest / 3600:g}h"

@@ -131,7 +131,7 @@ def _of_clouds(spec: "Spec") -> Iterator[PydanticCustomError]:
 def _of_region(spec: "Spec") -> Iterator[PydanticCustomError]:
     inside = list(spec.in_aws)
     if inside and spec.region is None:
-        name = name_of(type(spec.places[inside[0]]))
+        name = name_of(type(spec.in_aws[inside[0]]))
         fault, cure = f"{name} needs a region", "add `region: …` beside places: `region: eu-central-1`"
         if "://" not in spec.store and not store_said(spec):  # one is told with the other: they are written at one place
             fault, cure = f"{fault} and a store in S3", f"{cure}, and `store: s3://bucket/prefix`"
@@ -173,7 +173,7 @@ def _of_store(spec: "Spec") -> Iterator[PydanticCustomError]:
         return
     at = "store" if store_said(spec) else f"places.{inside[0]}"
     if "://" not in spec.store:
-        name = name_of(type(spec.places[inside[0]]))
+        name = name_of(type(spec.in_aws[inside[0]]))
         yield wrong(
             f"{name} cannot reach a store in a folder", "write `store: s3://bucket/prefix`, with a bucket's name of your own", at
         )
