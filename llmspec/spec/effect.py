@@ -129,13 +129,13 @@ def _of_clouds(spec: "Spec") -> Iterator[PydanticCustomError]:
 
 
 def _of_region(spec: "Spec") -> Iterator[PydanticCustomError]:
-    inside = list(spec.in_aws)
-    if inside and spec.region is None:
-        name = name_of(type(spec.in_aws[inside[0]]))
+    stage, place = next(iter(spec.in_aws.items()), ("", None))
+    if place and spec.region is None:
+        name = name_of(type(place))
         fault, cure = f"{name} needs a region", "add `region: …` beside places: `region: eu-central-1`"
         if "://" not in spec.store and not store_said(spec):  # one is told with the other: they are written at one place
             fault, cure = f"{fault} and a store in S3", f"{cure}, and `store: s3://bucket/prefix`"
-        yield wrong(fault, cure, f"places.{inside[0]}")
+        yield wrong(fault, cure, f"places.{stage}")
     rules = spec.governance
     copies = {"replicate_to": rules.replicate_to, "backup.copy_to": rules.backup.copy_to if rules.backup else None} if rules else {}
     for path, region in copies.items():
@@ -168,12 +168,12 @@ def store_said(spec: "Spec") -> bool:
 
 def _of_store(spec: "Spec") -> Iterator[PydanticCustomError]:
     """What works in AWS reaches a bucket, and no folder of somebody's machine."""
-    inside = list(spec.in_aws)
-    if not inside:
+    stage, place = next(iter(spec.in_aws.items()), ("", None))
+    if place is None:
         return
-    at = "store" if store_said(spec) else f"places.{inside[0]}"
+    at = "store" if store_said(spec) else f"places.{stage}"
     if "://" not in spec.store:
-        name = name_of(type(spec.in_aws[inside[0]]))
+        name = name_of(type(place))
         yield wrong(
             f"{name} cannot reach a store in a folder", "write `store: s3://bucket/prefix`, with a bucket's name of your own", at
         )
