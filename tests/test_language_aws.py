@@ -59,6 +59,7 @@ FAULTS = {
     "half a proof": (at("sagemaker", "governance: {deploy: {github: acme/bot, owner_id: 7}}\n"), "7", "one number without the other proves nothing", "or neither"),
     "no repository": (at("sagemaker", "governance: {deploy: {github: bot}}\n"), "bot", "'bot' is not allowed here", "OWNER/NAME"),
     "a pipeline for a cluster": (at(f"{{eks: {{{NAMED}}}}}", "governance: {deploy: {github: acme/bot}}\n"), "{github: acme/bot}", "reach beyond it", "people deploy to eks"),
+    "a region that AWS has not": (at("sagemaker").replace("eu-central-1", "us-east-9"), "us-east-9", "AWS has no region 'us-east-9'", "did you mean 'us-east-"),
     "no such region": (at("sagemaker").replace("eu-central-1", "frankfurt"), "frankfurt", "'frankfurt' is not allowed here", "eu-central-1"),
     "spot for an endpoint": (at("{sagemaker: {spot: true}}"), "true", "spot has no effect on the endpoint", "take it out"),
     "runtime of an endpoint": (at(f"{{ecs: {{max_runtime: 1h, {NAMED}}}}}"), "1h", "max_runtime has no effect on the endpoint", "take it out"),

@@ -2,13 +2,17 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from llmspec import regions
 from llmspec.section import Duration, Like, Section, wrong
 
 DAY = 86400.0
 Region = Annotated[
-    str, Field(pattern=r"^[a-z]{2}(-[a-z]+){1,2}-[1-9]$"), Like("write an AWS region: `eu-central-1`, `us-east-1`, `us-gov-west-1`")
+    str,
+    Field(pattern=r"^[a-z]{2}(-[a-z]+){1,2}-[1-9]$"),
+    AfterValidator(regions.existing),
+    Like("write an AWS region: `eu-central-1`, `us-east-1`, `us-gov-west-1`"),
 ]
 
 Check = Literal[
