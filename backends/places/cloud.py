@@ -54,6 +54,9 @@ class Endpoint(ABC):
         way = self.site.spec.endpoint.rollout
         return Watch((len(way.steps) + 1) * way.wait if way else 0.0)
 
+    def before(self, outputs: Outputs) -> None:  # noqa: B027 - most have nothing of the kind
+        """Before the stack comes up: what would end it is put out of its way, or said. `outputs` are empty before the first."""
+
     def finished(self, outputs: Outputs) -> bool:
         """After the stack's own waiting ran out: AWS is waited for here. False where there is nothing more to wait for."""
         return False
@@ -112,6 +115,7 @@ def serve(endpoint: Endpoint, release: Release) -> Live:
     site, paper = endpoint.site, Paper(endpoint.site)
     paper.begin()
     try:
+        endpoint.before(paper.read())
         outputs = _up(endpoint, stacks.service_stack(site, release), paper.read())
         paper.write(outputs)
         endpoint.settle(release, outputs)
