@@ -12,6 +12,7 @@ from backends.places.cloud import Endpoint
 from backends.places.ecs_endpoint import EcsEndpoint
 from backends.places.lambda_endpoint import LambdaEndpoint
 from backends.places.sagemaker_endpoint import SageMakerEndpoint
+from llmspec.errors import PlaceError
 from llmspec.site import Site
 
 STEPS = {"endpoint": {"rollout": {"strategy": "linear", "wait": "30m"}}}
@@ -66,3 +67,29 @@ def test_a_variant_that_changes_its_instance_or_ends_is_scaled_no_more_before_th
     endpoint.before({"names": {"endpoint": "bot-prod"}})
     assert [each["verb"] for each in said.changed] == ["deregister_scalable_target"] * len(unscaled)
     assert [each["ResourceId"] for each in said.changed] == [f"endpoint/bot-prod/variant/{side}" for side in unscaled]
+
+
+@pytest.mark.parametrize(
+    ("every", "unreserved", "ours", "most", "free"),
+    [
+        (10, 10, 0, 2, False),
+        (1000, 1000, 0, 900, True),
+        (1000, 1000, 0, 901, False),
+        (1000, 200, 0, 101, False),
+        (1000, 200, 50, 150, True),
+        (100, 90, 10, 10, True),
+    ],
+)
+def test_copies_that_lambda_would_not_reserve_are_said_before_the_stack(
+    every: int, unreserved: int, ours: int, most: int, free: bool
+) -> None:
+    endpoint = LambdaEndpoint(site("lambda", {"endpoint": {"scale": {"min": 0, "max": most}}}))
+    limit = {"ConcurrentExecutions": every, "UnreservedConcurrentExecutions": unreserved}
+    function = {"Concurrency": {"ReservedConcurrentExecutions": ours}}
+    endpoint.aws = Said({"get_account_settings": {"AccountLimit": limit}, "get_function": function})  # type: ignore[assignment]
+    outputs = {"names": {"function": "bot-prod"}} if ours else {}
+    if free:
+        endpoint.before(outputs)
+        return
+    with pytest.raises(PlaceError, match=f"reserves {most} of the {every} copies.*\n.*lower scale.max"):
+        endpoint.before(outputs)
