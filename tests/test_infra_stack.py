@@ -165,6 +165,7 @@ def test_a_resource_that_fails_is_named_with_awss_reason_and_a_cure_and_the_rest
     [
         ("api error BucketAlreadyExists: taken", "name another `store:`"),
         ("api error EntityAlreadyExists: role", "no stack has it"),
+        ("function decreases account's UnreservedConcurrentExecution below its minimum value of [10]", "lower endpoint.scale.max"),
         ("api error BucketAlreadyOwnedByYou: yours", "it may hold another product's artifacts"),
         ("waiting for ECS Service (primary) update: timeout while waiting for state to become 'tfSTABLE'", "may still be at it"),
         ("dial tcp: i/o timeout", "out of reach"),

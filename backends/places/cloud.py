@@ -37,8 +37,9 @@ class Endpoint(ABC):
     def __init__(self, site: Site):
         self.site, self.aws = site, Aws(site.region)
 
-    def heed(self, outputs: Outputs) -> None:  # noqa: B027 - most have nothing of the kind
-        """Before a stack that is up changes: PlaceError when the change would take away what answers."""
+    def before(self, outputs: Outputs) -> None:  # noqa: B027 - most have nothing of the kind
+        """Before the stack comes up: what would end it, or take away what answers, is put out of its way, or said. `outputs` are
+        empty before the first."""
 
     @abstractmethod
     def settle(self, release: Release, outputs: Outputs) -> None:
@@ -115,9 +116,9 @@ def serve(endpoint: Endpoint, release: Release) -> Live:
     site, paper = endpoint.site, Paper(endpoint.site)
     paper.begin()
     try:
-        before = paper.read()
-        endpoint.heed(before)
-        outputs = _up(endpoint, stacks.service_stack(site, release), before)
+        known = paper.read()
+        endpoint.before(known)
+        outputs = _up(endpoint, stacks.service_stack(site, release), known)
         paper.write(outputs)
         endpoint.settle(release, outputs)
         found = endpoint.look(outputs)

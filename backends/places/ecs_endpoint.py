@@ -37,7 +37,7 @@ class Side:
 class EcsEndpoint(Endpoint):
     """`places: {endpoint: {ecs: …}}`."""
 
-    def heed(self, outputs: Outputs) -> None:
+    def before(self, outputs: Outputs) -> None:
         """In steps ECS goes from one target group to the other and back. All at once knows the first only: the rule would lead
         there, and the second group go, before a copy is in the first."""
         rollout, names = self.site.spec.endpoint.rollout, outputs.get("names", {})

@@ -17,8 +17,30 @@ LIVE = "live"
 UNDER_WAY = ("Created", "Queued", "InProgress", "Baking", "Ready")
 
 
+UNRESERVED = 100
+"""So many copies at once Lambda keeps for functions that reserve none; all that there are, where an account has fewer."""
+
+
 class LambdaEndpoint(Endpoint):
     """`places: {endpoint: {lambda: …}}`."""
+
+    def before(self, outputs: Outputs) -> None:
+        """`scale.max` is reserved, and a new account has little to reserve from. Where none may ask, Lambda itself refuses."""
+        try:
+            limit = self.aws.ask("lambda", "get_account_settings")["AccountLimit"]
+            function = self.aws.look("lambda", "get_function", FunctionName=outputs["names"]["function"]) if outputs else None
+        except PlaceError:
+            return
+        ours = ((function or {}).get("Concurrency") or {}).get("ReservedConcurrentExecutions", 0)
+        every, scale = limit["ConcurrentExecutions"], self.site.spec.endpoint.scale
+        most = limit["UnreservedConcurrentExecutions"] + ours - min(UNRESERVED, every)
+        wanted = scale.max if scale else 1
+        if wanted > max(ours, most):
+            raise PlaceError(
+                f"endpoint.scale.max reserves {wanted} of the {every} copies that Lambda runs at once in this account, "
+                f"and {max(0, most)} can be reserved\n  ask for more of 'Concurrent executions' at "
+                f"https://console.aws.amazon.com/servicequotas/home/services/lambda/quotas/L-B99A9384, or lower scale.max"
+            )
 
     def settle(self, release: Release, outputs: Outputs) -> None:
         watch, names = self.watch(), outputs["names"]

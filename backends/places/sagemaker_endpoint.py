@@ -67,6 +67,24 @@ class SageMakerEndpoint(Endpoint):
                 self._answers(side, running, outputs)
         self._tidy(outputs, {running.configuration, *outputs["names"]["models"].values()})
 
+    def before(self, outputs: Outputs) -> None:
+        """SageMaker refuses another instance for a variant that is scaled, and the end of one: it is scaled no more, and the stack,
+        which asks AWS first, makes the scaling anew after it."""
+        said = self._described(outputs) if outputs else None
+        if said is None:
+            return
+        wanted: Any = self.site.spec.place("endpoint")
+        configured = self.aws.look("sagemaker", "describe_endpoint_config", EndpointConfigName=said["EndpointConfigName"]) or {}
+        stay = max(1, len(self.site.spec.endpoint.variants or ()))
+        for number, variant in enumerate(configured.get("ProductionVariants", [])):
+            if "InstanceType" in variant and (variant["InstanceType"] != wanted.instance or number >= stay):
+                self._unscale(said["EndpointName"], variant["VariantName"])
+
+    def _unscale(self, endpoint: str, side: str) -> None:
+        which = {"ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{endpoint}/variant/{side}"}
+        dimension = "sagemaker:variant:DesiredInstanceCount"
+        self.aws.look("application-autoscaling", "deregister_scalable_target", **which, ScalableDimension=dimension)
+
     def finished(self, outputs: Outputs) -> bool:
         """A rollout may take four hours, and the provider waits for one, whatever it is told."""
         if self._described(outputs) is None:

@@ -179,6 +179,7 @@ def lambda_(owner: Owner, account: Account) -> tuple[Statement, ...]:
     rest = _calls("apigateway", "GET", "POST", "PUT", "PATCH", "DELETE")
     return (
         Statement(_calls("lambda", *verbs, *aliases), account.functions(owner.prefix)),
+        Statement(("lambda:GetAccountSettings",), ("*",), reason=NO_ARN),
         Statement(rest, (apis,), reason="API Gateway names what it makes itself"),
         _shifting(owner, account),
     )

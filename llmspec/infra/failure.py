@@ -22,6 +22,10 @@ CURES: tuple[tuple[str, str], ...] = (
         "sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE",
     ),
     (
+        r"UnreservedConcurrentExecution",
+        "Lambda keeps copies for functions that reserve none: ask for more of 'Concurrent executions', or lower endpoint.scale.max",
+    ),
+    (
         r"LimitExceeded|QuotaExceeded|ServiceQuota|account-level service limit|InsufficientInstanceCapacity|VcpuLimit",
         "ask for more at https://console.aws.amazon.com/servicequotas, or name another instance",
     ),
