@@ -16,6 +16,7 @@ from sagemaker_parts import ALARM, Hosting, SageMakerStack
 
 from backends.places.asking_aws import Aws
 from backends.places.journal_lines import _journal
+from infra_pulumi.components.duties import DUTIES
 from llmspec.cli import main
 from llmspec.deploy import rollback
 from llmspec.errors import PlaceError
@@ -211,7 +212,11 @@ def test_an_asynchronous_endpoint_is_read_back_and_it_is_said_that_nobody_asked_
     stacks(monkeypatch, lambda site, release: SageMakerStack(site, release, url="async-invocations"))
     assert tiny.deploy().live.release == 1
     assert hosting.asked == []
-    assert "it was read back, and not asked: an asynchronous endpoint answers through S3" in tiny.notes()
+    product = tiny.product()
+    folder = f"{product.store.root.uri}/{product.name}/capture"
+    told = f"it was read back, and not asked: it takes files below {folder}/asked/ and answers below {folder}/answers/"
+    assert told in tiny.notes()
+    assert "capture" in DUTIES["endpoint"].writes, "what it writes it also reads"
 
 
 def test_a_serverless_endpoint_serves_from_an_archive_that_was_made_once_and_is_asked_whole(

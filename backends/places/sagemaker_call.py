@@ -9,6 +9,9 @@ from backends.places.cloud import Outputs
 from llmspec.client import Reply
 from llmspec.errors import CallError, PlaceError
 
+ASKED, ANSWERED = "capture/asked", "capture/answers"
+"""Folders of the product that an asynchronous endpoint's questions come from and its answers go to. Its role reads no others;
+`governance.retention.journal` speaks of both."""
 NOT_YET = ("ModelNotReadyException", "ServiceUnavailable", "ThrottlingException", "InternalDependencyException")
 
 
@@ -21,7 +24,8 @@ def form(outputs: Outputs) -> str:
 def invoke(aws: Aws, outputs: Outputs, path: str, body: bytes, variant: str = "") -> Reply:
     """`/invocations` knows by the body what is asked, so every path of ours leads there. `variant` pins one side of an A/B test."""
     if form(outputs) == "async":
-        raise CallError("an asynchronous endpoint takes files in S3 (`aws sagemaker-runtime invoke-endpoint-async`), not questions")
+        fault = f"an asynchronous endpoint takes files in S3, below <store>/<name>/{ASKED}/, and no questions"
+        raise CallError(f"{fault}\n  ask: aws sagemaker-runtime invoke-endpoint-async --input-location s3://…")
     if not path.startswith("/v1/"):
         raise CallError(f"{path} is not reachable at SageMaker, which passes on questions only")
     name, streams = outputs["names"]["endpoint"], form(outputs) == "realtime" and bool(json.loads(body).get("stream"))

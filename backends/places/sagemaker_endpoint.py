@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backends.places.cloud import Endpoint, Outputs, address
-from backends.places.sagemaker_call import form, invoke
+from backends.places.sagemaker_call import ANSWERED, ASKED, form, invoke
 from backends.places.smoke import PATH, answered, question
 from llmspec import container
 from llmspec.client import Call, Reply
@@ -61,7 +61,8 @@ class SageMakerEndpoint(Endpoint):
         assert running
         self._as_asked(running, release, outputs)
         if form(outputs) == "async":
-            watch.see("it was read back, and not asked: an asynchronous endpoint answers through S3")
+            asked, answered_at = (self.site.store.below(f"{self.site.name}/{folder}").uri for folder in (ASKED, ANSWERED))
+            watch.see(f"it was read back, and not asked: it takes files below {asked}/ and answers below {answered_at}/")
         else:
             for side in running.sides:
                 self._answers(side, running, outputs)
