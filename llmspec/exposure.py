@@ -1,5 +1,6 @@
-"""What an endpoint shows the world is looked at before it does: its keys, its certificate."""
+"""What an endpoint shows the world is looked at before it does: its address, its keys, its certificate."""
 
+import socket
 import time
 
 from llmspec import tls
@@ -11,8 +12,23 @@ from llmspec.load import Loaded
 
 def check(loaded: Loaded) -> None:
     """SpecError with all that must not go live."""
-    if problems := [*_keyless(loaded), *certificate(loaded)]:
+    if problems := [*(_elsewhere(loaded) or _keyless(loaded)), *certificate(loaded)]:
         raise SpecError(*problems)
+
+
+def _elsewhere(loaded: Loaded) -> list[Problem]:
+    """A host that is no address of this machine, where this machine is to listen on it. Any free port tells."""
+    endpoint, place = loaded.spec.endpoint, loaded.spec.places.get("endpoint")
+    if endpoint.loopback or (place and place.cloud):
+        return []
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(endpoint.host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.bind(address)
+    except (OSError, UnicodeError) as error:
+        fault = f"this machine cannot listen on {endpoint.host} ({getattr(error, 'strerror', None) or 'it is no name of a host'})"
+        return [loaded.problem("endpoint.host", fault, "write an address of this machine, or 0.0.0.0 for all that it has")]
+    return []
 
 
 def _keyless(loaded: Loaded) -> list[Problem]:

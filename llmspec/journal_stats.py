@@ -219,11 +219,13 @@ def said(metric: str, value: float) -> str:
 
 
 def summary(found: Numbers) -> str:
-    """One line: '212 requests · p95 640 ms · 0 errors · 118 tok/s'."""
+    """One line: '212 requests · p95 640 ms · 0 errors · 3 refused · 118 tok/s'."""
     parts = [f"{found['requests']:,.0f} requests"]
     if "p95_latency" in found:
         parts.append(f"p95 {said('p95_latency', found['p95_latency'])}")
     parts.append(f"{found['errors']:,.0f} errors")
+    if found.get("refused"):
+        parts.append(f"{found['refused']:,.0f} refused")
     if "tokens_per_second" in found:
         parts.append(f"{found['tokens_per_second']:,.0f} tok/s")
     return " · ".join(parts)

@@ -146,6 +146,16 @@ def test_an_endpoint_that_others_can_reach_needs_a_key_before_it_is_applied(fold
     assert "llmspec keys create bot.yaml --role user" in done.stderr
 
 
+@pytest.mark.parametrize("host", ["203.0.113.7", "box.invalid", "a..b"])
+def test_a_host_that_is_not_this_machine_is_said_before_anything_is_made(folder: Path, host: str) -> None:
+    (folder / "bot.yaml").write_text(OUTSIDE.replace("0.0.0.0", host))
+    assert llmspec(folder, "validate", "bot.yaml").returncode == 0, "it may be right where it serves"
+    done = llmspec(folder, "apply", "--yes", "bot.yaml")
+    assert done.returncode == 2
+    assert f"bot.yaml:7:9  endpoint.host: this machine cannot listen on {host}" in done.stderr
+    assert "write an address of this machine" in done.stderr
+
+
 def exposed(folder: Path) -> bool:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -199,6 +199,28 @@ def test_more_than_slots_and_queue_hold_is_refused_with_a_time_to_come_back(url:
     assert {response.json()["error"]["type"] for response in refused} == {"rate_limit_error"}
 
 
+def test_overload_of_a_fresh_worker_is_refused_by_statuses_and_counted_as_that(tmp_path: Path) -> None:
+    found: list[httpx.Response] = []
+
+    def ask(url: str, stream: bool) -> None:
+        body = {"messages": HELLO, "max_tokens": 600, "stream": stream}
+        found.append(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60))
+
+    with endpoint(tmp_path / ".llmspec", release(concurrency=1, queue=60, timeout="2s")) as url:
+        threads = [threading.Thread(target=ask, args=(url, number % 2 == 0)) for number in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        metrics = httpx.get(f"{url}/metrics").text
+    answered, refused = ([each for each in found if each.status_code == status] for status in (200, 429))
+    assert (len(answered) + len(refused), bool(refused)) == (30, True)
+    assert all(int(each.headers["retry-after"]) >= 1 for each in refused)
+    assert not [each for each in answered if '"error"' in each.text], "no stream begins that has no turn"
+    assert f'finished_reason="length"}} {len(answered)}\n' in metrics
+    assert f'path="/v1/chat/completions",status="200"}} {len(answered)}\n' in metrics
+
+
 def test_who_sends_a_hundred_requests_makes_another_client_wait_for_one_of_them(tmp_path: Path) -> None:
     def client(address: str) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=None)

@@ -1,11 +1,12 @@
 """The engine under load: whoever else is served, an answer is the one that its request gets alone."""
 
 import asyncio
+import contextlib
 import gc
 import random
 import resource
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -19,15 +20,18 @@ from serving_parts import exported
 from backends.serving.access import Turnstile
 from backends.serving.choices import Choice
 from backends.serving.decoder import Decoder
+from backends.serving.door import Record
 from backends.serving.drafts import Drafts
 from backends.serving.engine import Engine, Generation
 from backends.serving.fair_queue import FairQueue
 from backends.serving.guards import Guards
+from backends.serving.metrics import _tokens_of
 from backends.serving.prefix import BLOCK
 from backends.serving.pump import Ticket
-from backends.serving.replies import ApiError
+from backends.serving.replies import ApiError, Form
 from backends.serving.room import Room
 from backends.serving.sampling import Sampling
+from backends.serving.stream import Stream
 from llmspec.errors import PlaceError
 from llmspec.spec.endpoint import Limits
 
@@ -263,6 +267,48 @@ def test_who_did_not_get_a_turn_in_time_is_told_so() -> None:
     assert faults[0] is None, "it ends with what it has"
     assert faults[1]
     assert faults[1].status == 429
+
+
+def test_a_stream_whose_turn_did_not_come_is_refused_by_its_status() -> None:
+    serving = Engine(exported(), slots=1, max_len=400, threads=1)
+    first, second, third = (serving.submit(words(seed, 5), Sampling(9)) for seed in range(3))
+    serving.step()
+    serving.cancel(first, "length")
+    serving.cancel(second, "length")
+    serving.cancel(third)
+    serving.step()
+
+    async def refused(item: Generation) -> int:
+        news = asyncio.Event()
+        choice = Choice(0, Ticket(item, news), Guards([], None).listener(), lambda: None)
+        stream = Stream([choice], news, Form(True, "id", 0, "bot"), lambda _: contextlib.nullcontext(), 1)
+        return fault.status if (fault := await stream._refused()) else 200
+
+    assert [asyncio.run(refused(item)) for item in (first, second, third)] == [200, 429, 499]
+    record = Record("/v1/chat/completions", status=200, made=[first, second])
+    assert (record.reasons, _tokens_of(record)) == (["length"], (5, 2)), "one that was refused is neither a success nor read"
+
+
+def test_one_whose_turn_has_come_is_said_before_all_of_its_prompt_is_read() -> None:
+    serving = Engine(exported(), slots=2, max_len=900, threads=1)
+    serving.generate([words(1, 5)], 9)
+    busy, long = serving.submit(words(2, 5), Sampling(200)), serving.submit(words(3, 800), Sampling(2))
+    while long.joined is None:
+        news = serving.step()
+    assert (long in news, long.answering, bool(busy.ids)) == (True, False, True)
+
+
+def test_the_first_who_come_in_numbers_are_told_how_long_they_would_wait() -> None:
+    serving = Engine(exported(), slots=1, max_len=400, threads=1)
+    serving.warm_up()
+    assert serving.expected_wait() == 0
+    for number in range(30):
+        serving.submit(words(number, 5), Sampling(100))
+    trial = serving.expected_wait()
+    assert trial > 30 * 100 * 1e-5, "by the length of an answer, not by that of the trial"
+    for item in serving._waiting.items():
+        item.sampling = replace(item.sampling, max_tokens=10)
+    assert serving.expected_wait() == pytest.approx(trial / 10), "where all are short, none is taken to be long"
 
 
 def test_memory_is_shared_out_by_the_spec() -> None:

@@ -231,6 +231,31 @@ def test_another_port_or_host_rebinds_and_the_old_address_is_given_back(url: str
     assert local_endpoint.state(run_folder("bot", "local"))["host"] == "0.0.0.0"
 
 
+@pytest.mark.parametrize("host", ["203.0.113.7", "box.invalid", "a..b"])
+def test_a_host_that_is_not_this_machine_takes_nothing_down(url: str, home: Path, host: str) -> None:
+    port = int(url.rsplit(":", 1)[1])
+    serving = local_endpoint.serve(release(2, port=port))
+    worker = local_endpoint.state(run_folder("bot", "local"))["worker"]
+    with pytest.raises(PlaceError, match=rf"cannot listen on {host}:{port} .*endpoint.host") as said:
+        local_endpoint.serve(release(3, host=host, port=port))
+    assert f"release 2 still serves: {url}" in str(said.value)
+    assert local_endpoint.live("bot", "local") == serving
+    assert local_endpoint.state(run_folder("bot", "local"))["worker"] == worker, "it was not even restarted"
+
+
+def test_an_address_that_is_partly_taken_gives_the_old_one_back_at_once(url: str) -> None:
+    port = int(url.rsplit(":", 1)[1])
+    serving = local_endpoint.serve(release(2, port=port))
+    with bind("127.0.0.2", port):  # so 0.0.0.0 cannot be bound even when the old socket is gone
+        with pytest.raises(PlaceError, match=f"port {port} is taken"):
+            local_endpoint.serve(release(3, host="0.0.0.0", port=port))
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()  # whoever comes now waits, and is not refused
+        eventually(lambda: local_endpoint.live("bot", "local"), 60)
+    live = local_endpoint.live("bot", "local")
+    assert live
+    assert (live.release, live.url) == (2, serving.url)
+
+
 def refused(url: str) -> bool:
     try:
         httpx.get(f"{url}/health", timeout=1)

@@ -70,12 +70,12 @@ class Record:
 
     @property
     def reasons(self) -> list[str]:
-        """How each of its answers ended."""
+        """How each of its answers ended. One whose time was up before its turn came was refused, and is none."""
         if self.guard:
             return ["content_filter"] * max(1, len(self.made))
         if not self.made and self.prompt_tokens and self.status == 200:
             return ["stop"]  # a classification is always a whole answer
-        return [str(made.finish or "cancelled") for made in self.made]
+        return [str(made.finish or "cancelled") for made in self.made if made.joined is not None or made.finish != "length"]
 
 
 class Door:

@@ -27,6 +27,8 @@ from llmspec.errors import CallError
 __all__ = ["Answer", "Engine", "Finish", "Generation", "PromptError", "Stats"]
 DEFAULT_LENGTH = 2048
 """Tokens of prompt and answer together, where the caller names no limit and the model could take more."""
+WARM = 4
+"""Tokens of the first answer, which nobody reads."""
 
 
 class PromptError(CallError):
@@ -120,8 +122,17 @@ class Engine:
 
     def expected_wait(self, client: str = "") -> float:
         """Seconds until a request that this client brings now would get a slot, as the last answers went."""
-        full = self.num_active + self.num_waiting >= self.slots
-        return self._tempo.wait(len(self._waiting.ahead(client)), self.slots) if full else 0.0
+        if self.num_active + self.num_waiting < self.slots:
+            return 0.0
+        ahead = self._waiting.ahead(client)
+        longest = max((item.sampling.max_tokens for item in (*self._seats, *ahead)), default=0)
+        return self._tempo.wait(len(ahead), self.slots, longest)
+
+    def warm_up(self) -> None:
+        """A first answer. It tells how long a step takes, and so the first who come in numbers how long they would wait."""
+        prompt = self.encode(self.contract.render([{"role": "user", "content": "Hello"}]))
+        self.generate([prompt[: max(1, self.max_len - WARM)]], max_tokens=WARM)
+        self._tempo.begin()
 
     def generate(self, prompts: list[list[int]], max_tokens: int, **sampling: Any) -> list[Answer]:
         """All the answers, in order; each as if it had been asked alone."""
@@ -174,7 +185,7 @@ class Engine:
     # reading prompts
 
     def _read(self) -> list[Generation]:
-        """Pieces of prompts, until it is time for the next tokens. Returns those whose answers have begun."""
+        """Pieces of prompts, until it is time for the next tokens. Returns those whose answers or turns have begun."""
         answering = len(self._seats.answering)
         left = self._tempo.tokens(self.decoder.chunk, answering, self.num_waiting + (self._reading is not None))
         begun: list[Generation] = []
@@ -227,6 +238,8 @@ class Engine:
         self._reading = None if item.answering else item
         if item.answering:
             self._begin(item, logits[-1], begun)
+        elif start == item.reused:
+            begun.append(item)
         return end - start
 
     def _read_group(self, group: list[Generation], begun: list[Generation]) -> int:

@@ -87,9 +87,4 @@ def generating(folder: Path, endpoint: Endpoint) -> Kind:
         memory=limits.memory,
         prefix_cache=endpoint.prefix_cache,
     )
-
-    def prove() -> None:
-        warm = engine.encode(engine.contract.render([{"role": "user", "content": "Hello"}]))
-        engine.generate([warm[: engine.max_len - 2]], max_tokens=2)
-
-    return Kind(engine.contract.hash, prove, lambda release, limits: Service(release, limits, Pump(engine)))
+    return Kind(engine.contract.hash, engine.warm_up, lambda release, limits: Service(release, limits, Pump(engine)))

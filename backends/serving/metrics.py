@@ -74,7 +74,7 @@ class Metrics:
         self._finished.update(REASONS.get(reason, reason) for reason in record.reasons)
         prompt, answer = _tokens_of(record)
         self._tokens = (self._tokens[0] + prompt, self._tokens[1] + answer)
-        if record.made or prompt:
+        if prompt or any(made.joined is not None for made in record.made):
             self._measure(record, prompt, answer)
 
     def _measure(self, record: "Record", prompt: int, answer: int) -> None:
@@ -144,7 +144,8 @@ def _tokens_of(record: "Record") -> tuple[int, int]:
     """Prompt and answer as far as they were really read and made. Never less than a moment ago: a counter only grows."""
     if not record.made:
         return (record.prompt_tokens, 0) if record.status == 200 and not record.stopped else (0, 0)
-    read = [made for made in record.made if made.tokens_made or made.finish in ("stop", "length")]
+    begun = [made for made in record.made if made.joined is not None]
+    read = [made for made in begun if made.tokens_made or made.finish in ("stop", "length")]
     return sum(made.tokens_read for made in read), sum(made.tokens_made for made in read)
 
 

@@ -21,10 +21,17 @@ def bind(host: str, port: int, patience: float = 1.0) -> socket.socket:
     while True:
         try:
             return _bound(host, port)
+        except UnicodeError as error:  # a name that no name server could be asked for
+            raise PlaceError(_fault(host, port, OSError(errno.EINVAL, "it is no name of a host"))) from error
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > until:
                 raise PlaceError(_fault(host, port, error)) from error
             time.sleep(0.1)
+
+
+def taken(error: PlaceError) -> bool:
+    """Whether the host is this machine's, and only the port was taken."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -41,8 +41,16 @@ class Stream(Response):
             await say(DONE, more=False)
 
     async def _refused(self) -> ApiError | None:
-        """Why there will be no stream, where that is known before its first word."""
-        return None
+        """Why there will be no stream. Its turn is waited for: clients come again after a 429, but not after an event."""
+        first = self._choices[0]
+        made = first.ticket.generation
+        while made.joined is None and made.finish is None:
+            self._news.clear()
+            if made.joined is None and made.finish is None:
+                await self._news.wait()
+        if made.finish == "cancelled" and made.joined is None:
+            return ApiError(499, "the client left")
+        return first.fault() if made.finish else None
 
     def _count(self) -> None:
         self._form.usage.answer = sum(choice.num_tokens for choice in self._choices)

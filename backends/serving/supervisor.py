@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backends.serving.sockets import bind, url_of
+from backends.serving.sockets import bind, taken, url_of
 from backends.serving.worker import LOAD_SECONDS, Worker
 from llmspec.errors import PlaceError
 from llmspec.release import Release
@@ -69,7 +69,7 @@ class Supervisor:
             desired = self._desired()
             if desired and desired.request != self.handled:
                 await self._obey(desired)
-            elif self.worker and not (self.worker.alive and self.listener):
+            elif self.worker and not self._serves(self.worker):
                 await self._revive()
             self._reap()
             await asyncio.sleep(0 if self.stopping else TICK)
@@ -77,6 +77,9 @@ class Supervisor:
 
     def _stop(self) -> None:
         self.stopping = True
+
+    def _serves(self, worker: Worker) -> bool:
+        return worker.alive and self.listener is not None and worker not in self.draining
 
     def _desired(self) -> Desired | None:
         """Looked at often, read only when it is another file than last time."""
@@ -140,12 +143,8 @@ class Supervisor:
             await new.listen(self.listener)
             return
         before = self.listener
-        if before and wanted[1] == self.port and self.worker:
-            # Another host on the same port: the kernel wants the old socket gone first.
-            await self._let_go(self.worker, "handover")
-            before.close()
-            self.listener = None
-        listener = self._bind(*wanted)
+        moves = before and wanted[1] == self.port and self.worker
+        listener = await self._instead(wanted[0]) if moves else self._bind(*wanted)
         try:
             await new.listen(listener)
         except BaseException:
@@ -154,6 +153,28 @@ class Supervisor:
         if before:
             before.close()
         self.listener, self.address = listener, wanted
+
+    async def _instead(self, host: str) -> socket.socket:
+        """Another host on the same port. Tried beside the old socket: one that is no address of this machine takes nothing down."""
+        assert self.worker
+        assert self.listener
+        assert self.address
+        port = self.port
+        try:
+            return bind(host, port, patience=0)
+        except PlaceError as error:
+            if not taken(error):
+                raise
+        # One of the two is every address of this machine: the kernel wants the old socket gone first.
+        await self._let_go(self.worker, "handover")
+        self.listener.close()
+        self.listener = None
+        try:
+            return bind(host, port)
+        except PlaceError:
+            # Clients wait in its queue until the release that was served is up again.
+            self.listener = bind(self.address[0], port)
+            raise
 
     def _bind(self, host: str, port: int) -> socket.socket:
         if port:

@@ -6,6 +6,8 @@ SHARE, MOST_SHARE = 1.75, 16.0
 """Seconds of reading for each second of a step: the first for each who waits to be read, up to the second."""
 LEAST = 32
 """Tokens: in smaller pieces reading costs more than it spares the others."""
+TYPICAL = 128
+"""Tokens that an answer is taken to have, unless all are shorter, as long as none has ended."""
 
 
 class Tempo:
@@ -24,6 +26,10 @@ class Tempo:
     def answered(self, seconds: float) -> None:
         self._answer = mean(self._answer, seconds)
 
+    def begin(self) -> None:
+        """What was answered so far was a trial: nobody's answer is as short."""
+        self._answer = 0.0
+
     def tokens(self, most: int, answering: int, waiting: int) -> int:
         """How many to read now: an even number."""
         if not answering or not self._token or not self._step:
@@ -31,9 +37,10 @@ class Tempo:
         share = min(SHARE * max(1, waiting), MOST_SHARE)
         return min(most, max(LEAST, int(share * self._step / self._token))) // 2 * 2
 
-    def wait(self, ahead: int, slots: int) -> float:
-        """Seconds until whoever comes now gets a slot, when so many wait already."""
-        return self._answer * (ahead + 1) / slots
+    def wait(self, ahead: int, slots: int, longest: int = TYPICAL) -> float:
+        """Seconds until whoever comes now gets a slot, when so many wait already and none may have more than `longest` tokens."""
+        answer = self._answer or self._step * min(TYPICAL, longest)
+        return answer * (ahead + 1) / slots
 
 
 def mean(before: float, new: float) -> float:
