@@ -1,121 +1,35 @@
 """From the spec to what the Pulumi programs are asked for: no option about AWS is ignored, and no secret is written."""
 
-import dataclasses
-import importlib.util
 import json
-from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
-from foundation_parts import small, trusted
+from asked_parts import BASE, CERTIFICATE, PLACES, PROVIDER, SECRET, SPECS, Here, asked, at, ground, release, spec
+from foundation_parts import trusted
 from pulumi_parts import World, made_by
-from pulumi_service_parts import Made, run
+from pulumi_service_parts import run
 
 from infra_pulumi.components.network import SERVICES
 from infra_pulumi.foundation import FoundationArgs, foundation
-from infra_pulumi.service import PROGRAMS, faults
+from infra_pulumi.service import PROGRAMS
 from infra_pulumi.serving.lambda_ import LambdaArgs
 from infra_pulumi.serving.sagemaker import SagemakerArgs
 from infra_pulumi.serving.wanted import Serving
 from llmspec import network, registry
 from llmspec.container import GRANTS, unpacked
 from llmspec.errors import PlaceError
-from llmspec.infra import archive, images
+from llmspec.infra import archive
 from llmspec.infra.asked import foundation_args, serving
 from llmspec.load import load
-from llmspec.release import Release, Releases
+from llmspec.release import Releases
 from llmspec.section import Section
-from llmspec.shelf import Folder, Shelf
 from llmspec.site import Site
 from llmspec.spec import Spec
 from llmspec.spec.governance import Governance
 from llmspec.spec.monitors import Notify
 from llmspec.spec.traffic import Rollout, Scale
-
-_written = importlib.util.spec_from_file_location("spec_ground", ROOT / "tests" / "conform" / "spec_ground.py")
-assert _written
-assert _written.loader
-spec_ground = importlib.util.module_from_spec(_written)
-_written.loader.exec_module(spec_ground)
-
-SPECS = sorted((ROOT / "specs").glob("aws-*.yaml"))
-SECRET = "https://chat.example/hooks/T0-very-secret"
-NAMED = {"domain": "bot.acme.example", "zone": "Z0123456789ABCDEFGHIJ"}
-PROVIDER = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
-CERTIFICATE = "arn:aws:acm:eu-central-1:111122223333:certificate/a-b"
-BASE: dict[str, Any] = {
-    "llmspec": 1,
-    "name": "bot",
-    "region": "eu-central-1",
-    "store": "s3://acme-llm/bots",
-    "data": {"sources": [{"path": "faq.jsonl"}]},
-    "model": {"base": {"scratch": "tiny"}},
-    "monitors": {"alarms": ["error_rate > 1%"]},
-    "governance": {"budget": {"monthly": "100 USD"}},
-}
-PLACES: dict[str, dict[str, Any]] = {
-    "sagemaker": {"endpoint": {"sagemaker": {}}},
-    "async": {"endpoint": {"sagemaker": {"form": "async"}}},
-    "serverless": {"endpoint": {"sagemaker": {"form": "serverless"}}},
-    "ecs": {"endpoint": {"ecs": NAMED}},
-    "lambda": {"endpoint": {"lambda": {}}},
-    "eks": {"endpoint": {"eks": NAMED}},
-    "emr": {"endpoint": {"sagemaker": {}}, "data": {"emr": {}}},
-}
-
-
-class Here(Site):
-    """A site whose store is a folder of the test's."""
-
-    folder = Path()
-
-    @property
-    def store(self) -> Shelf:
-        return Folder(type(self).folder)
-
-
-def merged(below: Any, above: Any) -> Any:
-    if not isinstance(below, dict) or not isinstance(above, dict):
-        return above
-    return {**below, **{key: merged(below.get(key), value) for key, value in above.items()}}
-
-
-def at(path: str, value: Any) -> dict[str, Any]:
-    """`monitors.every`, `5m` -> `{monitors: {every: 5m}}`."""
-    first, _, rest = path.partition(".")
-    return {first: at(rest, value) if rest else value}
-
-
-def spec(place: str, *changes: Mapping[str, Any]) -> Spec:
-    told: dict[str, Any] = {**BASE, "places": PLACES[place]}
-    if place == "emr":
-        told = merged(told, {"data": {"engine": "spark"}})
-    for change in changes:
-        told = merged(told, change)
-    return Spec.model_validate(told)
-
-
-def ground(made: Spec) -> dict[str, Any]:
-    loaded = load(SPECS[0], "prod", env={})
-    return dict(spec_ground.outputs(dataclasses.replace(loaded, spec=made)))
-
-
-def release(made: Spec, number: int = 1) -> Release:
-    loaded = load(SPECS[0], "prod", env={})
-    return dataclasses.replace(
-        spec_ground.release(dataclasses.replace(loaded, spec=made), number), serving=made.endpoint.model_dump(mode="json")
-    )
-
-
-def asked(made: Spec, site: type[Site] = Site) -> tuple[FoundationArgs, Serving]:
-    """Both argument sets, and the service's without fault."""
-    wanted = serving(site(made, "prod", Path("bot.yaml")), release(made), ground(made), resolve=lambda _: SECRET)
-    assert [str(problem) for problem in faults(wanted)] == []
-    return foundation_args(made, "prod"), wanted
-
 
 # key of the spec -> at which place, another value, and where in the arguments it is found (f: foundation, s: service)
 CHANGES: dict[str, tuple[str, Any, str]] = {
@@ -373,133 +287,6 @@ def test_sizes_are_what_aws_calls_them() -> None:
 def test_alarms_of_the_monitors_turn_a_rollout_back_where_a_place_can() -> None:
     turned = {place: [alarm.metric for alarm in asked(spec(place))[1].rollout.rollback_on] for place in PLACES}
     assert turned == {**{place: ["error_rate"] for place in PLACES}, "lambda": [], "eks": [], "serverless": []}
-
-
-# Images
-
-
-def test_an_image_is_named_by_what_is_in_it() -> None:
-    repositories = {"repositories": {"serving": "1.dkr.ecr/bot-serving", "training": "1.dkr.ecr/bot-training"}}
-    gpu, cpu = (images.image(repositories, "serving", kind) for kind in ("gpu", "cpu"))
-    assert gpu.removesuffix("gpu") == cpu.removesuffix("cpu")
-    assert gpu.startswith(f"1.dkr.ecr/bot-serving:0.1.0-{images.digest()[:12]}-")
-    assert images.image(repositories, "training", "gpu") == images.image(repositories, "training", "cpu")
-    assert images.bundle() == images.bundle()
-
-
-def test_the_bundle_holds_all_that_the_images_copy_and_nothing_that_lies_about() -> None:
-    names = {name for name, _ in images.sources()}
-    for recipe in ("serving", "training"):
-        for line in (ROOT / "containers" / f"{recipe}.Dockerfile").read_text().splitlines():
-            if line.startswith("COPY ") and "--from" not in line:
-                for wanted in line.split()[1:-1]:
-                    assert any(name == wanted or name.startswith(f"{wanted.rstrip('/')}/") for name in names), wanted
-    assert not [name for name in names if "__pycache__" in name or "/starter/" in name or ".llmspec" in name]
-
-
-@pytest.mark.parametrize(
-    ("place", "options", "kind"),
-    [
-        ("sagemaker", {"instance": "ml.g5.xlarge"}, "gpu"),
-        ("sagemaker", {"instance": "ml.p9.48xlarge"}, "gpu"),
-        ("sagemaker", {"instance": "ml.m7i.large"}, "cpu"),
-        ("sagemaker", {"form": "serverless"}, "cpu"),
-        ("ecs", {"instance": "g5.xlarge", "gpus": 1}, "gpu"),
-        ("ecs", {"instance": "g5.xlarge"}, "cpu"),
-        ("lambda", {}, "cpu"),
-    ],
-)
-def test_an_image_computes_on_what_its_machine_has(place: str, options: dict[str, Any], kind: str) -> None:
-    assert images.variant(registry.place(place).model_validate(options)) == kind
-
-
-# Roles: what they are given, and what the boundary leaves of it
-
-
-def within(action: str, resource: str, ceiling: list[dict[str, Any]]) -> bool:
-    """Whether a statement of the ceiling covers it. A star of the role's own has to lie below one of the ceiling's."""
-    return any(
-        fnmatchcase(action, allowed) and fnmatchcase(resource, reach)
-        for each in ceiling
-        for allowed in each["Action"]
-        for reach in each["Resource"]
-    )
-
-
-def called(place: str, *changes: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Made]:
-    """The boundary of a foundation, and the service stack that stands on it; both as account 123456789012 has them."""
-    made = spec(place, {"name": "bot", "monitors": {"notify": {"webhook": SECRET}}}, *changes)
-    args = foundation_args(made, "prod")
-    ceiling = small(owner=args.owner, storage=args.storage, identity=args.identity).one("iam/policy:Policy", "boundary")
-    (document,) = ceiling.documents()
-    return document["Statement"], run(asked(made)[1])
-
-
-@pytest.mark.parametrize(
-    ("place", "change"),
-    [
-        ("sagemaker", {}),
-        ("ecs", {"endpoint": {"rollout": {"strategy": "canary"}}}),
-        ("ecs", at("places.endpoint.ecs.instance", "g5.xlarge")),
-        ("lambda", {"endpoint": {"rollout": {"strategy": "canary"}}}),
-        ("eks", {}),
-    ],
-    ids=["sagemaker", "ecs in steps", "ecs on machines", "lambda", "eks"],
-)
-def test_the_boundary_leaves_every_role_of_the_service_all_that_it_is_given(place: str, change: dict[str, Any]) -> None:
-    ceiling, made = called(place, change)
-    lacking = [
-        f"{role}: {action} on {resource}"
-        for role, statement in given(made)
-        for action in statement["Action"]
-        for resource in statement["Resource"]
-        if not within(action, resource, ceiling)
-    ]
-    assert lacking == []
-    assert len(list(given(made))) > 2
-
-
-def given(made: Made) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What each role below the boundary is allowed, with ARNs as AWS would make them."""
-    below = {name for name, role in made.all("iam/role:Role").items() if role.get("permissionsBoundary")}
-    for name, policy in made.all("iam/rolePolicy:RolePolicy").items():
-        if name in below:
-            for statement in json.loads(policy["policy"])["Statement"]:
-                named = statement["Resource"]
-                resources = [named] if isinstance(named, str) else named
-                yield name, {**statement, "Resource": [as_aws_names(resource, made) for resource in resources]}
-
-
-def as_aws_names(resource: str, made: Made) -> str:
-    """Mocks make ARNs of Pulumi's names: what AWS would call it, so that the boundary's patterns can be held against it."""
-    text = resource.replace("111122223333", "123456789012")
-    parts = text.split(":")
-    if text == "*":
-        return text
-    if parts[2] == "secretsmanager":
-        (secret,) = made.all("secretsmanager/secret:Secret").values()
-        return ":".join([*parts[:5], "secret", f"{secret['namePrefix']}abc"])
-    if parts[2] == "lb":
-        kind = {"balancer-rule": "listener-rule/app", "balancer-listener": "listener/app"}.get(parts[-1], "targetgroup")
-        return ":".join([*parts[:2], "elasticloadbalancing", *parts[3:5], f"{kind}/bot-prod-x/1"])
-    if parts[2] == "ecs" and parts[-1] == "cluster":
-        return ":".join([*parts[:5], "cluster/bot-prod"])
-    return text
-
-
-def test_a_job_may_do_in_its_folders_what_the_store_does_and_nothing_elsewhere() -> None:
-    """The calls of llmspec/s3.py, s3_files.py and shelf_s3.py, by the permission that each needs."""
-    world = made_by(lambda: foundation(foundation_args(spec("sagemaker", {"places": {"model": "sagemaker"}}), "prod")))
-    (document,) = world.one("iam/rolePolicy:RolePolicy", "training").documents()
-    needed = {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
-    (writes,) = [each for each in document["Statement"] if needed & set(each["Action"])]
-    assert needed <= set(writes["Action"])
-    kept = {"features/*", "model/*", "onnx/*", "checkpoints/*"}
-    handed = {"jobs/features/*", "jobs/model/*", "jobs/onnx/*"}
-    assert {arn.rpartition("/bot/")[2] for arn in writes["Resource"]} == kept | handed
-    actions = {action for each in document["Statement"] for action in each["Action"]}
-    assert {"s3:ListBucket", "s3:GetObject", "s3:ListBucketMultipartUploads", "kms:Decrypt", "kms:GenerateDataKey"} <= actions
-    assert set(world.exports["roles"]) == {"training", "endpoint", "build"}
 
 
 @pytest.mark.parametrize("place", ["sagemaker", "ecs", "lambda", "eks"])

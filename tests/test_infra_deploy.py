@@ -7,11 +7,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
+from asked_parts import SECRET, asked, at, spec
 from foundation_parts import GITHUB, allowed, reach, small, trusted
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from pulumi_parts import World
 from pulumi_service_parts import Made, plain, run
-from test_infra_asked import SECRET, asked, at, spec
 
 from infra_pulumi.components.duties import DUTIES
 from infra_pulumi.components.events import EventsArgs
