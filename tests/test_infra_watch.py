@@ -5,9 +5,9 @@ from typing import Any
 
 import botocore.session
 import pytest
+from asked_parts import at, spec
 from foundation_parts import lifecycle, small
 from pulumi_parts import REGION, World
-from test_infra_asked import at, spec
 
 from infra_pulumi.components.audit import AuditArgs
 from infra_pulumi.components.backup import BackupArgs

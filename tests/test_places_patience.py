@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_infra_asked import at, spec
+from asked_parts import at, spec
 
 from backends.places.cloud import Endpoint
 from backends.places.ecs_endpoint import EcsEndpoint
