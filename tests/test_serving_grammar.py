@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_parts import exported
 
+from backends.serving import schema_trial
 from backends.serving.engine import Answer, Engine
 from backends.serving.grammar import DEPTH, Grammar, Grammars, SchemaError
 from backends.serving.sampling import Sampling
@@ -188,6 +189,26 @@ def test_a_faulty_schema_is_refused_with_the_place(grammars: Grammars, schema: d
     with pytest.raises(SchemaError, match=said) as refused:
         grammars.json_schema(schema)
     assert refused.value.place == place
+
+
+@pytest.mark.parametrize("word", ["contains", "propertyNames", "dependentRequired", "unevaluatedProperties", "dependentSchemas"])
+def test_words_that_cannot_be_followed_are_refused_with_the_place(grammars: Grammars, word: str) -> None:
+    with pytest.raises(SchemaError, match=word) as refused:
+        grammars.json_schema({"properties": {"a": {word: {}}}})
+    assert refused.value.place == "properties.a"
+
+
+def test_a_format_that_is_not_followed_is_a_remark_and_one_that_is_holds() -> None:
+    remarks = {"type": "string", "format": "path"}
+    named = {"properties": {"format": {"const": {"format": "path"}}, "b": {"anyOf": [remarks, {"items": remarks}]}}}
+    without = {
+        "properties": {"format": {"const": {"format": "path"}}, "b": {"anyOf": [{"type": "string"}, {"items": {"type": "string"}}]}}
+    }
+    assert schema_trial.without_remarks(named) == without
+    assert schema_trial.examine(named)["fault"] == ""
+    assert schema_trial.without_remarks({"format": "date"}) == {"format": "date"}
+    for known in schema_trial.FORMATS:
+        assert schema_trial.fault_of({"type": "string", "format": known}) == ""
 
 
 def nested(depth: int) -> dict[str, Any]:

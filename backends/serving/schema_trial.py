@@ -35,10 +35,27 @@ ADVICE = "Enable 'coerce_one_of' option to approximate oneOf with anyOf"
 NAMED_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 LISTED_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
 ONE_SCHEMA = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+FORMATS = {"date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
+"""Those that are followed. Any other is a remark to whoever reads the schema; pydantic writes ones of its own."""
 
 
 def grammar_of(schema: dict[str, Any]) -> str:
-    return llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=FORM)
+    return llguidance.LLMatcher.grammar_from_json_schema(json.dumps(without_remarks(schema)), overrides=FORM)
+
+
+def without_remarks(schema: Any) -> Any:
+    """The schema without formats that nobody follows. A property may have that name, and a value too: those stay."""
+    if not isinstance(schema, dict):
+        return schema
+    made = {word: value for word, value in schema.items() if word != "format" or not isinstance(value, str) or value in FORMATS}
+    for word, value in made.items():
+        if word in NAMED_SCHEMAS and isinstance(value, dict):
+            made[word] = {name: without_remarks(inner) for name, inner in value.items()}
+        elif word in LISTED_SCHEMAS and isinstance(value, list):
+            made[word] = [without_remarks(inner) for inner in value]
+        elif word in ONE_SCHEMA:
+            made[word] = without_remarks(value)
+    return made
 
 
 def examine(schema: dict[str, Any]) -> dict[str, str]:
