@@ -106,6 +106,7 @@ def test_prompts_without_the_chats_form_are_looked_at_too(client: openai.OpenAI,
     ("text", "masked", "guard"),
     [
         ("Write to ann@shop.example, or call.", "Write to [EMAIL], or call.", "pii"),
+        ("Write to:\nann@shop.example\nor call.", "Write to:\n[EMAIL]\nor call.", "pii"),
         ("The password is Sommer2024, keep it.", "The password is [SECRET], keep it.", "secrets"),
         ("Look: ![x](https://evil.example/x.png) nice", "Look: [IMAGE REMOVED] nice", "output_html"),
     ],
