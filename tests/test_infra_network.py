@@ -37,7 +37,7 @@ def test_each_zone_has_its_private_subnet() -> None:
 
 @pytest.mark.filterwarnings("ignore:coroutine")
 def test_more_zones_than_the_region_has_are_refused_in_words() -> None:
-    with pytest.raises(PlaceError, match=rf"endpoint\.scale\.zones: 4 asked for, and {REGION} has 3 .*\n  write 3, or choose"):
+    with pytest.raises(PlaceError, match=rf"endpoint\.scale\.zones: 4 asked for, and {REGION} has 3\n  write 3, or choose"):
         small(network=NetworkArgs(zones=4))
 
 
