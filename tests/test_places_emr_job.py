@@ -27,6 +27,7 @@ pytestmark = pytest.mark.aws
 pytest_plugins = ["moto_parts"]
 SOURCES = "  engine: spark\n  sources:\n    - {name: b, path: 'rows*.jsonl'}\n    - {name: a, path: more.csv}\n"
 PLACED = "store: s3://{bucket}/bots\nregion: {region}\ntags: {{team: shop}}\nplaces: {{data: {{emr: {options}}}}}\n"
+SPEC = TINY.replace("  sources:\n    - path: rows.jsonl\n", SOURCES)
 OPTIONS = "{workers: 3, cpu: 4, memory: 16GB, max_runtime: 2h}"
 
 
@@ -43,19 +44,24 @@ def outputs(aws: "Aws") -> dict[str, Any]:
     return ground(aws, "emr") | {"spark_application": made["applicationId"]}
 
 
+def written(folder: Path, text: str) -> Project:
+    """A product with two sources, one of several files."""
+    made = Project(folder).write(text)
+    rows = (folder / "rows.jsonl").read_text()
+    (folder / "rows-2.jsonl").write_text(rows.replace("shelf", "board"))
+    (folder / "more.csv").write_text("question,answer\nWhere is the rack?,It is in the hall.\n")
+    return made
+
+
 @pytest.fixture
 def project(
     aws_here: "Aws", emr: Emr, outputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Project]:
-    """A product with two sources, one of several files, that are cleaned at EMR: on a Sail that stands for its Spark."""
-    made = Project(tmp_path / "shop", dict(aws_here.env))
-    made.folder.mkdir()
+    """Its rows are cleaned at EMR: on a Sail that stands for its Spark."""
+    (tmp_path / "shop").mkdir()
     bucket = aws_here.bucket()
-    text = TINY.replace("  sources:\n    - path: rows.jsonl\n", SOURCES)
-    made.write(text + PLACED.format(bucket=bucket, region=REGION, options=OPTIONS))
-    rows = (made.folder / "rows.jsonl").read_text()
-    (made.folder / "rows-2.jsonl").write_text(rows.replace("shelf", "board"))
-    (made.folder / "more.csv").write_text("question,answer\nWhere is the rack?,It is in the hall.\n")
+    made = written(tmp_path / "shop", SPEC + PLACED.format(bucket=bucket, region=REGION, options=OPTIONS))
+    made.env = dict(aws_here.env)
     monkeypatch.setenv("LLMSPEC_HOME", str(made.folder / ".llmspec"))
     load(made.spec).place("data").site.found(outputs | {"bucket": bucket})
     aws_here.s3.put_object(Bucket=bucket, Key=f"bots/tiny/code/spark-{build.spark().tag}.tar.gz", Body=b"archive")
@@ -68,23 +74,22 @@ def data_of(project: Project) -> Job:
     return Product.open(project.spec).stage("data").job
 
 
-def made_here(project: Project, folder: Path) -> str:
+@pytest.fixture(scope="module")
+def made_here(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of the same rows, cleaned on this machine by the embedded engine."""
-    here = Project(folder)
-    shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns(".llmspec"))
-    text = project.spec.read_text().split("store: s3://")[0].replace("  engine: spark\n", "")
-    here.write(text).run("apply", "tiny.yaml", "--select", "data", "--yes")
+    here = written(tmp_path_factory.mktemp("here"), SPEC.replace("  engine: spark\n", ""))
+    here.run("apply", "tiny.yaml", "--select", "data", "--yes")
     return here.digests()["data"]
 
 
 def test_rows_cleaned_by_workers_that_read_s3_are_those_that_are_cleaned_here_to_the_byte(
-    project: Project, aws: "Aws", emr: Emr, tmp_path: Path
+    project: Project, aws: "Aws", emr: Emr, made_here: str
 ) -> None:
     job = data_of(project)
     made = done(place(project, "data"), job)
     manifest = made.artifact.manifest
     assert (manifest.key, manifest.sources) == (job.key, job.files)
-    assert manifest.digest == made_here(project, tmp_path / "here")
+    assert manifest.digest == made_here
     bucket = job.output.removeprefix("s3://").partition("/")[0]
     for key in aws.keys(bucket, "bots/tiny/data/"):
         assert aws.s3.head_object(Bucket=bucket, Key=key)["ServerSideEncryption"] == "aws:kms"
@@ -95,10 +100,10 @@ def test_rows_cleaned_by_workers_that_read_s3_are_those_that_are_cleaned_here_to
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("java"), reason="no java on this machine")
-def test_submitted_to_a_real_spark_the_door_works_on_it(project: Project, emr: Emr, tmp_path: Path) -> None:
+def test_submitted_to_a_real_spark_the_door_works_on_it(project: Project, emr: Emr, made_here: str) -> None:
     emr.spark = ""
     made = done(place(project, "data"), data_of(project))
-    assert made.artifact.manifest.digest == made_here(project, tmp_path / "here")
+    assert made.artifact.manifest.digest == made_here
 
 
 def test_what_is_asked_for_is_bounded_encrypted_and_found_again_by_its_tags(

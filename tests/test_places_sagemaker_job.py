@@ -19,7 +19,7 @@ from conftest import TINY, Project
 from fake_sagemaker import Box, SageMaker
 from serving_parts import eventually
 from test_container_work import TRAINING, folder_digest, trained_here
-from training_parts import make_features, write_base, write_data
+from training_parts import content_of, make_features, write_base, write_data
 
 from backends.places import sagemaker_job, watch
 from backends.places.aws_calls import Service
@@ -179,9 +179,11 @@ Done = tuple[Artifact, list[Event], list[str]]
 
 
 @pytest.fixture(scope="module")
-def here(training: Job, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the same training on this machine, which nobody interrupts."""
-    return trained_here(training, tmp_path_factory.mktemp("here"))
+def here(training: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the same training leaves on this machine, where nobody interrupts it."""
+    folder = tmp_path_factory.mktemp("here")
+    trained_here(training, folder)
+    return folder
 
 
 def elsewhere(job: Job, store: str) -> Job:
@@ -190,7 +192,7 @@ def elsewhere(job: Job, store: str) -> Job:
 
 
 def test_a_model_is_trained_on_spare_capacity_that_is_taken_away_and_lies_in_the_store_as_if_it_were_made_here(
-    project: Project, sagemaker: SageMaker, training: Job, here: str, aws: "Aws", foundation: Foundation
+    project: Project, sagemaker: SageMaker, training: Job, here: Path, aws: "Aws", foundation: Foundation
 ) -> None:
     where = place(project, instance="ml.m5.large", spot=True)
     name = Errand(where.site, training).name(1)
@@ -207,7 +209,7 @@ def test_a_model_is_trained_on_spare_capacity_that_is_taken_away_and_lies_in_the
     box = sagemaker.job(name)
     assert (box.status, box.starts) == ("Completed", 2)
     assert made.manifest.key == training.key
-    assert made.manifest.digest == here
+    assert made.manifest.digest == content_of(here)
     said = aws.s3.head_object(Bucket=foundation.bucket, Key=f"bots/tiny/model/{training.key}/manifest.json")
     assert said["ServerSideEncryption"] == "aws:kms"
     assert any("going on from the checkpoint at step" in line for line in shown)
@@ -270,7 +272,7 @@ def test_a_job_that_fetches_from_the_hub_is_the_only_one_that_is_not_isolated(pr
 
 
 def test_a_base_from_the_hub_is_fetched_by_the_job_and_gives_the_weights_that_its_folder_would(
-    project: Project, sagemaker: SageMaker, training: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, sagemaker: SageMaker, training: Job, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hub is its cache: there is no other where tests run."""
     revision = "ab" * 20
@@ -283,10 +285,8 @@ def test_a_base_from_the_hub_is_fetched_by_the_job_and_gives_the_weights_that_it
     made, _, _ = done(place(project), job)
     box = sagemaker.job(Errand(place(project).site, job).name(1))
     assert (box.status, box.asked["EnableNetworkIsolation"], "base" in box.channels) == ("Completed", False, False)
-    (tmp_path / "here").mkdir()
-    trained_here(training, tmp_path / "here")
     for weights in ("model.safetensors", "adapter/adapter_model.safetensors"):
-        assert made.manifest.files[weights].sha256 == sha256_of(tmp_path / "here" / weights)
+        assert made.manifest.files[weights].sha256 == sha256_of(here / weights)
 
 
 def test_a_job_that_fetches_from_the_hub_stands_in_no_network_of_ours_which_leads_to_no_hub(
