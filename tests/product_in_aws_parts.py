@@ -161,17 +161,17 @@ class Cloud:
             os.kill(int(paused.read_text()), signal.SIGKILL)
         paused.unlink()
 
-    def killed_before(self, request: str) -> None:
+    def killed_before(self, request: str, *words: str) -> None:
         """`kill -9` while this request, which is never answered, is under way: `PUT /bucket/key`."""
         gate = self.aws.gate
-        with gate.closed(lambda asked: asked.startswith(request), stand=True), self.begun() as process:
+        with gate.closed(lambda asked: asked.startswith(request), stand=True), self.begun(*words) as process:
             eventually(lambda: gate.reached.is_set() or process.poll() is not None, 120)
             assert process.poll() is None, process.communicate()[0]
             process.kill()
             process.wait()
 
-    def killed_while(self, true: Callable[[], object]) -> None:
-        with self.begun() as process:
+    def killed_while(self, true: Callable[[], object], *words: str) -> None:
+        with self.begun(*words) as process:
             eventually(lambda: true() or process.poll() is not None, 120)
             assert process.poll() is None, process.communicate()[0]
 

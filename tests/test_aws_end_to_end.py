@@ -103,7 +103,9 @@ def test_whatever_lies_in_the_store_is_encrypted_with_the_foundations_key(cloud:
 def test_it_answers_and_says_how_it_does_and_again_there_is_nothing_to_change(cloud: Cloud) -> None:
     before = cloud.serving()
     assert cloud.project.run("ask", *PROD, "Where do I find lamp number 1?").stdout.strip()
-    assert "● live" in cloud.project.run("status", *PROD).stdout
+    status = cloud.project.run("status", *PROD).stdout
+    assert "● live" in status
+    assert "not looked at: add --drift" in status
     begun = computed()
     assert "Nothing to change. Release" in cloud.apply().stdout
     assert computed() - begun < 20, "on a quiet machine it is a few seconds, most of them Pulumi's comparison"
@@ -126,14 +128,13 @@ def test_killed_between_any_two_steps_it_ends_as_if_it_never_was(cloud: Cloud) -
     other_limits(cloud)
     cloud.project.edit(CLIP, f"{CLIP}{next(NUMBERS)}")
     cloud.jobs.room.clear()
-    cloud.killed_while(lambda: set(cloud.jobs.boxes) - jobs)
+    cloud.killed_while(lambda: set(cloud.jobs.boxes) - jobs, "--select", "+model")
     (name,) = set(cloud.jobs.boxes) - jobs
     cloud.jobs.room.set()
-    cloud.killed_before(f"PUT /{BUCKET}/llm/tiny/model/{cloud.jobs.boxes[name].asked['Tags'][-1]['Value']}/")
+    cloud.killed_before(f"PUT /{BUCKET}/llm/tiny/model/{cloud.jobs.boxes[name].asked['Tags'][-1]['Value']}/", "--select", "+model")
     assert cloud.jobs.boxes[name].status == "Completed"
-    for moment in ("after:model-primary", "after:endpoint"):
-        cloud.killed_at(moment)
-        assert cloud.pointer()["release"] == release
+    cloud.killed_at("after:endpoint")
+    assert cloud.pointer()["release"] == release
     cloud.killed_before(f"PUT /{BUCKET}/llm/tiny/endpoint/prod/live.json")
     assert cloud.pointer()["release"] == release
     done = cloud.apply()
@@ -185,8 +186,11 @@ def test_destroy_keeps_the_store_tells_of_what_is_in_no_stack_and_an_apply_goes_
     assert cloud.aws.keys(BUCKET, "llm/tiny/model/") == kept
     assert {arn.split(":")[2] for arn in cloud.tagged()} == {"s3", "kms", "sagemaker", "sns"}, "store, keys, the records of jobs"
     cloud.client("sns").delete_topic(TopicArn=topic)
-    assert "kept when it was destroyed, and taken in again" in cloud.apply("--select", "data").stdout
+    jobs = set(cloud.jobs.boxes)
+    said = cloud.apply("--select", "+model").stdout
+    assert "kept when it was destroyed, and taken in again" in said
+    assert re.search(r"= model +reuse", said)
+    assert set(cloud.jobs.boxes) == jobs
     cloud.put_images()
     assert cloud.paper("foundation")["data_key"] == key, "another key would open nothing of the store"
-    assert cloud.project.actions("--target", "prod")["model"] == "reuse"
     assert cloud.orphans() == set()
