@@ -236,7 +236,7 @@ def test_roles_stay_within_the_foundations_boundary() -> None:
 
 
 def test_what_reaches_beyond_the_boundary_is_taken_on_by_aws_alone_and_ours_lets_it_only_tag() -> None:
-    """What a cluster may beyond AWS's own policies: to make its balancer with our tags on it, as `test_infra_service_eks` reads it."""
+    """What a cluster may beyond AWS's own policies: make its balancer with our tags on it, as `test_infra_service_eks` reads."""
     made = run(EVERYTHING["eks"])
     for name in ("eks-cluster", "eks-nodes", "eks-group"):
         (door,) = json.loads(made.all("iam/role:Role")[name]["assumeRolePolicy"])["Statement"]

@@ -28,7 +28,8 @@ class Said:
     def look(self, _: str, verb: str, **what: Any) -> Any:
         if verb not in self.answers:
             self.changed.append({"verb": verb, **what})
-        return self.answers.get(verb)
+        answer = self.answers.get(verb)
+        return answer(what) if callable(answer) else answer
 
     ask = look
 
@@ -47,21 +48,31 @@ def test_the_patience_with_a_rollout_grows_with_its_steps(place: str, kind: type
 
 
 @pytest.mark.parametrize(
-    ("live", "sides", "unscaled"),
+    ("live", "sides", "scaled", "unscaled"),
     [
-        ("ml.m7i.large", ["primary"], []),
-        ("ml.g5.xlarge", ["primary"], ["primary"]),
-        ("ml.m7i.large", ["primary", "variant-2"], ["variant-2"]),
+        ("ml.m7i.large", ["primary"], ["primary"], []),
+        ("ml.g5.xlarge", ["primary"], ["primary"], ["primary"]),
+        ("ml.g5.xlarge", ["primary"], [], []),
+        ("ml.m7i.large", ["primary", "variant-2"], ["primary", "variant-2"], ["variant-2"]),
     ],
-    ids=["the same", "another instance", "a side that ends"],
+    ids=["the same", "another instance", "another, and it is not scaled", "a side that ends"],
 )
 def test_a_variant_that_changes_its_instance_or_ends_is_scaled_no_more_before_the_stack(
-    live: str, sides: list[str], unscaled: list[str]
+    live: str, sides: list[str], scaled: list[str], unscaled: list[str]
 ) -> None:
     endpoint = SageMakerEndpoint(site("sagemaker", at("places.endpoint.sagemaker.instance", "ml.m7i.large")))
     variants = [{"VariantName": side, "InstanceType": live} for side in sides]
     described = {"EndpointName": "bot-prod", "EndpointConfigName": "bot-prod-r1"}
-    said = Said({"describe_endpoint": described, "describe_endpoint_config": {"ProductionVariants": variants}})
+    registered = [f"endpoint/bot-prod/variant/{side}" for side in scaled]
+    said = Said(
+        {
+            "describe_endpoint": described,
+            "describe_endpoint_config": {"ProductionVariants": variants},
+            "describe_scalable_targets": lambda asked: {
+                "ScalableTargets": [{"ResourceId": each} for each in registered if each in asked["ResourceIds"]]
+            },
+        }
+    )
     endpoint.aws = said  # type: ignore[assignment]
     endpoint.before({})
     endpoint.before({"names": {"endpoint": "bot-prod"}})

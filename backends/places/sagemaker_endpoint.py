@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,14 +77,19 @@ class SageMakerEndpoint(Endpoint):
         wanted: Any = self.site.spec.place("endpoint")
         configured = self.aws.look("sagemaker", "describe_endpoint_config", EndpointConfigName=said["EndpointConfigName"]) or {}
         stay = max(1, len(self.site.spec.endpoint.variants or ()))
-        for number, variant in enumerate(configured.get("ProductionVariants", [])):
-            if "InstanceType" in variant and (variant["InstanceType"] != wanted.instance or number >= stay):
-                self._unscale(said["EndpointName"], variant["VariantName"])
+        self._unscale(
+            f"endpoint/{said['EndpointName']}/variant/{variant['VariantName']}"
+            for number, variant in enumerate(configured.get("ProductionVariants", []))
+            if "InstanceType" in variant and (variant["InstanceType"] != wanted.instance or number >= stay)
+        )
 
-    def _unscale(self, endpoint: str, side: str) -> None:
-        which = {"ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{endpoint}/variant/{side}"}
-        dimension = "sagemaker:variant:DesiredInstanceCount"
-        self.aws.look("application-autoscaling", "deregister_scalable_target", **which, ScalableDimension=dimension)
+    def _unscale(self, variants: Iterable[str]) -> None:
+        if not (named := list(variants)):
+            return
+        scaling = {"ServiceNamespace": "sagemaker", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
+        asked = self.aws.ask("application-autoscaling", "describe_scalable_targets", **scaling, ResourceIds=named)
+        for target in asked["ScalableTargets"]:
+            self.aws.ask("application-autoscaling", "deregister_scalable_target", **scaling, ResourceId=target["ResourceId"])
 
     def finished(self, outputs: Outputs) -> bool:
         """A rollout may take four hours, and the provider waits for one, whatever it is told."""
