@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from llmspec.client import Call
     from llmspec.job import Job
-    from llmspec.release import Live, Release
+    from llmspec.release import Fleet, Live, Release
     from llmspec.site import Site
     from llmspec.spec import Spec
     from llmspec.spec.traffic import Rollout
@@ -127,6 +127,10 @@ class Place(Card):
 
     def live(self, name: str, target: str) -> "Live | None":
         """What answers there now, asked and not remembered."""
+        return None
+
+    def fleet(self) -> "Fleet | None":
+        """The copies of what is live, where the next release would not go on with as many by itself."""
         return None
 
     def stop(self, name: str, target: str) -> bool:

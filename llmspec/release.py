@@ -1,6 +1,7 @@
 """What an endpoint serves: numbered, immutable. `live` points at one of them; promotion and rollback move the pointer."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -59,6 +60,18 @@ class Live:
     """The file of its certificate, when it speaks HTTPS."""
     journal_lost: int = 0
     """Lines of its journal that it could not write since then, where it says so."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The copies of what is live, by the name of the side that they serve."""
+
+    configuration: str
+    """The platform's name of what they were asked for by."""
+    began: Mapping[str, int]
+    """As many as it asked for."""
+    now: Mapping[str, int]
+    """As many as work, scaled since."""
 
 
 @dataclass(frozen=True)

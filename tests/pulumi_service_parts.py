@@ -128,6 +128,8 @@ class _Mocks(mocks.Mocks):
         return f"{args.name}-id", {**said, **args.inputs}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None] | dict[Any, Any]:
+        if args.token == "aws:lb/getHostedZoneId:getHostedZoneId":
+            return {"id": f"Z-{args.args['loadBalancerType']}-{args.args['region']}"}
         return {"accountId": "111122223333", "arn": "arn:aws:iam::111122223333:root", "userId": "x", "id": "111122223333"}
 
 

@@ -20,10 +20,10 @@ from infra_pulumi.serving.wanted import Serving
 from llmspec import network, registry
 from llmspec.container import GRANTS, unpacked
 from llmspec.errors import PlaceError
-from llmspec.infra import archive
+from llmspec.infra import archive, stacks
 from llmspec.infra.asked import foundation_args, serving
 from llmspec.load import load
-from llmspec.release import Releases
+from llmspec.release import Fleet, Releases
 from llmspec.section import Section
 from llmspec.site import Site
 from llmspec.spec import Spec
@@ -302,3 +302,18 @@ def test_the_journal_goes_from_the_log_into_the_store(place: str) -> None:
     assert filters["monitoring-delivery-engagement"]["destinationArn"].endswith("deliverystream/bot-prod-engagement")
     counted = made.all("cloudwatch/logMetricFilter:LogMetricFilter")["bot-prod-requests"]
     assert {each["logGroup"] for each in filters.values()} == {counted["logGroupName"]}
+
+
+def test_the_stack_is_asked_for_with_the_copies_that_work_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = spec("sagemaker", at("endpoint.scale", {"min": 1, "max": 8}))
+    monkeypatch.setattr(Here, "folder", tmp_path)
+    site, asked_for, fleet = (
+        Here(made, "prod", Path("bot.yaml")),
+        list[Serving](),
+        Fleet("bot-prod-r1-1a2b3c4d", {}, {"primary": 6}),
+    )
+    site.found(ground(made))
+    monkeypatch.setattr("infra_pulumi.service.service", asked_for.append)
+    monkeypatch.setattr("backends.places.sagemaker.SageMaker.fleet", lambda _: fleet)
+    stacks.service_stack(site, release(made)).program()
+    assert [each.fleet for each in asked_for] == [fleet]

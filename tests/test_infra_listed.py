@@ -48,8 +48,13 @@ def test_what_stands_elsewhere_in_a_service_is_found_too_and_what_is_nowhere_is_
     assert told == "private True True\nmodule 'pulumi_aws.sns' has no attribute 'Nothing'\n"
 
 
-def test_a_list_is_made_of_what_it_is_told_and_asks_the_store_for_the_foundation_only(aws_here: Aws) -> None:
-    loaded = load(ROOT / "specs" / "aws-full.yaml", "prod", env={})
+@pytest.mark.parametrize(
+    ("file", "serves"), [("aws-full", "aws:sagemaker/endpoint:Endpoint"), ("aws-ecs", "aws:ecs/service:Service")]
+)
+def test_a_list_is_made_of_what_it_is_told_and_asks_the_store_for_the_foundation_only(
+    aws_here: Aws, file: str, serves: str
+) -> None:
+    loaded = load(ROOT / "specs" / f"{file}.yaml", "prod", env={})
     where = f"{loaded.spec.store}/{loaded.spec.name}/onnx/1"
     release = Release(1, loaded.spec.name, "prod", where, "1" * 64, "2" * 64, "c" * 64, loaded.plain["endpoint"])
     aws_here.gate.asked.clear()
@@ -57,7 +62,7 @@ def test_a_list_is_made_of_what_it_is_told_and_asks_the_store_for_the_foundation
         found = listing.of(release)
     assert aws_here.gate.asked
     assert all("foundation/prod.json" in asked for asked in aws_here.gate.asked)
-    for part, kind in {"foundation": "aws:ec2/vpcEndpoint:VpcEndpoint", "service": "aws:sagemaker/endpoint:Endpoint"}.items():
+    for part, kind in {"foundation": "aws:ec2/vpcEndpoint:VpcEndpoint", "service": serves}.items():
         changes = found[part]
         assert not isinstance(changes, str), changes
         assert kind in {change.type for change in changes}

@@ -7,6 +7,7 @@ import json
 import pytest
 from pulumi_service_parts import GROUND, OWNER, release, run, serving
 
+from infra_pulumi.components.failover import balancer
 from infra_pulumi.service import faults
 from infra_pulumi.serving.ecs import EcsArgs
 from infra_pulumi.serving.wanted import Alarm, Monitors, Rollout, Scale, SecondRegion, Variant
@@ -164,14 +165,39 @@ def test_a_domain_and_its_zone_bring_a_certificate_and_a_record() -> None:
     assert made.outputs["url"] == "https://bot.acme.example/v1"
 
 
-def test_with_a_second_region_the_name_belongs_to_the_pair_of_failover_records() -> None:
-    second = SecondRegion("bot.acme.example", "Z9", "bot.eu-west-1.acme.example")
-    made = run(serving(EcsArgs(domain="bot.acme.example", zone_id="Z9"), monitors=Monitors(second_region=second)))
-    records = made.all("route53/record:Record")
-    assert set(records) == {"address-proof", "bot-prod-primary", "bot-prod-secondary"}
-    assert records["bot-prod-primary"]["records"] == ["bot-prod.elb.example"]
-    assert records["bot-prod-primary"]["healthCheckId"] == "monitoring-failover-id"
-    assert records["bot-prod-secondary"]["records"] == ["bot.eu-west-1.acme.example"]
+SECOND = SecondRegion("bot.acme.example", "Z9", "bot-prod-1.eu-west-1.elb.amazonaws.com")
+NAMED = EcsArgs(domain="bot.acme.example", zone_id="Z9")
+RECORD = "route53/record:Record"
+
+
+def test_with_a_second_region_two_aliases_of_the_name_are_a_pair() -> None:
+    records = run(serving(NAMED, monitors=Monitors(second_region=SECOND))).all(RECORD)
+    assert set(records) == {"address-proof", "address", "bot-prod-secondary"}
+    first, second = records["address"], records["bot-prod-secondary"]
+    assert [(each["name"], each["type"], each["zoneId"]) for each in (first, second)] == [("bot.acme.example", "A", "Z9")] * 2
+    assert [each["failoverRoutingPolicies"] for each in (first, second)] == [[{"type": "PRIMARY"}], [{"type": "SECONDARY"}]]
+    assert first["aliases"] == [{"name": "bot-prod.elb.example", "zoneId": "Z1", "evaluateTargetHealth": True}]
+    assert second["aliases"] == [{"name": SECOND.host, "zoneId": "Z-application-eu-west-1", "evaluateTargetHealth": True}]
+    assert first["healthCheckId"] == "monitoring-failover-id"
+    assert first["setIdentifier"] != second["setIdentifier"]
+
+
+def test_a_second_region_comes_and_goes_beside_a_record_that_stays() -> None:
+    """Route 53 has one kind of routing for a name and type, and Pulumi deletes last: the first record is always one of a pair."""
+    alone, pair = (run(serving(NAMED, monitors=Monitors(second_region=second))) for second in (None, SECOND))
+    kept = ("name", "type", "zoneId", "setIdentifier", "failoverRoutingPolicies")
+    first, again = (made.all(RECORD)["address"] for made in (alone, pair))
+    assert [first[key] for key in kept] == [again[key] for key in kept]
+    assert "healthCheckId" not in first
+    assert first["aliases"][0]["evaluateTargetHealth"] is False, "alone it answers, whatever its health"
+    assert alone.options[f"{RECORD} address"].parent == pair.options[f"{RECORD} address"].parent
+    assert f"{RECORD} address" in pair.after(f"{RECORD} bot-prod-secondary"), "what was a plain record is one of a pair first"
+
+
+def test_a_network_load_balancer_may_be_in_the_second_region_and_no_other_host() -> None:
+    assert balancer("bot-dr.elb.eu-west-1.amazonaws.com") == ("network", "eu-west-1")
+    assert balancer("internal-bot-1.us-gov-west-1.elb.amazonaws.com") == ("application", "us-gov-west-1")
+    assert balancer("bot.eu.acme.example") is balancer("eu-west-1.elb.amazonaws.com") is None
 
 
 @pytest.mark.parametrize(
@@ -196,6 +222,7 @@ def test_with_a_second_region_the_name_belongs_to_the_pair_of_failover_records()
             "no two public subnets",
         ),
         (serving(CPU, monitors=Monitors(second_region=SecondRegion("other.example", "Z9", "x"))), "second_region.domain"),
+        (serving(NAMED, monitors=Monitors(second_region=dataclasses.replace(SECOND, host="bot.eu.acme.example"))), "ecs.failover"),
     ],
 )
 def test_a_limit_of_ecs_is_said_before_anything_is_made(wanted, where) -> None:

@@ -11,6 +11,7 @@ from infra_pulumi.serving.sagemaker import SagemakerArgs
 from infra_pulumi.serving.wanted import Alarm, Rollout, Scale, Variant
 from llmspec.errors import SpecError
 from llmspec.machines import has_local_disk
+from llmspec.release import Fleet
 
 CPU = SagemakerArgs(instance="ml.m5.xlarge")
 CONFIGURATION = "sagemaker/endpointConfiguration:EndpointConfiguration"
@@ -121,6 +122,36 @@ def test_scaling_follows_requests_at_work_of_each_variant() -> None:
 
 def test_as_many_copies_at_most_as_at_least_is_nothing_to_scale() -> None:
     assert not run(serving(CPU, scale=Scale(2, 2))).all("appautoscaling/target:Target")
+
+
+def begun(fleet: Fleet | None, scale: Scale, place: SagemakerArgs = CPU, **more) -> tuple[str, list[int]]:
+    made = run(serving(place, scale=scale, fleet=fleet, **more)).one(CONFIGURATION)
+    return made["name"], [variant["initialInstanceCount"] for variant in made["productionVariants"]]
+
+
+@pytest.mark.parametrize(("now", "begins"), [(6, 6), (1, 2), (11, 8)], ids=["as they are", "not below min", "not above max"])
+def test_another_release_begins_with_as_many_copies_as_work_now(now: int, begins: int) -> None:
+    live = Fleet("bot-prod-r12-1a2b3c4d", {"primary": 2}, {"primary": now})
+    assert begun(live, Scale(2, 8))[1] == [begins]
+
+
+def test_what_is_live_and_scaled_since_is_still_what_was_asked_for() -> None:
+    first, counts = begun(None, Scale(1, 8))
+    assert counts == [1]
+    assert begun(Fleet(first, {"primary": 1}, {"primary": 7}), Scale(1, 8)) == (first, [1])
+    at_peak, counts = begun(Fleet("bot-prod-r12-1a2b3c4d", {"primary": 1}, {"primary": 5}), Scale(1, 8))
+    assert (counts, at_peak != first) == ([5], True)
+    assert begun(Fleet(at_peak, {"primary": 5}, {"primary": 2}), Scale(1, 8)) == (at_peak, [5])
+
+
+def test_each_side_begins_with_its_own_copies_and_one_that_is_new_with_the_fewest() -> None:
+    live = Fleet("bot-prod-r12-1a2b3c4d", {"primary": 1}, {"primary": 5})
+    assert begun(live, Scale(2, 8), variants=(Variant(release(12), 90), Variant(release(13), 10)))[1] == [5, 2]
+
+
+def test_what_waits_in_a_queue_begins_with_the_fewest_copies() -> None:
+    live = Fleet("bot-prod-r12-1a2b3c4d", {"primary": 1}, {"primary": 5})
+    assert begun(live, Scale(0, 8), SagemakerArgs(form="async", instance="ml.m5.xlarge"))[1] == [1]
 
 
 def test_a_key_encrypts_the_disks_of_machines_that_have_none_of_their_own() -> None:

@@ -21,7 +21,7 @@ from llmspec.cli import main
 from llmspec.deploy import rollback
 from llmspec.errors import PlaceError
 from llmspec.infra import archive
-from llmspec.release import Release, Releases
+from llmspec.release import Fleet, Release, Releases
 from llmspec.stage import Product
 
 pytestmark = pytest.mark.aws
@@ -204,6 +204,41 @@ def test_both_sides_of_an_ab_test_are_asked_and_the_release_is_the_one_that_was_
     hosting.backend.endpoints["tiny-prod"].production_variants[0]["CurrentWeight"] = 10
     with pytest.raises(PlaceError, match="primary has the weight 10, and 60 is configured"):
         tiny.deploy()
+
+
+def test_how_many_copies_work_is_asked_of_what_scales_and_of_nothing_else(tiny: Shop, hosting: Hosting) -> None:
+    place = tiny.product().place("endpoint")
+    assert place.fleet() is None, "before the first release nothing is asked"
+    tiny.project.edit(
+        f"places: {{endpoint: {PLACE}}}", f"places: {{endpoint: {PLACE}}}\n    endpoint: {{scale: {{min: 1, max: 8}}}}"
+    )
+    tiny.deploy()
+    endpoint = hosting.backend.endpoints["tiny-prod"]
+    endpoint.production_variants[0]["CurrentInstanceCount"] = 6
+    live = Fleet(endpoint.endpoint_config_name, {"primary": 1}, {"primary": 6})
+    assert tiny.product().place("endpoint").fleet() == live
+    tiny.project.edit("max: 8", "max: 1")
+    hosting.failing = {"SageMaker.DescribeEndpoint": "AccessDeniedException"}
+    assert tiny.product().place("endpoint").fleet() is None, "what has one number of copies is not asked"
+
+
+def test_while_an_update_is_under_way_what_it_asked_for_is_told(
+    tiny: Shop, hosting: Hosting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.project.edit(
+        f"places: {{endpoint: {PLACE}}}", f"places: {{endpoint: {PLACE}}}\n    endpoint: {{scale: {{min: 1, max: 8}}}}"
+    )
+    tiny.deploy()
+    said = {
+        "describe_endpoint": {
+            "EndpointConfigName": "tiny-prod-r1-00000000",
+            "PendingDeploymentSummary": {"EndpointConfigName": "tiny-prod-r2-00000000"},
+            "ProductionVariants": [{"VariantName": "primary", "CurrentInstanceCount": 4}],
+        },
+        "tiny-prod-r2-00000000": {"ProductionVariants": [{"VariantName": "primary", "InitialInstanceCount": 5}]},
+    }
+    monkeypatch.setattr(Aws, "look", lambda _, service, verb, **what: said.get(verb) or said[what["EndpointConfigName"]])
+    assert tiny.product().place("endpoint").fleet() == Fleet("tiny-prod-r2-00000000", {"primary": 5}, {"primary": 4})
 
 
 def test_an_asynchronous_endpoint_is_read_back_and_it_is_said_that_nobody_asked_it(

@@ -24,6 +24,12 @@ Certificate = Annotated[
 Domain = Annotated[
     str, Field(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$"), Like("write a host's name: `bot.acme.example`")
 ]
+_REGION = r"[a-z]{2}(-[a-z]+)+-[0-9]+"
+Balancer = Annotated[
+    str,
+    Field(pattern=rf"^([a-z0-9-]+\.)+({_REGION}\.elb|elb\.{_REGION})\.amazonaws\.com(\.cn)?$"),
+    Like("write a load balancer's own name, as AWS shows it: `bot-prod-1234567890.eu-west-1.elb.amazonaws.com`"),
+]
 Zone = Annotated[str, Field(pattern=r"^Z[A-Z0-9]{5,31}$"), Like("write the id that Route 53 shows: `Z0123456789ABCDEFGHIJ`")]
 Network = Annotated[
     str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"), Like("write a range of addresses: `10.0.0.0/8`")

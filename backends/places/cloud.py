@@ -13,7 +13,7 @@ from backends.places.journal_lines import bring
 from llmspec.errors import PlaceError
 from llmspec.progress import publish
 from llmspec.registry import Place
-from llmspec.release import Live, Release
+from llmspec.release import Fleet, Live, Release
 from llmspec.site import Site
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Endpoint(ABC):
     @abstractmethod
     def look(self, outputs: Outputs) -> Live | None:
         """What answers now, asked; None when nothing does."""
+
+    def fleet(self, outputs: Outputs) -> Fleet | None:
+        """The copies of what is live, where the next release would not go on with as many by itself."""
+        return None
 
     @abstractmethod
     def console(self, outputs: Outputs) -> str:
@@ -90,6 +94,10 @@ class InAws(Place):
         """Only where a stack was ever built is AWS asked at all: a plan before that needs no credentials."""
         outputs = stood(self.site)
         return self.endpoint().look(outputs) if outputs else None
+
+    def fleet(self) -> Fleet | None:
+        outputs = stood(self.site)
+        return self.endpoint().fleet(outputs) if outputs else None
 
     def stop(self, name: str, target: str) -> bool:
         return stop(self.endpoint())

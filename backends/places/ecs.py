@@ -10,6 +10,7 @@ from backends.places.aws import (
     INSIDE,
     INSTALL,
     REQUIRES,
+    Balancer,
     Certificate,
     Domain,
     Machine,
@@ -62,8 +63,9 @@ class Ecs(InAws):
     """The name that users ask: `bot.acme.example`."""
     zone: Zone | None = None
     """The hosted zone of that name in Route 53, by its id."""
-    failover: Domain | None = None
-    """The load balancer of the same product in a second region, which has the name while this one is unhealthy."""
+    failover: Balancer | None = None
+    """The load balancer of the same product in a second region, which has the name while this one is unhealthy:
+    `bot-prod-1234567890.eu-west-1.elb.amazonaws.com`."""
 
     def run(self, context: "dagster.AssetExecutionContext", job: "Job") -> None:
         """A task on Fargate; found again when it runs already."""

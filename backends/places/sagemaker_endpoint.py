@@ -12,7 +12,7 @@ from backends.places.smoke import PATH, answered, question
 from llmspec import container
 from llmspec.client import Call, Reply
 from llmspec.errors import PlaceError
-from llmspec.release import Live, Release
+from llmspec.release import Fleet, Live, Release
 
 MOVING = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 SERVING = ("InService", "Updating", "SystemUpdating", "RollingBack")
@@ -121,6 +121,22 @@ class SageMakerEndpoint(Endpoint):
         if running is None or running.status not in SERVING or running.release is None:
             return None
         return Live(address(outputs), running.release, 0, running.since)
+
+    def fleet(self, outputs: Outputs) -> Fleet | None:
+        """An update sets the copies to what the new configuration says: here is how many work. While one is under way its own
+        configuration is told, so that whoever takes it up again asks for the same."""
+        scale, place = self.site.spec.endpoint.scale, self.site.spec.place("endpoint")
+        scaled = scale is not None and scale.max > scale.min and getattr(place, "form", "") == "realtime"
+        said = self._described(outputs) if scaled else None
+        if said is None:
+            return None
+        name = said.get("PendingDeploymentSummary", {}).get("EndpointConfigName") or said["EndpointConfigName"]
+        configured = self.aws.look("sagemaker", "describe_endpoint_config", EndpointConfigName=name) or {}
+        began, now = (
+            {variant["VariantName"]: variant[count] for variant in held.get("ProductionVariants", []) if count in variant}
+            for held, count in ((configured, "InitialInstanceCount"), (said, "CurrentInstanceCount"))
+        )
+        return Fleet(name, began, now)
 
     def console(self, outputs: Outputs) -> str:
         name = outputs["names"]["endpoint"]

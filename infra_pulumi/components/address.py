@@ -50,11 +50,22 @@ class Address(pulumi.ComponentResource):
         )
         return valid.certificate_arn
 
-    def point(self, balancer: aws.lb.LoadBalancer) -> None:
-        """With a second region the failover records have that name, and this one would be in their way."""
-        if not self._args.zone_id or self._args.wanted.monitors.second_region:
-            return
-        alias = aws.route53.RecordAliasArgs(name=balancer.dns_name, zone_id=balancer.zone_id, evaluate_target_health=True)
-        aws.route53.Record(
-            self._name, zone_id=self._args.zone_id, name=self._args.domain, type="A", aliases=[alias], opts=self._child
+    def point(self, balancer: aws.lb.LoadBalancer, check: pulumi.Input[str] | None) -> aws.route53.Record | None:
+        """The first record of a pair even while there is no second, which can so come and go beside it: all records of a name have
+        the routing of the first. Alone it follows no health: nobody else could answer."""
+        if not self._args.zone_id:
+            return None
+        target = aws.route53.RecordAliasArgs(
+            name=balancer.dns_name, zone_id=balancer.zone_id, evaluate_target_health=check is not None
+        )
+        return aws.route53.Record(
+            self._name,
+            zone_id=self._args.zone_id,
+            name=self._args.domain,
+            type="A",
+            aliases=[target],
+            set_identifier=f"{self._args.wanted.owner.prefix}-primary",
+            health_check_id=check,
+            failover_routing_policies=[aws.route53.RecordFailoverRoutingPolicyArgs(type="PRIMARY")],
+            opts=self._child,
         )

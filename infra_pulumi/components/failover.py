@@ -1,7 +1,9 @@
-"""Failover: a health check that follows an alarm and, with a second region, the pair of records that follows the check."""
+"""Failover: a health check that follows an alarm and, with a second region, the record that is asked while the check fails."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pulumi
@@ -9,16 +11,23 @@ import pulumi_aws as aws
 
 from infra_pulumi.serving.wanted import SecondRegion, Serving
 
+_REGION = r"[a-z]{2}(?:-[a-z]+)+-[0-9]+"
+_BALANCER = re.compile(
+    rf"(?:[a-z0-9-]+\.)+(?:(?P<application>{_REGION})\.elb|elb\.(?P<network>{_REGION}))\.amazonaws\.com(?:\.cn)?"
+)
+Point = Callable[[pulumi.Input[str] | None], aws.route53.Record | None]
+"""Makes the record that leads to this region, and has it follow a health check; None where no record can."""
+
 
 @dataclass(frozen=True)
 class FailoverArgs:
-    """What the check follows, and whose address the first record is."""
+    """What the check follows, and what makes the first record."""
 
     wanted: Serving
     alarm: pulumi.Input[str]
     """The name of a plain alarm: Route 53 follows no arithmetic."""
-    host: pulumi.Input[str] | None
-    """Of the service in this region; None where no record can point at it."""
+    point: Point | None
+    """None where no record can point at the service."""
 
 
 class Failover(pulumi.ComponentResource):
@@ -36,22 +45,31 @@ class Failover(pulumi.ComponentResource):
             tags={**args.wanted.tags("monitors"), "Name": name},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        if second and args.host is not None:
-            self._record("PRIMARY", second, args.host, self.check.id)
-            self._record("SECONDARY", second, second.host)
+        primary = args.point(self.check.id if second else None) if args.point else None
+        if second and primary is not None:
+            self._secondary(second, primary)
         self.register_outputs({"check": self.check.id})
 
-    def _record(self, role: str, second: SecondRegion, host: pulumi.Input[str], check: pulumi.Input[str] | None = None) -> None:
-        name = f"{self._args.wanted.owner.prefix}-{role.lower()}"
+    def _secondary(self, second: SecondRegion, primary: aws.route53.Record) -> None:
+        """After the first, which an earlier llmspec made without a role: Route 53 takes no record with one beside that."""
+        name = f"{self._args.wanted.owner.prefix}-secondary"
+        found = balancer(second.host)
+        assert found, "ecs_limits refuses other hosts"
+        kind, region = found
+        zone = aws.lb.get_hosted_zone_id_output(load_balancer_type=kind, region=region)
         aws.route53.Record(
             name,
             zone_id=second.zone_id,
             name=second.domain,
-            type="CNAME",
-            ttl=60,
-            records=[host],
+            type="A",
+            aliases=[aws.route53.RecordAliasArgs(name=second.host, zone_id=zone.id, evaluate_target_health=True)],
             set_identifier=name,
-            health_check_id=check,
-            failover_routing_policies=[aws.route53.RecordFailoverRoutingPolicyArgs(type=role)],
-            opts=pulumi.ResourceOptions(parent=self),
+            failover_routing_policies=[aws.route53.RecordFailoverRoutingPolicyArgs(type="SECONDARY")],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[primary]),
         )
+
+
+def balancer(host: str) -> tuple[str, str] | None:
+    """The kind and the region of a load balancer, as AWS names it; None for another host."""
+    found = _BALANCER.fullmatch(host)
+    return next((kind, region) for kind, region in found.groupdict().items() if region) if found else None

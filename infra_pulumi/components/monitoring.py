@@ -51,7 +51,7 @@ class Monitoring(pulumi.ComponentResource):
             for index, alarm in enumerate(wanted.monitors.alarms, 1)
         ]
         unhealthy = health_alarm(wanted, served.health, [self.topic.arn], self._child)
-        self.failover = Failover(f"{name}-failover", FailoverArgs(wanted, unhealthy.name, served.host), self._child)
+        self.failover = Failover(f"{name}-failover", FailoverArgs(wanted, unhealthy.name, served.point), self._child)
         if wanted.monitors.dashboard:
             aws.cloudwatch.Dashboard(
                 name, dashboard_name=wanted.owner.prefix, dashboard_body=board(wanted, served), opts=self._child

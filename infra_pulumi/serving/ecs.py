@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pulumi
 import pulumi_aws as aws
@@ -55,7 +56,6 @@ def ecs(wanted: Serving, place: EcsArgs) -> Served:
     shifted = wanted.rollout.strategy != "all_at_once"
     address = Address("address", AddressArgs(wanted, place.domain, place.zone_id, place.certificate_arn))
     balancer = _balancer(wanted, place, address.certificate_arn, shifted)
-    address.point(balancer.balancer)
     cluster = _cluster(wanted)
     found = signals(wanted, balancer.balancer.arn_suffix)
     alarms = rollback_alarms(wanted, found)
@@ -77,9 +77,9 @@ def ecs(wanted: Serving, place: EcsArgs) -> Served:
         },
         signals=found,
         health=health(balancer.balancer.arn_suffix),
-        host=balancer.balancer.dns_name,
         log_group=wanted.ground.log_group,
         rollback=alarms,
+        point=partial(address.point, balancer.balancer),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from infra_pulumi.components.failover import balancer
 from infra_pulumi.serving.ecs import EcsArgs
 from infra_pulumi.serving.ecs_task import settings
 from infra_pulumi.serving.limits import environment, refusal
@@ -27,6 +28,7 @@ def faults(wanted: Serving, place: EcsArgs) -> Iterator[Problem]:
     """All of them."""
     yield from _size(wanted, place)
     yield from address_faults(wanted, WHERE, place.public, place.certificate_arn, place.domain, place.zone_id)
+    yield from _second_region(wanted)
     yield from environment(wanted, lambda release: settings(wanted, release), MOST_TOLD, "a task's definition")
     scale, rollout = wanted.scale, wanted.rollout
     if scale.zones < 2:
@@ -41,6 +43,13 @@ def faults(wanted: Serving, place: EcsArgs) -> Iterator[Problem]:
         yield refusal(wanted, "endpoint.rollout", "variants and a rollout in steps would move the same weights", "use all_at_once")
     if rollout.strategy == "linear" and rollout.steps[0] < 3:
         yield refusal(wanted, "endpoint.rollout.steps", f"steps of {rollout.steps[0]} per cent", "ECS's steps are 3 or more")
+
+
+def _second_region(wanted: Serving) -> Iterator[Problem]:
+    second = wanted.monitors.second_region
+    if second and not balancer(second.host):
+        cure = "write the load balancer's own name there: bot-prod-1234567890.eu-west-1.elb.amazonaws.com"
+        yield refusal(wanted, f"{WHERE}.failover", f"{second.host} is no load balancer of AWS", cure)
 
 
 def _size(wanted: Serving, place: EcsArgs) -> Iterator[Problem]:

@@ -83,7 +83,6 @@ def eks(wanted: Serving, place: EksArgs) -> Served:
         },
         signals=signals(wanted),
         health=health(_name(wanted), namespace(wanted), next(iter(wanted.sides()))),
-        host=None,
         log_group=logs["application"].name,
         journal="$.log_processed",
     )

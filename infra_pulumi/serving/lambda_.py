@@ -85,7 +85,6 @@ def lambda_(wanted: Serving, place: LambdaArgs) -> Served:
         },
         signals=found,
         health=health(api.name, LIVE),
-        host=None,
         log_group=wanted.ground.log_group,
         rollback=alarms,
     )

@@ -65,7 +65,6 @@ def sagemaker(wanted: Serving, place: SagemakerArgs) -> Served:
         },
         signals=found,
         health=health(name, next(iter(models))),
-        host=None,
         log_group=logs.name,
         rollback=alarms,
     )

@@ -31,11 +31,12 @@ def configuration(
 ) -> aws.sagemaker.EndpointConfiguration:
     """Immutable: any change gives it another name, and the old one stays: SageMaker itself may go back to it, and say that all
     went well. Whoever has seen the new one answer removes what is older (`backends/places/sagemaker_endpoint.py`)."""
-    variants = [_variant(wanted, place, side, variant, models[side]) for side, variant in wanted.sides().items()]
+    begin = copies(wanted, place)
+    variants = [_variant(wanted, place, side, variant, models[side], begin[side]) for side, variant in wanted.sides().items()]
     encrypted = None if place.form == "serverless" or has_local_disk(place.instance) else wanted.ground.key_arn
     return aws.sagemaker.EndpointConfiguration(
         "configuration",
-        name=immutable_name(wanted.owner, wanted.release.number, _content(wanted, place)),
+        name=_named(wanted, place, begin),
         production_variants=variants,
         data_capture_config=_capture(wanted, place),
         async_inference_config=_queue(wanted) if place.form == "async" else None,
@@ -43,6 +44,18 @@ def configuration(
         tags=wanted.tags(),
         opts=OUTLIVES,
     )
+
+
+def copies(wanted: Serving, place: SagemakerArgs) -> dict[str, int]:
+    """How many of each side begin. SageMaker starts every configuration with its own number, however many work by then: so a new
+    one begins with as many as work now, and the one that is live keeps what it began with, or each plan would replace it."""
+    least, fleet = max(1, wanted.scale.min), wanted.fleet
+    if fleet is None or place.form != "realtime":
+        return dict.fromkeys(wanted.sides(), least)
+    began = {side: fleet.began.get(side, least) for side in wanted.sides()}
+    if _named(wanted, place, began) == fleet.configuration:
+        return began
+    return {side: min(max(least, fleet.now.get(side, least)), wanted.scale.max) for side in wanted.sides()}
 
 
 def settings(release: Release) -> dict[str, str]:
@@ -56,6 +69,13 @@ def immutable_name(owner: Owner, number: int, content: list[Any]) -> str:
     return fitted(owner.prefix, 63 - len(end)) + end
 
 
+def _named(wanted: Serving, place: SagemakerArgs, begin: Mapping[str, int]) -> str:
+    """Of what is in it, how many copies begin included, where those are more than the fewest."""
+    more = {side: count for side, count in begin.items() if count != max(1, wanted.scale.min)}
+    content = _content(wanted, place)
+    return immutable_name(wanted.owner, wanted.release.number, [*content, more] if more else content)
+
+
 def _content(wanted: Serving, place: SagemakerArgs) -> list[Any]:
     sides, scale = wanted.sides().values(), wanted.scale
     releases = [[each.release.digest, each.release.image, settings(each.release), each.weight] for each in sides]
@@ -67,7 +87,7 @@ def _driver(place: SagemakerArgs) -> str | None:
 
 
 def _variant(
-    wanted: Serving, place: SagemakerArgs, side: str, variant: Variant, model: aws.sagemaker.Model
+    wanted: Serving, place: SagemakerArgs, side: str, variant: Variant, model: aws.sagemaker.Model, copies: int
 ) -> aws.sagemaker.EndpointConfigurationProductionVariantArgs:
     scale = wanted.scale
     if place.form == "serverless":
@@ -83,7 +103,7 @@ def _variant(
         model_name=model.name,
         instance_type=place.instance,
         inference_ami_version=_driver(place),
-        initial_instance_count=max(1, scale.min),
+        initial_instance_count=copies,
         initial_variant_weight=variant.weight,
         container_startup_health_check_timeout_in_seconds=START_SECONDS,
         model_data_download_timeout_in_seconds=START_SECONDS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,11 @@ class Served:
     """What is needed to ask AWS what really runs."""
     signals: Mapping[str, Signal]
     health: Health
-    host: pulumi.Input[str] | None
-    """What a DNS record can point at; None where nothing can."""
     log_group: pulumi.Input[str]
     """Where the container's journal lines arrive."""
     journal: str = "$"
     """Where in a log event the line is: EKS wraps it."""
     rollback: Sequence[aws.cloudwatch.MetricAlarm] = ()
     """The alarms that a rollout watches."""
+    point: Callable[[pulumi.Input[str] | None], aws.route53.Record | None] | None = None
+    """Makes the record of its name, which follows the health check that it is given; None where no record can lead to it."""

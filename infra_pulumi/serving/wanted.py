@@ -7,6 +7,7 @@ from typing import Literal
 import pulumi
 
 from infra_pulumi.owner import Owner
+from llmspec.release import Fleet
 
 PORT = 8080
 """Where the serving container listens, at every place."""
@@ -194,6 +195,8 @@ class Serving:
     monitors: Monitors = Monitors()
     log_days: int = 90
     """How long the place's own log group keeps a copy's lines, the journal among them: a number that CloudWatch knows."""
+    fleet: Fleet | None = None
+    """The copies that work now, where a release would begin with its own number of them otherwise."""
 
     def sides(self) -> dict[str, Variant]:
         """What is served under which name. Names do not change from release to release: guardrails compare variants by name."""

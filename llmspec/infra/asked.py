@@ -22,7 +22,7 @@ from llmspec.infra import archive, governed
 from llmspec.infra.ground import standing
 from llmspec.infra.images import image, variant
 from llmspec.infra.placed import grants, placed
-from llmspec.release import Release, Releases
+from llmspec.release import Fleet, Release, Releases
 from llmspec.shelf import S3
 from llmspec.site import Site
 from llmspec.spec import Spec
@@ -61,8 +61,16 @@ def hosted(spec: Spec) -> tuple[str, ...]:
     return (spec.hosted.bedrock,) if spec.hosted else ()
 
 
-def serving(site: Site, release: Release, ground: Mapping[str, Any], *, resolve: Callable[[str], str] = secrets.resolve) -> Serving:
-    """What the service stack is made from. `resolve` gives the value of `${secret.…}`, here, where it is used."""
+def serving(
+    site: Site,
+    release: Release,
+    ground: Mapping[str, Any],
+    *,
+    resolve: Callable[[str], str] = secrets.resolve,
+    fleet: Fleet | None = None,
+) -> Serving:
+    """What the service stack is made from. `resolve` gives the value of `${secret.…}`, here, where it is used; `fleet` is what
+    works now, as its place says."""
     spec, endpoint = site.spec, site.spec.endpoint
     if endpoint.access.keys == "cognito" and not ground.get("user_pool_arn"):
         raise PlaceError(
@@ -80,6 +88,7 @@ def serving(site: Site, release: Release, ground: Mapping[str, Any], *, resolve:
         variants=tuple(Side(_served(spec, each, ground), weight) for weight, each in sides),
         monitors=_monitors(spec, resolve),
         log_days=governed.journal_days(spec),
+        fleet=fleet,
     )
 
 

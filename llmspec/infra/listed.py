@@ -103,7 +103,9 @@ class _Answers:
         called = str(args.inputs.get("name") or args.inputs.get("bucket") or args.name)
         service = args.typ.split(":")[1].split("/")[0]
         arn = f"arn:aws:s3:::{called}" if service == "s3" else f"arn:aws:{service}:{self._region}:123456789012:{called}"
+        proofs = [{"resourceRecordName": called, "resourceRecordType": "CNAME", "resourceRecordValue": called}]
         known = {"arn": arn, "name": called, "keyId": args.name, "prefixListId": "pl-1", "repositoryUrl": f"registry/{called}"}
+        known |= {"domainValidationOptions": proofs} if args.typ == "aws:acm/certificate:Certificate" else {}
         return called if service == "s3" else f"{args.name}-id", {**known, **args.inputs}
 
     def call(self, args: Any) -> dict[str, Any]:

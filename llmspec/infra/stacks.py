@@ -33,7 +33,8 @@ def service_stack(site: Site, release: Release, resolve: Callable[[str], str] = 
         from infra_pulumi.service import service
         from llmspec.infra.asked import serving
 
-        service(serving(site, release, site.ground, resolve=resolve))
+        fleet = site.spec.place("endpoint").at(site).fleet()
+        service(serving(site, release, site.ground, resolve=resolve, fleet=fleet))
 
     def before(say: Say) -> None:
         ready(site, ["endpoint"], say)

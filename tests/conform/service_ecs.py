@@ -10,7 +10,7 @@ from infra_pulumi.serving.wanted import Scale, SecondRegion, Variant
 
 secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:keys-AbCdEf"
 new = dataclasses.replace(release(13), secrets={"HF_TOKEN": secret})
-second = SecondRegion("bot.acme.example", "Z0123456789ABCDEFGHIJ", "bot.eu-west-1.acme.example")
+second = SecondRegion("bot.acme.example", "Z0123456789ABCDEFGHIJ", "bot-prod-1234567890.eu-west-1.elb.amazonaws.com")
 service(
     serving(
         EcsArgs(cpu=4096, memory_mb=15_000, instance="g5.xlarge", gpus=1, domain=second.domain, zone_id=second.zone_id),
