@@ -83,7 +83,8 @@ class Cost(pulumi.ComponentResource):
         )
 
     def _anomalies(self) -> None:
-        # To the letter what AWS's provider reads back: the letters are what it compares, and another text is another monitor.
+        # To the letter what AWS's provider reads back: the letters are what it compares, and another text is another monitor. The
+        # provider of pulumi-aws 7.51 knows these five; one that was made after 2026-10-13 knows ProductAttributes, too.
         unused = dict.fromkeys(("And", "CostCategories", "Dimensions", "Not", "Or"))
         ours = {**unused, "Tags": {"Key": "llmspec:name", "MatchOptions": None, "Values": [self._owner.name]}}
         monitor = aws.costexplorer.AnomalyMonitor(
@@ -92,8 +93,7 @@ class Cost(pulumi.ComponentResource):
             monitor_type="CUSTOM",
             monitor_specification=pulumi.Output.json_dumps(ours),
             tags=self._owner.tagged("cost"),
-            # A product's name never changes, and a form of the text that the next provider reads back is no other monitor.
-            opts=pulumi.ResourceOptions.merge(self._opts, pulumi.ResourceOptions(ignore_changes=["monitorSpecification"])),
+            opts=self._opts,
         )
         impact: aws.costexplorer.AnomalySubscriptionThresholdExpressionDimensionArgsDict = {
             "key": "ANOMALY_TOTAL_IMPACT_ABSOLUTE",
