@@ -244,6 +244,7 @@ def test_all_that_a_plan_and_the_nightly_look_ask_of_the_store_the_role_that_onl
     assert [each["Resource"] for each in looker if "kms:Decrypt" in each["Action"]]
 
 
+@pytest.mark.usefixtures("aws_here")
 def test_of_rows_that_are_all_old_the_live_ones_stay_and_nothing_is_made_again(shop: Shop) -> None:
     live = shop.manifest("data")
     for stage in BUILT:
