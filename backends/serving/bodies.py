@@ -24,7 +24,7 @@ def stops(value: Any) -> Any:
 
 
 def token_id(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(TOKEN_ID, value):
+    if isinstance(value, str) and not has_half(value) and not re.fullmatch(TOKEN_ID, value):
         raise ValueError("the names in logit_bias are token ids, as '1234'")
     return value
 
