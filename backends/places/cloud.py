@@ -59,8 +59,8 @@ class Endpoint(ABC):
 
     def watch(self) -> "Watch":
         """Its patience is longer by what the steps of the rollout wait."""
-        way = self.site.spec.endpoint.rollout
-        return Watch((len(way.steps) + 1) * way.wait if way else 0.0)
+        rollout = self.site.spec.endpoint.rollout
+        return Watch(rollout.watched if rollout else 0.0)
 
     def finished(self, outputs: Outputs) -> bool:
         """After the stack's own waiting ran out: AWS is waited for here. False where there is nothing more to wait for."""

@@ -107,7 +107,7 @@ class SageMaker(InAws):
             return wrong("SageMaker's canary has at most 50 percent", "write [10, 100]", "endpoint.rollout.steps")
         if rollout and rollout.strategy == "linear" and not 10 <= rollout.steps[0] <= 50:
             return wrong("SageMaker's linear steps have 10 to 50 percent", "write [25, 50, 75, 100]", "endpoint.rollout.steps")
-        if rollout and (len(rollout.steps) + 1) * rollout.wait > LONGEST_WAIT:
+        if rollout and rollout.watched > LONGEST_WAIT:
             return wrong("SageMaker lets a rollout take four hours", "wait less, or take larger steps", "endpoint.rollout.wait")
         return None
 

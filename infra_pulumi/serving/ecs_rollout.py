@@ -22,8 +22,8 @@ ROUND = 3600
 
 def patience(rollout: Rollout) -> pulumi.CustomTimeouts:
     """How long a service is waited for: the provider alone gives up after twenty minutes, in the midst of the steps."""
-    steps = 0 if rollout.strategy == "all_at_once" else len(rollout.steps) + 1
-    return pulumi.CustomTimeouts(create=f"{ROUND}s", update=f"{steps * rollout.wait + ROUND}s")
+    watched = 0 if rollout.strategy == "all_at_once" else rollout.watched
+    return pulumi.CustomTimeouts(create=f"{ROUND}s", update=f"{watched + ROUND}s")
 
 
 def deployment(rollout: Rollout, alarms: Sequence[aws.cloudwatch.MetricAlarm]) -> dict[str, Any]:

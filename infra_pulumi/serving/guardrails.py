@@ -28,7 +28,7 @@ def guardrails(rollout: Rollout, alarms: Sequence[aws.cloudwatch.MetricAlarm]) -
 
 
 def longest_deployment(rollout: Rollout) -> int:
-    return (len(rollout.steps) + 1) * rollout.wait + ROUND
+    return rollout.watched + ROUND
 
 
 def _routing(rollout: Rollout) -> aws.sagemaker.EndpointDeploymentConfigBlueGreenUpdatePolicyTrafficRoutingConfigurationArgs:

@@ -82,6 +82,11 @@ class Rollout:
     """Seconds between two steps, and after the last one before the old copies go."""
     rollback_on: Sequence[Alarm] = ()
 
+    @property
+    def watched(self) -> int:
+        """Seconds of waiting in all: after each step, and once more before the old copies go."""
+        return (len(self.steps) + 1) * self.wait
+
     def alarms(self) -> tuple[Alarm, ...]:
         """Never empty: without an alarm no service of AWS rolls anything back."""
         return tuple(self.rollback_on) or (Alarm("error_rate", ">", 0.05),)

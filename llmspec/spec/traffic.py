@@ -65,6 +65,11 @@ class Rollout(Section):
             raise wrong("linear steps are of one size", "write [25, 50, 75, 100], or use canary", "steps")
         return self
 
+    @property
+    def watched(self) -> float:
+        """Seconds of waiting in all: after each step, and once more before the old copies go."""
+        return (len(self.steps) + 1) * self.wait
+
 
 def _equal(steps: list[int]) -> bool:
     """Whether each step adds the same: AWS has no others."""
