@@ -26,8 +26,6 @@ EVERY_SECONDS = 5.0
 """Between two looks at what is on its way."""
 PATIENCE_SECONDS = 3600.0
 """For what comes after the stack; beside it, the waiting between the steps of a rollout, which not every stack sees through."""
-UNFINISHED = "timeout while waiting for"
-"""What AWS's provider says when it has waited as long as it does, and AWS is still at it."""
 _Found = TypeVar("_Found")
 
 
@@ -140,6 +138,8 @@ def serve(endpoint: Endpoint, release: Release) -> Live:
 
 def _up(endpoint: Endpoint, stack: "Stack", stood: Outputs) -> Outputs:
     """A stack whose waiting ran out is brought up again once AWS is done: it reads what became of it, and makes the rest."""
+    from llmspec.infra.failure import UNFINISHED
+
     try:
         return stack.up(_say)
     except PlaceError as error:

@@ -10,6 +10,8 @@ from llmspec.infra.change import called
 _COLOUR = re.compile(r"<\{%.*?%\}>")
 _ECHO = "Resource monitor has terminated"
 """What the program says when the engine has stopped for a reason that was told before."""
+UNFINISHED = "timeout while waiting for"
+"""What AWS's provider says when it has waited as long as it does, and AWS is still at it."""
 CURES: tuple[tuple[str, str], ...] = (
     (r"update (was )?canceled", "it was interrupted: apply again to continue"),
     (r"not authorized to perform:? ?(?P<action>[\w:*-]+)", "who applies needs {action}"),
@@ -41,7 +43,7 @@ CURES: tuple[tuple[str, str], ...] = (
     (r"DeleteConflict|DependencyViolation|BucketNotEmpty|is not empty", "something still uses it: remove that first"),
     (r"cannot be deleted\s+because it is protected", "it is protected on purpose: take the protection off first"),
     (
-        r"timeout while waiting for",
+        UNFINISHED,
         "AWS had not finished when the waiting ended, and may still be at it: apply again, which reads what became of it",
     ),
     (r"Throttl|RequestLimitExceeded|TooManyRequests|timeout|connection re", "AWS was busy or out of reach: apply again"),
