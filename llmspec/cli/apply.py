@@ -16,7 +16,7 @@ from llmspec.deploy import nominate, revive
 from llmspec.errors import BlockedError, CallError
 from llmspec.make import expected
 from llmspec.plan import Plan, plan
-from llmspec.present import plan_lines, seconds
+from llmspec.present import count, plan_lines, seconds
 from llmspec.registry import Place, name_of
 from llmspec.retention import sweep
 from llmspec.stage import Product
@@ -43,9 +43,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.candidate:
-        return _aside(args)
-    return _apply(args)
+    try:
+        return _aside(args) if args.candidate else _apply(args)
+    except _RefusedError:
+        return 1
 
 
 def _aside(args: argparse.Namespace) -> int:
@@ -77,12 +78,7 @@ def _apply(args: argparse.Namespace) -> int:
     select, force = saved.get("select", args.select), saved.get("force", args.force)
     product = Product.open(args.file, args.target)
     exposure.check(product.loaded)
-    cloud = None
-    if product.spec.in_aws:
-        try:
-            cloud = _cloud(product, args, saved, select, force)
-        except _RefusedError:
-            return 1
+    cloud = _cloud(product, args, saved, select, force) if product.spec.in_aws else None
     with product.lock(
         wait=0 if args.no_wait else 86400,
         waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}", flush=True),
@@ -227,8 +223,7 @@ def _forget(product: Product) -> None:
     """What has lain in the store for longer than `governance.retention.data` says."""
     if gone := sweep(product):
         stages = ", ".join(dict.fromkeys(artifact.manifest.stage for artifact in gone))
-        what = "1 old artifact" if len(gone) == 1 else f"{len(gone)} old artifacts"
-        print(f"  ✓ retention    {what} of {stages} removed, which nothing current was made from")
+        print(f"  ✓ retention    {count(len(gone), 'old artifact')} of {stages} removed, which nothing current was made from")
 
 
 def _make(product: Product, what: Plan, select: str | None, force: bool) -> int:
