@@ -1,8 +1,7 @@
 """What is said is the same however it came in pieces, and what a guard looks for never comes out."""
 
-import time
-
 import pytest
+from growth import IN_PROPORTION, growth
 from guard_tables import output_html, pii, secrets, system_prompt_leak
 from hypothesis import given
 from hypothesis import strategies as st
@@ -203,13 +202,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_answers_take_time_in_proportion(name: str) -> None:
-    text = HOSTILE[name][:32_000]
-
-    def seconds(part: str) -> float:
-        began = time.process_time()
+    def heard(part: str) -> None:
         through(guards(*EVERY).listener(), cut(part, [7]))
-        return time.process_time() - began
 
-    seconds(text[:1000])
-    small = max(seconds(text[: len(text) // 8]), 0.02)
-    assert seconds(text) < 40 * small
+    assert growth(heard, HOSTILE[name][:32_000]) < IN_PROPORTION

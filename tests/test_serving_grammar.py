@@ -235,10 +235,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_schema_that_would_take_for_ever_is_refused_soon(grammars: Grammars, name: str) -> None:
-    started = time.process_time()
+    started = time.thread_time()
     with pytest.raises(SchemaError, match=r"too complex|at most|deeper than|more than"):
         grammars.json_schema(HOSTILE[name])
-    assert time.process_time() - started < 10, "the work is done elsewhere, and ended there"
+    assert time.thread_time() - started < 10, "the work is done elsewhere, and ended there"
 
 
 def test_a_grammar_is_compiled_once(grammars: Grammars) -> None:
