@@ -16,7 +16,7 @@ import boto3
 import pytest
 from conftest import Project
 from container_parts import Container, serving
-from moto_parts import REGION, Aws, listening
+from moto_parts import REGION, Moto, listening
 
 from backends.places import cloud
 from llmspec import container
@@ -107,7 +107,7 @@ def as_json(said: Any, status: str = "200 OK") -> Answer:
 class Copies:
     """Serving containers of a test: the real door, once for each release, with its artifact as the platform brings it from S3."""
 
-    aws: Aws
+    aws: Moto
     folder: Path
     stack: ExitStack
     running: dict[tuple[int, str, str], Container] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class Shop:
     """A product that was made on a laptop, and is to be served in AWS."""
 
     project: Project
-    aws: Aws
+    aws: Moto
     heard: list[Event] = field(default_factory=list)
 
     def product(self) -> Product:
@@ -158,7 +158,7 @@ class Shop:
         return boto3.client(service, region_name=REGION, endpoint_url=self.aws.url)
 
 
-def shop(made: Project, aws: Aws, patch: pytest.MonkeyPatch, place: str) -> Shop:
+def shop(made: Project, aws: Moto, patch: pytest.MonkeyPatch, place: str) -> Shop:
     """A product that was applied on a laptop, with a target in AWS whose store is a bucket."""
     for name, value in {**aws.env, "LLMSPEC_HOME": str(made.folder / ".llmspec")}.items():
         patch.setenv(name, value)
@@ -180,6 +180,6 @@ def stacks(patch: pytest.MonkeyPatch, made: Callable[[Any, Release], Any]) -> No
 
 
 @contextmanager
-def cloud_with(front: Front) -> Iterator[Aws]:
+def cloud_with(front: Front) -> Iterator[Moto]:
     with listening(front.before) as aws:
         yield aws

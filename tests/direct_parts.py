@@ -21,17 +21,17 @@ from llmspec.shelf import shelf_at
 from llmspec.store import Artifact, open_artifact
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 REGION = "eu-central-1"
 """Of moto's server in tests."""
 
 
-def client(aws: "Aws", service: str) -> Any:
+def client(aws: "Moto", service: str) -> Any:
     return boto3.client(service, REGION, endpoint_url=aws.url, aws_access_key_id="testing", aws_secret_access_key="testing")
 
 
-def ground(aws: "Aws", target: str) -> dict[str, Any]:
+def ground(aws: "Moto", target: str) -> dict[str, Any]:
     """What a foundation's stack would have made and told, for one bucket."""
     iam, ecr, kms, ec2 = (client(aws, name) for name in ("iam", "ecr", "kms", "ec2"))
     roles = {

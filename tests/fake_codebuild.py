@@ -11,18 +11,18 @@ import boto3
 from moto_parts import REGION
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 PREFIX = "CodeBuild_20161006."
 PHASES = ("PROVISIONING", "DOWNLOAD_SOURCE", "BUILD")
 KIND = "application/vnd.docker.distribution.manifest.v2+json"
 
 
-def client(aws: "Aws", service: str) -> Any:
+def client(aws: "Moto", service: str) -> Any:
     return boto3.client(service, REGION, endpoint_url=aws.url, aws_access_key_id="testing", aws_secret_access_key="testing")
 
 
-def push(aws: "Aws", repository: str, tag: str) -> None:
+def push(aws: "Moto", repository: str, tag: str) -> None:
     """An image in name only."""
     manifest = json.dumps({"schemaVersion": 2, "config": {"digest": f"sha256:{abs(hash(tag)):064}"}, "layers": []})
     client(aws, "ecr").put_image(repositoryName=repository, imageManifest=manifest, imageManifestMediaType=KIND, imageTag=tag)
@@ -33,7 +33,7 @@ class CodeBuild:
     """A WSGI application before moto's."""
 
     app: Any
-    aws: "Aws"
+    aws: "Moto"
     builds: list[dict[str, Any]] = field(default_factory=list)
     """In the order in which they began."""
     asked: list[dict[str, Any]] = field(default_factory=list)

@@ -30,7 +30,7 @@ from container_parts import WORK, environment
 from llmspec import container
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 ACCOUNT = "123456789012"
 
@@ -58,7 +58,7 @@ class Box:
 class Cloud(ABC):
     """In the gate of moto's server. `boxes` are the jobs that were ever asked for."""
 
-    aws: Aws
+    aws: Moto
     root: Path
     app: Any = None
     boxes: list[Box] = field(default_factory=list)

@@ -25,7 +25,7 @@ from container_parts import WORK, environment
 from serving_parts import eventually
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 ML = "/opt/ml"
 KINDS = {"TrainingJob": "/aws/sagemaker/TrainingJobs", "ProcessingJob": "/aws/sagemaker/ProcessingJobs"}
@@ -86,7 +86,7 @@ class SageMaker:
     """In the gate of moto's server. `boxes` are the jobs that were ever asked for."""
 
     app: Any
-    aws: Aws
+    aws: Moto
     root: Path
     boxes: dict[str, Box] = field(default_factory=dict)
     refuse: Callable[[dict[str, Any]], tuple[str, str] | None] = lambda _: None

@@ -60,7 +60,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Aws:
+class Moto:
     """Where it listens, and what a process needs in its environment to find it."""
 
     url: str
@@ -93,7 +93,7 @@ class Aws:
 
 
 @contextmanager
-def listening(before: Callable[[Any], Any] = lambda app: app) -> Iterator[Aws]:
+def listening(before: Callable[[Any], Any] = lambda app: app) -> Iterator[Moto]:
     """`before` puts an application in front of it, for what it lacks."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would tell of every request
     gate = Gate(before(DomainDispatcherApplication(create_backend_app)))
@@ -104,21 +104,21 @@ def listening(before: Callable[[Any], Any] = lambda app: app) -> Iterator[Aws]:
     httpx.post(f"{url}/moto-api/reset").raise_for_status()  # what it knows is the process's, whichever server was asked
     keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
     try:
-        yield Aws(url, {"AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true", **keys}, gate)
+        yield Moto(url, {"AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true", **keys}, gate)
     finally:
         server.shutdown()
         thread.join()
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[Aws]:
+def aws() -> Iterator[Moto]:
     """One server, and an empty account, for all tests of a file; each makes a bucket of its own."""
     with listening() as found:
         yield found
 
 
 @pytest.fixture
-def aws_here(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+def aws_here(aws: Moto, monkeypatch: pytest.MonkeyPatch) -> Moto:
     """For tests that speak to it from their own process."""
     for name, value in aws.env.items():
         monkeypatch.setenv(name, value)

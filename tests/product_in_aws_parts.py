@@ -18,7 +18,7 @@ from cloud_parts import Copies
 from conftest import TINY, Project
 from fake_codebuild import push
 from fake_sagemaker import SageMaker
-from moto_parts import REGION, Aws, listening
+from moto_parts import REGION, Moto, listening
 from pulumi_engine_parts import Engine, engine_in
 from sagemaker_parts import Hosting
 from serving_parts import eventually
@@ -60,7 +60,7 @@ def spec() -> str:
 class Cloud:
     """All of AWS, and one user's folder."""
 
-    aws: Aws
+    aws: Moto
     hosting: Hosting
     jobs: SageMaker
     engine: Engine

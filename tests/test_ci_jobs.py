@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import tiny_rows
-from moto_parts import Aws, aws  # noqa: F401  (a fixture)
+from moto_parts import Moto, aws  # noqa: F401  (a fixture)
 from product_in_aws_parts import spec as in_aws
 from pulumi_engine_parts import engine_in
 from runner_parts import ROLE, Runner, commit, jobs, repository
@@ -199,7 +199,7 @@ def test_drift_opens_one_issue_keeps_it_current_and_closes_it(shop: Path) -> Non
 @pytest.mark.slow
 def test_what_was_changed_by_hand_in_aws_is_seen_at_night_and_told_in_the_issue(
     tmp_path: Path,
-    aws: Aws,  # noqa: F811
+    aws: Moto,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = repository(tmp_path, {"tiny.yaml": in_aws(), "rows.jsonl": tiny_rows()})
@@ -254,7 +254,7 @@ def identity() -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.aws
-def test_a_job_is_the_role_and_holds_no_key(shop: Path, aws: Aws, identity: dict[str, str]) -> None:  # noqa: F811
+def test_a_job_is_the_role_and_holds_no_key(shop: Path, aws: Moto, identity: dict[str, str]) -> None:  # noqa: F811
     run = ready(shop)
     run.given["vars.LLMSPEC_ROLE_PROD"] = ROLE
     done = run.step(next(step for step in jobs(shop)["apply"]["steps"] if "role" in step["name"]))
@@ -292,7 +292,7 @@ def test_github_s_no_is_told(identity: dict[str, str], monkeypatch: pytest.Monke
 
 
 @pytest.mark.aws
-def test_aws_s_no_names_the_role_and_its_trust(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_aws_s_no_names_the_role_and_its_trust(aws: Moto, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     for name, value in aws.env.items():
         monkeypatch.setenv(name, value)
     with (

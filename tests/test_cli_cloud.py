@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from conftest import Project
-from moto_parts import REGION, Aws, aws
+from moto_parts import REGION, Moto, aws
 from product_in_aws_parts import BUCKET, PROD, spec
 from test_policy import CLEAN
 
@@ -72,7 +72,7 @@ def test_a_plan_that_compared_nothing_says_nothing_of_the_cloud() -> None:
     same_cloud(cloud(LOST), {"fingerprint": "0" * 64})
 
 
-def test_a_saved_plan_of_one_stage_asks_nothing_for_those_that_nobody_selected(aws: Aws, tmp_path: Path) -> None:
+def test_a_saved_plan_of_one_stage_asks_nothing_for_those_that_nobody_selected(aws: Moto, tmp_path: Path) -> None:
     """The endpoint is pending and cannot be served without the CLI; `data` can be made without it."""
     aws.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     aws.s3.put_object(Bucket=BUCKET, Key="llm/tiny/foundation/prod.json", Body=b"{}")

@@ -17,7 +17,7 @@ from llmspec.shelf import Folder, shelf_at
 from llmspec.store import Artifact, open_artifact
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 pytest_plugins = ["moto_parts"]
 pytestmark = pytest.mark.aws
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.aws
 class Handed:
     """A job in a bucket, and what its container is told."""
 
-    aws: "Aws"
+    aws: "Moto"
     bucket: str
     job: Job
     told: dict[str, str]
@@ -44,7 +44,7 @@ class Handed:
         return worked(base, **self.told, **more)
 
 
-def hand_over(aws: "Aws", job: Job) -> Handed:
+def hand_over(aws: "Moto", job: Job) -> Handed:
     """As a place does: the paper, and beside it the sources, and inputs that are not in the store."""
     bucket = aws.bucket()
     at = f"s3://{bucket}/llm/{job.spec}/jobs/{job.key}"
@@ -61,7 +61,7 @@ def hand_over(aws: "Aws", job: Job) -> Handed:
 
 
 @pytest.fixture
-def handed(aws_here: "Aws", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Handed:
+def handed(aws_here: "Moto", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Handed:
     return hand_over(aws_here, data_job(tmp_path / "shop", monkeypatch))
 
 
@@ -117,7 +117,7 @@ def test_sent_halfway_it_is_sent_again_and_only_then_counts(handed: Handed, tmp_
     assert handed.artifact
 
 
-def test_a_training_without_a_volume_goes_on_from_s3_on_another_machine(aws_here: "Aws", tmp_path: Path) -> None:
+def test_a_training_without_a_volume_goes_on_from_s3_on_another_machine(aws_here: "Moto", tmp_path: Path) -> None:
     training = training_job(tmp_path / "parts")
     handed = hand_over(aws_here, training)
     prefix = f"llm/test/checkpoints/{handed.job.key}"

@@ -13,7 +13,7 @@ from llmspec.errors import CallError
 from llmspec.export import IMPORTED, check_importable
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 pytest_plugins = ["moto_parts"]
 
@@ -96,7 +96,7 @@ def test_nothing_that_was_made_is_nothing_to_export(project: Project) -> None:
 
 
 @pytest.mark.aws
-def test_it_goes_to_s3_as_an_import_job_reads_it(applied: Project, aws: "Aws") -> None:
+def test_it_goes_to_s3_as_an_import_job_reads_it(applied: Project, aws: "Moto") -> None:
     bucket = aws.bucket()
     applied.env |= aws.env
     applied.run("export", "tiny.yaml", "--form", "hf", "--to", f"s3://{bucket}/import/tiny")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, Project
-from moto_parts import Aws, aws, aws_here
+from moto_parts import Moto, aws, aws_here
 from serving_parts import eventually
 
 from llmspec.copies import copies_of
@@ -38,7 +38,7 @@ archive.ready(load(Path(sys.argv[1])).place("endpoint").site, Release.from_json(
 """
 
 
-def site(aws: Aws, tmp_path: Path, patch: pytest.MonkeyPatch, form: str = "form: serverless") -> Site:
+def site(aws: Moto, tmp_path: Path, patch: pytest.MonkeyPatch, form: str = "form: serverless") -> Site:
     """A product whose store is a bucket."""
     made = Project(tmp_path)
     patch.setenv("LLMSPEC_HOME", str(tmp_path / ".llmspec"))
@@ -68,7 +68,7 @@ def content(packed: bytes) -> dict[str, bytes]:
         return {member.name: found.extractfile(member).read() for member in found.getmembers()}  # type: ignore[union-attr]
 
 
-def test_a_bucket_of_another_foundation_is_left_alone(aws_here: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_of_another_foundation_is_left_alone(aws_here: Moto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = site(aws_here, tmp_path, monkeypatch)
     bucket = where.spec.store.removeprefix("s3://").partition("/")[0]
     stack = stacks.foundation_stack(where)
@@ -85,7 +85,7 @@ def test_a_bucket_of_another_foundation_is_left_alone(aws_here: Aws, tmp_path: P
     stack.before(print)
 
 
-def test_it_holds_the_artifacts_files_and_is_made_once(aws_here: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_holds_the_artifacts_files_and_is_made_once(aws_here: Moto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where, heard = site(aws_here, tmp_path, monkeypatch), list[str]()
     release = released(where, tmp_path / "made")
     archive.ready(where, release, heard.append)
@@ -102,7 +102,7 @@ def test_it_holds_the_artifacts_files_and_is_made_once(aws_here: Aws, tmp_path: 
     assert not list(copies_of("tiny").rglob("*.tar.gz"))
 
 
-def test_nobody_takes_it_for_an_artifact(aws_here: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_takes_it_for_an_artifact(aws_here: Moto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = site(aws_here, tmp_path, monkeypatch)
     archive.ready(where, released(where, tmp_path / "made"))
     store = Store(where.store)
@@ -113,7 +113,7 @@ def test_nobody_takes_it_for_an_artifact(aws_here: Aws, tmp_path: Path, monkeypa
 
 
 def test_the_same_artifact_gives_the_same_bytes_whenever_and_wherever_it_is_packed(
-    aws_here: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aws_here: Moto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = site(aws_here, tmp_path, monkeypatch)
     release = released(where, tmp_path / "made")
@@ -127,7 +127,7 @@ def test_the_same_artifact_gives_the_same_bytes_whenever_and_wherever_it_is_pack
 
 
 def test_killed_while_it_is_sent_it_is_not_there_and_only_the_rest_is_sent_again(
-    aws_here: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aws_here: Moto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where, gate = site(aws_here, tmp_path, monkeypatch), aws_here.gate
     release, before = released(where, tmp_path / "made"), len(gate.asked)
@@ -148,7 +148,7 @@ def test_killed_while_it_is_sent_it_is_not_there_and_only_the_rest_is_sent_again
 
 
 def test_the_service_stack_makes_it_before_anything_else_and_only_for_the_form_that_takes_it(
-    aws_here: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aws_here: Moto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stacks, "ready", lambda *_: None)  # the image
     for form, made in (("instance: ml.m7i.large", 0), ("form: serverless", 1)):

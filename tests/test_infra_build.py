@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from conftest import ROOT, TINY, Project
 from fake_codebuild import CodeBuild, client, push
-from moto_parts import Aws, aws, aws_here
+from moto_parts import Moto, aws, aws_here
 
-from backends.places.aws_calls import Service
+from backends.places.asking_aws import Aws
 from llmspec.errors import PlaceError
 from llmspec.infra import build, images
 from llmspec.infra.told import image_lines
@@ -27,7 +27,7 @@ PLACES = "store: s3://{bucket}/bots\nregion: eu-central-1\nplaces: {{model: {{sa
 
 
 @pytest.fixture
-def codebuild(aws_here: Aws, monkeypatch: pytest.MonkeyPatch) -> CodeBuild:
+def codebuild(aws_here: Moto, monkeypatch: pytest.MonkeyPatch) -> CodeBuild:
     """Before moto's server, for one test."""
     app = aws_here.gate.app
     monkeypatch.setattr(aws_here.gate, "app", CodeBuild(app, aws_here))
@@ -35,7 +35,7 @@ def codebuild(aws_here: Aws, monkeypatch: pytest.MonkeyPatch) -> CodeBuild:
     return aws_here.gate.app
 
 
-def site(aws: Aws, tmp_path: Path, more: str = "data: local") -> Site:
+def site(aws: Moto, tmp_path: Path, more: str = "data: local") -> Site:
     """A product at AWS, on a foundation as its stack would have told it."""
     made, bucket = Project(tmp_path), aws.bucket()
     engine = "data:\n  engine: spark" if "emr" in more else "data:"
@@ -53,7 +53,7 @@ def project(where: Site) -> str:
     return str(where.ground["build_projects"]["training"])
 
 
-def taken_out(where: Site, aws: Aws) -> None:
+def taken_out(where: Site, aws: Moto) -> None:
     tag = {"imageTag": images.tag("training", "cpu")}
     client(aws, "ecr").batch_delete_image(repositoryName=project(where), imageIds=[tag])
 
@@ -70,13 +70,13 @@ def told(asked: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each["value"] for each in asked["environmentVariablesOverride"]}
 
 
-def test_an_image_that_is_not_there_is_built_once_of_this_very_source(aws_here: Aws, codebuild: CodeBuild, tmp_path: Path) -> None:
+def test_an_image_that_is_not_there_is_built_once_of_this_very_source(aws_here: Moto, codebuild: CodeBuild, tmp_path: Path) -> None:
     where, heard = site(aws_here, tmp_path), list[str]()
     build.ready(where, ["data", "model"], heard.append)
     (asked,) = codebuild.asked
     tag = images.tag("training", "gpu")
     assert told(asked) == {"TAG": tag, "ONLY": "training"}
-    assert Service("codebuild", where.region).faults("start_build", asked) == []
+    assert Aws(where.region).faults("codebuild", "start_build", asked) == []
     bucket, _, key = asked["sourceLocationOverride"].partition("/")
     assert key == f"bots/tiny/code/source-{images.digest()[:12]}.zip"
     names = zipfile.ZipFile(io.BytesIO(aws_here.body(bucket, key))).namelist()
@@ -90,7 +90,7 @@ def test_an_image_that_is_not_there_is_built_once_of_this_very_source(aws_here: 
     assert len(codebuild.asked) == 1, "what is there is not built again"
 
 
-def test_what_a_target_needs_follows_from_its_places_and_machines(aws_here: Aws, codebuild: CodeBuild, tmp_path: Path) -> None:
+def test_what_a_target_needs_follows_from_its_places_and_machines(aws_here: Moto, codebuild: CodeBuild, tmp_path: Path) -> None:
     where = site(aws_here, tmp_path, "data: emr, endpoint: {sagemaker: {instance: ml.g5.xlarge}}")
     needed = {(need.what, need.tag) for need in build.needed(where.spec, ["data", "features", "model", "endpoint"])}
     any_, gpu = images.tag("training", "cpu"), images.tag("serving", "gpu")
@@ -109,14 +109,14 @@ def test_what_makes_an_image_for_gpus_is_known_to_the_script() -> None:
     assert all(f"${{{name}:+" in script for name in build.ON_GPUS)
 
 
-def test_a_build_that_somebody_began_is_waited_for(aws_here: Aws, codebuild: CodeBuild, tmp_path: Path) -> None:
+def test_a_build_that_somebody_began_is_waited_for(aws_here: Moto, codebuild: CodeBuild, tmp_path: Path) -> None:
     where = site(aws_here, tmp_path)
     begun(codebuild, where, images.tag("training", "cpu"))
     build.ready(where, ["model"])
     assert (len(codebuild.builds), codebuild.asked) == (1, [])
 
 
-def test_a_build_of_another_source_is_let_end_first(aws_here: Aws, codebuild: CodeBuild, tmp_path: Path) -> None:
+def test_a_build_of_another_source_is_let_end_first(aws_here: Moto, codebuild: CodeBuild, tmp_path: Path) -> None:
     where, heard = site(aws_here, tmp_path), list[str]()
     begun(codebuild, where, "0.0.1-old-any")
     build.ready(where, ["model"], heard.append)
@@ -125,7 +125,7 @@ def test_a_build_of_another_source_is_let_end_first(aws_here: Aws, codebuild: Co
 
 
 def test_two_who_ask_at_once_get_one_build(
-    aws_here: Aws, codebuild: CodeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aws_here: Moto, codebuild: CodeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where, both, one, plain = site(aws_here, tmp_path), threading.Barrier(2), threading.Lock(), codebuild.start_build
 
@@ -142,7 +142,7 @@ def test_two_who_ask_at_once_get_one_build(
 
 
 def test_a_build_that_fails_says_where_why_and_what_it_wrote_and_the_next_apply_builds_again(
-    aws_here: Aws, codebuild: CodeBuild, tmp_path: Path
+    aws_here: Moto, codebuild: CodeBuild, tmp_path: Path
 ) -> None:
     where, logs = site(aws_here, tmp_path), client(aws_here, "logs")
     codebuild.fails = True
@@ -164,14 +164,14 @@ def test_a_build_that_fails_says_where_why_and_what_it_wrote_and_the_next_apply_
     assert codebuild.asked[0]["idempotencyToken"] != codebuild.asked[1]["idempotencyToken"]
 
 
-def test_a_build_that_ends_well_and_pushes_nothing_is_a_failure(aws_here: Aws, codebuild: CodeBuild, tmp_path: Path) -> None:
+def test_a_build_that_ends_well_and_pushes_nothing_is_a_failure(aws_here: Moto, codebuild: CodeBuild, tmp_path: Path) -> None:
     where = site(aws_here, tmp_path)
     codebuild.pushes = False
     with pytest.raises(PlaceError, match="its build ended well, and it is not there"):
         build.ready(where, ["model"])
 
 
-def test_ctrl_c_leaves_the_build_running_and_says_how_to_end_it(aws_here: Aws, codebuild: CodeBuild, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_the_build_running_and_says_how_to_end_it(aws_here: Moto, codebuild: CodeBuild, tmp_path: Path) -> None:
     where, heard = site(aws_here, tmp_path), list[str]()
 
     def stop(line: str) -> None:
@@ -188,7 +188,7 @@ def test_ctrl_c_leaves_the_build_running_and_says_how_to_end_it(aws_here: Aws, c
 
 
 def test_a_plan_says_what_would_be_built_and_how_long_it_took_the_last_time(
-    aws_here: Aws, codebuild: CodeBuild, tmp_path: Path
+    aws_here: Moto, codebuild: CodeBuild, tmp_path: Path
 ) -> None:
     where = site(aws_here, tmp_path)
     (first,) = build.lacking(where, ["data", "model"])
@@ -204,7 +204,7 @@ def test_a_plan_says_what_would_be_built_and_how_long_it_took_the_last_time(
     assert build.lacking(where, ["model"])[0].line.endswith("about 9 min")
 
 
-def test_what_is_not_there_is_named_with_what_builds_it(aws_here: Aws, tmp_path: Path) -> None:
+def test_what_is_not_there_is_named_with_what_builds_it(aws_here: Moto, tmp_path: Path) -> None:
     where = site(aws_here, tmp_path)
     push(aws_here, project(where), "0.0.1-another-any")
     with pytest.raises(

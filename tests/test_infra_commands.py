@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY, Project
 from fake_codebuild import client
-from moto_parts import Aws, aws
+from moto_parts import Moto, aws
 from pulumi_engine_parts import Engine, engine_in
 
 __all__ = ["aws"]
@@ -31,7 +31,7 @@ def spec(bucket: str, tag: str = "cx-1") -> str:
 
 
 @pytest.fixture
-def shop(aws: Aws, tmp_path: Path) -> Project:
+def shop(aws: Moto, tmp_path: Path) -> Project:
     """A product whose store is made by its foundation. What an earlier test left at moto under its name is no part of it."""
     logs = client(aws, "logs")
     for group in logs.describe_log_groups(logGroupNamePrefix="/llmspec/tiny-prod")["logGroups"]:
@@ -49,11 +49,11 @@ def with_cli(shop: Project, tmp_path: Path) -> Engine:
     return made
 
 
-def buckets(aws: Aws) -> set[str]:
+def buckets(aws: Moto) -> set[str]:
     return {bucket["Name"] for bucket in aws.s3.list_buckets()["Buckets"]}
 
 
-def test_without_the_cli_a_plan_lists_and_says_so_quickly_and_apply_touches_nothing(shop: Project, aws: Aws) -> None:
+def test_without_the_cli_a_plan_lists_and_says_so_quickly_and_apply_touches_nothing(shop: Project, aws: Moto) -> None:
     before, begun = buckets(aws), time.monotonic()
     said = shop.run("plan", "tiny.yaml", "--target", "prod").stdout
     took = time.monotonic() - begun
@@ -69,7 +69,7 @@ def test_without_the_cli_a_plan_lists_and_says_so_quickly_and_apply_touches_noth
 
 
 @pytest.mark.slow
-def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Project, aws: Aws, tmp_path: Path) -> None:
+def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Project, aws: Moto, tmp_path: Path) -> None:
     with_cli(shop, tmp_path)
     prod = ("tiny.yaml", "--target", "prod")
     before = buckets(aws)

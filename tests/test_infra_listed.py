@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from moto_parts import Aws, aws, aws_here
+from moto_parts import Moto, aws, aws_here
 
 from llmspec.infra.change import CloudChange
 from llmspec.infra.listed import Listing
@@ -52,7 +52,7 @@ def test_what_stands_elsewhere_in_a_service_is_found_too_and_what_is_nowhere_is_
     ("file", "serves"), [("aws-full", "aws:sagemaker/endpoint:Endpoint"), ("aws-ecs", "aws:ecs/service:Service")]
 )
 def test_a_list_is_made_of_what_it_is_told_and_asks_the_store_for_the_foundation_only(
-    aws_here: Aws, file: str, serves: str
+    aws_here: Moto, file: str, serves: str
 ) -> None:
     loaded = load(ROOT / "specs" / f"{file}.yaml", "prod", env={})
     where = f"{loaded.spec.store}/{loaded.spec.name}/onnx/1"

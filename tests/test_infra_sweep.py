@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 import pytest
-from moto_parts import REGION, Aws, aws, aws_here
+from moto_parts import REGION, Moto, aws, aws_here
 
 from llmspec.errors import PlaceError
 from llmspec.infra.sweep import Stray, strays
@@ -39,7 +39,7 @@ def cures() -> dict[str, str]:
     return {stray.arn: stray.cure for stray in strays(TAGS, REGION, [])}
 
 
-def test_a_task_is_a_stray_while_it_runs_and_its_definition_while_it_is_there(aws_here: Aws) -> None:
+def test_a_task_is_a_stray_while_it_runs_and_its_definition_while_it_is_there(aws_here: Moto) -> None:
     ecs, task, definition = started()
     number = task.rsplit("/", 1)[-1]
     assert cures() == {
@@ -53,7 +53,7 @@ def test_a_task_is_a_stray_while_it_runs_and_its_definition_while_it_is_there(aw
 
 
 def test_a_run_at_emr_is_named_with_its_application_and_one_whose_application_is_gone_has_ended(
-    aws_here: Aws, monkeypatch: pytest.MonkeyPatch
+    aws_here: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moto.emrserverless.models.JOB_STATUS", "RUNNING")  # its runs would all have ended at once
     emr = boto3.client("emr-serverless", region_name=REGION)
@@ -74,7 +74,7 @@ def test_a_run_at_emr_is_named_with_its_application_and_one_whose_application_is
     assert strays(TAGS, REGION, []) == []
 
 
-def test_whoever_may_not_look_is_told_what_that_needs(aws_here: Aws) -> None:
+def test_whoever_may_not_look_is_told_what_that_needs(aws_here: Moto) -> None:
     with (
         aws_here.gate.closed(lambda asked: asked.startswith("POST /")),
         pytest.raises(PlaceError, match="cannot be asked what carries our tags") as told,

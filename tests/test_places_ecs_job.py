@@ -14,7 +14,7 @@ from test_container_work import folder_digest
 from training_parts import make_features, write_base, write_data
 
 from backends.places import direct, ecs_job
-from backends.places.aws_calls import Service
+from backends.places.asking_aws import Aws
 from backends.places.ecs_job import Task
 from backends.places.remote import Errand
 from llmspec.errors import PlaceError
@@ -24,7 +24,7 @@ from llmspec.load import load
 from llmspec.stage import Product
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 pytestmark = pytest.mark.aws
 pytest_plugins = ["moto_parts"]
@@ -32,20 +32,20 @@ PLACED = "store: s3://{bucket}/bots\nregion: {region}\ntags: {{team: shop}}\npla
 
 
 @pytest.fixture(scope="module")
-def ecs(aws: "Aws", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ecs]:
+def ecs(aws: "Moto", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ecs]:
     found = Ecs(aws, tmp_path_factory.mktemp("ecs"))
     yield found
     found.close()
 
 
 @pytest.fixture(scope="module")
-def outputs(aws: "Aws") -> dict[str, Any]:
+def outputs(aws: "Moto") -> dict[str, Any]:
     client(aws, "ecs").create_cluster(clusterName="tiny-local-jobs")
     return ground(aws, "ecs") | {"cluster": "tiny-local-jobs"}
 
 
 @pytest.fixture
-def project(aws_here: "Aws", ecs: Ecs, outputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(aws_here: "Moto", ecs: Ecs, outputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A product whose data are cleaned at ECS, in a store of its own, and whose foundation stands."""
     made = Project(tmp_path / "shop", dict(aws_here.env))
     made.folder.mkdir()
@@ -61,7 +61,7 @@ def data_of(project: Project) -> Job:
 
 
 def test_data_cleaned_there_are_those_that_are_cleaned_here_and_the_container_alone_wrote_them(
-    project: Project, ecs: Ecs, aws: "Aws", tmp_path: Path
+    project: Project, ecs: Ecs, aws: "Moto", tmp_path: Path
 ) -> None:
     job = data_of(project)
     made = done(place(project, "data"), job)
@@ -84,7 +84,7 @@ def test_what_is_asked_for_is_bounded_apart_and_found_again_by_its_tags(project:
     where = place(project, "data", cpu=0.5, memory="2GB", disk="30GB", max_runtime="10m")
     task = Task(Errand(where.site, data_of(project)), None, where)  # type: ignore[arg-type] - nothing is said
     asked = task.request("token")
-    assert Service("ecs", REGION).faults("run_task", asked) == []
+    assert Aws(REGION).faults("ecs", "run_task", asked) == []
     network = asked["networkConfiguration"]["awsvpcConfiguration"]
     assert network["assignPublicIp"] == "DISABLED"
     assert (network["subnets"], network["securityGroups"]) == (outputs["private_subnets"], [outputs["work_security_group"]])
@@ -93,7 +93,7 @@ def test_what_is_asked_for_is_bounded_apart_and_found_again_by_its_tags(project:
     assert told["LLMSPEC_MOST_SECONDS"] == "600"
     tags = {each["key"]: each["value"] for each in asked["tags"]}
     assert (tags["team"], tags["llmspec:name"], tags["llmspec:stage"]) == ("shop", "tiny", "data")
-    definition = Service("ecs", REGION).ask("describe_task_definition", taskDefinition=asked["taskDefinition"])["taskDefinition"]
+    definition = Aws(REGION).ask("ecs", "describe_task_definition", taskDefinition=asked["taskDefinition"])["taskDefinition"]
     assert (definition["cpu"], definition["memory"], definition["ephemeralStorage"]) == ("512", "2048", {"sizeInGiB": 30})
     assert definition["executionRoleArn"] == definition["taskRoleArn"] == outputs["roles"]["data"]
     (work,) = definition["containerDefinitions"]
@@ -145,7 +145,7 @@ def test_inputs_of_this_machine_are_handed_over(project: Project, tmp_path: Path
     assert made.artifact.manifest.inputs == {"data": inputs["data"].digest}
 
 
-def test_secrets_are_named_by_their_arn_and_all_that_are_missing_are_said(project: Project, aws: "Aws") -> None:
+def test_secrets_are_named_by_their_arn_and_all_that_are_missing_are_said(project: Project, aws: "Moto") -> None:
     job = data_of(project)
     secret = replace(job, options=job.options | {"one": "${secret.SHOP_TOKEN}", "two": "${secret.SHOP_KEY}"})
     task = Task(Errand(place(project, "data").site, secret), None, place(project, "data"))  # type: ignore[arg-type] - nothing is said

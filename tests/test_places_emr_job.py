@@ -10,7 +10,7 @@ from conftest import TINY, Project
 from direct_parts import REGION, client, done, ground, interrupted, killed_and_again, place
 from fake_ecs_emr import Emr
 
-from backends.places.aws_calls import Service
+from backends.places.asking_aws import Aws
 from backends.places.emr_job import Run
 from backends.places.remote import Errand
 from backends.work.clean_engine import sail
@@ -21,7 +21,7 @@ from llmspec.load import load
 from llmspec.stage import Product
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 pytestmark = pytest.mark.aws
 pytest_plugins = ["moto_parts"]
@@ -32,14 +32,14 @@ OPTIONS = "{workers: 3, cpu: 4, memory: 16GB, max_runtime: 2h}"
 
 
 @pytest.fixture(scope="module")
-def emr(aws: "Aws", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emr]:
+def emr(aws: "Moto", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emr]:
     found = Emr(aws, tmp_path_factory.mktemp("emr"))
     yield found
     found.close()
 
 
 @pytest.fixture(scope="module")
-def outputs(aws: "Aws") -> dict[str, Any]:
+def outputs(aws: "Moto") -> dict[str, Any]:
     made = client(aws, "emr-serverless").create_application(name="tiny", releaseLabel="emr-6.6.0", type="SPARK")
     return ground(aws, "emr") | {"spark_application": made["applicationId"]}
 
@@ -55,7 +55,7 @@ def written(folder: Path, text: str) -> Project:
 
 @pytest.fixture
 def project(
-    aws_here: "Aws", emr: Emr, outputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aws_here: "Moto", emr: Emr, outputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Project]:
     """Its rows are cleaned at EMR: on a Sail that stands for its Spark."""
     (tmp_path / "shop").mkdir()
@@ -83,7 +83,7 @@ def made_here(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_rows_cleaned_by_workers_that_read_s3_are_those_that_are_cleaned_here_to_the_byte(
-    project: Project, aws: "Aws", emr: Emr, made_here: str
+    project: Project, aws: "Moto", emr: Emr, made_here: str
 ) -> None:
     job = data_of(project)
     made = done(place(project, "data"), job)
@@ -107,7 +107,7 @@ def test_submitted_to_a_real_spark_the_door_works_on_it(project: Project, emr: E
 
 
 def test_what_is_asked_for_is_bounded_encrypted_and_found_again_by_its_tags(
-    project: Project, outputs: dict[str, Any], aws: "Aws"
+    project: Project, outputs: dict[str, Any], aws: "Moto"
 ) -> None:
     job = data_of(project)
     bucket = job.output.removeprefix("s3://").partition("/")[0]
@@ -115,7 +115,7 @@ def test_what_is_asked_for_is_bounded_encrypted_and_found_again_by_its_tags(
     errand = Errand(place(project, "data").site, job)
     run = Run(errand, None, place(project, "data"))  # type: ignore[arg-type] - nothing is said
     asked = run.request("token")
-    assert Service("emr-serverless", REGION).faults("start_job_run", asked) == []
+    assert Aws(REGION).faults("emr-serverless", "start_job_run", asked) == []
     assert asked["executionRoleArn"] == outputs["roles"]["data"]
     assert (asked["executionTimeoutMinutes"], asked["retryPolicy"]) == (120, {"maxAttempts": 1})
     assert asked["tags"] | {"team": "shop", "llmspec:name": "tiny", "llmspec:key": job.key} == asked["tags"]
@@ -134,7 +134,7 @@ def test_what_is_asked_for_is_bounded_encrypted_and_found_again_by_its_tags(
     assert not [value for value in settings.values() if " " in value], "they are said in one line"
 
 
-def test_a_source_that_changed_on_its_way_is_named_and_nothing_is_written(project: Project, aws: "Aws", emr: Emr) -> None:
+def test_a_source_that_changed_on_its_way_is_named_and_nothing_is_written(project: Project, aws: "Moto", emr: Emr) -> None:
     job = data_of(project)
     bucket = job.output.removeprefix("s3://").partition("/")[0]
 
@@ -169,7 +169,7 @@ def test_another_spark_than_the_spec_names_is_not_used(project: Project) -> None
         done(place(project, "data", release="emr-spark-9.0.0"), data_of(project))
 
 
-def test_without_what_spark_unpacks_it_is_said_how_to_build_it(project: Project, aws: "Aws") -> None:
+def test_without_what_spark_unpacks_it_is_said_how_to_build_it(project: Project, aws: "Moto") -> None:
     bucket = data_of(project).output.removeprefix("s3://").partition("/")[0]
     for key in aws.keys(bucket, "bots/tiny/code/"):
         aws.s3.delete_object(Bucket=bucket, Key=key)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from backends.places.aws_calls import RefusedError, Service
+from backends.places.asking_aws import Aws, RefusedError
 from backends.places.log_tail import Tail
 from backends.places.talk import Talk
 from backends.places.watch import Pace, follow, stopped_with_us
 from llmspec.job import Job
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 pytest_plugins = ["moto_parts"]
 REGION = "us-east-1"
@@ -123,29 +123,29 @@ def test_a_log_that_nobody_here_may_read_is_not_asked_again(talk: Talk, monkeypa
 
 
 @pytest.mark.aws
-def test_a_stream_whose_token_ran_out_is_read_on_from_its_last_line(aws_here: "Aws", monkeypatch: pytest.MonkeyPatch) -> None:
-    group, logs = f"/test/{uuid.uuid4().hex}", Service("logs", REGION)
-    logs.ask("create_log_group", logGroupName=group)
+def test_a_stream_whose_token_ran_out_is_read_on_from_its_last_line(aws_here: "Moto", monkeypatch: pytest.MonkeyPatch) -> None:
+    group, logs = f"/test/{uuid.uuid4().hex}", Aws(REGION)
+    logs.ask("logs", "create_log_group", logGroupName=group)
     at = int(time.time() * 1000)
 
     def say(stream: str, *lines: tuple[int, str]) -> None:
         events = [{"timestamp": at + later, "message": line} for later, line in lines]
-        logs.ask("put_log_events", logGroupName=group, logStreamName=stream, logEvents=events)
+        logs.ask("logs", "put_log_events", logGroupName=group, logStreamName=stream, logEvents=events)
 
     for stream in ("job/a", "job/b"):
-        logs.ask("create_log_stream", logGroupName=group, logStreamName=stream)
+        logs.ask("logs", "create_log_stream", logGroupName=group, logStreamName=stream)
     say("job/a", (0, "one"), (5, "two"), (5, "three"))
     tail = Tail(REGION, group, "job/")
     assert list(tail.new()) == ["one", "two", "three"]
     assert list(tail.new()) == []
-    asked = Service.ask
+    asked = Aws.ask
 
-    def expired(self: Service, verb: str, **what: Any) -> dict[str, Any]:
+    def expired(self: Aws, service: str, verb: str, **what: Any) -> dict[str, Any]:
         if "nextToken" in what:
             raise RefusedError("logs: no", "InvalidParameterException", "The specified nextToken is invalid.")
-        return asked(self, verb, **what)
+        return asked(self, service, verb, **what)
 
-    monkeypatch.setattr(Service, "ask", expired)
+    monkeypatch.setattr(Aws, "ask", expired)
     say("job/a", (5, "four"), (9, "five"))
     say("job/b", (1, "other"))
     assert list(tail.new()) == ["four", "five", "other"]

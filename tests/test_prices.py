@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from moto_parts import Aws
+from moto_parts import Moto
 from test_language_faults import GOOD
 from test_policy import CLEAN
 
@@ -217,7 +217,7 @@ def test_dollars_are_written_as_people_write_them() -> None:
 
 
 @pytest.mark.aws
-def test_plan_shows_costs_in_text_json_and_markdown(aws_here: Aws, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_shows_costs_in_text_json_and_markdown(aws_here: Moto, capsys: pytest.CaptureFixture[str]) -> None:
     Path("shop.yaml").write_text(
         CLEAN.replace("eu-central-1", "us-east-1").replace("ml.m7i.xlarge", "ml.g5.xlarge").replace("eu-west-1", "us-west-2")
     )

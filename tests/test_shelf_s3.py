@@ -21,7 +21,7 @@ from llmspec.shelf_s3 import S3Shelf
 from llmspec.store import Artifact, Manifest, Store, content_digest, open_artifact
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 pytestmark = pytest.mark.aws
 pytest_plugins = ["moto_parts"]
@@ -30,7 +30,7 @@ pytest_plugins = ["moto_parts"]
 
 
 @pytest.fixture(params=["folder", "s3"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path, aws_here: Aws) -> Shelf:
+def shelf(request: pytest.FixtureRequest, tmp_path: Path, aws_here: Moto) -> Shelf:
     return Folder(tmp_path / "store") if request.param == "folder" else shelf_at(f"s3://{aws_here.bucket()}/a/b", tmp_path)
 
 
@@ -116,11 +116,11 @@ def test_what_is_put_again_leaves_nothing_of_what_was_there(shelf: Shelf, tmp_pa
 
 
 @pytest.fixture
-def bucket(aws_here: Aws) -> Bucket:
+def bucket(aws_here: Moto) -> Bucket:
     return Bucket(aws_here.bucket())
 
 
-def test_a_large_file_goes_up_in_parts_and_goes_on_where_it_was_cut_off(bucket: Bucket, aws_here: Aws, tmp_path: Path) -> None:
+def test_a_large_file_goes_up_in_parts_and_goes_on_where_it_was_cut_off(bucket: Bucket, aws_here: Moto, tmp_path: Path) -> None:
     artifact = made(tmp_path / "made", {"weights": random.Random(7).randbytes(20 * s3_files.MIB + 5), "small": b"x"})
     shelf = S3Shelf(bucket, "bot/onnx/k/")
     with aws_here.gate.closed(lambda asked: "partNumber=2" in asked), pytest.raises(StoreError, match="access denied"):
@@ -140,7 +140,7 @@ def test_a_large_file_goes_up_in_parts_and_goes_on_where_it_was_cut_off(bucket: 
     assert copies.copied(found.verify()).verify().manifest == artifact.manifest
 
 
-def test_a_sum_that_s3_keeps_gives_damage_away_without_a_download(bucket: Bucket, aws_here: Aws, tmp_path: Path) -> None:
+def test_a_sum_that_s3_keeps_gives_damage_away_without_a_download(bucket: Bucket, aws_here: Moto, tmp_path: Path) -> None:
     shelf = S3Shelf(bucket, "bot/onnx/k/")
     copies.send(made(tmp_path / "made", {"a": b"right"}), shelf)
     aws_here.s3.put_object(Bucket=bucket.name, Key="bot/onnx/k/a", Body=b"wrong", ChecksumAlgorithm="SHA256")
@@ -152,7 +152,7 @@ def test_a_sum_that_s3_keeps_gives_damage_away_without_a_download(bucket: Bucket
     assert not [asked for asked in aws_here.gate.asked if asked.startswith("GET")]
 
 
-def test_an_object_that_lost_its_end_is_damaged(bucket: Bucket, aws_here: Aws, tmp_path: Path) -> None:
+def test_an_object_that_lost_its_end_is_damaged(bucket: Bucket, aws_here: Moto, tmp_path: Path) -> None:
     shelf = S3Shelf(bucket, "bot/onnx/k/")
     copies.send(made(tmp_path / "made", {"a": b"right"}), shelf)
     aws_here.s3.put_object(Bucket=bucket.name, Key="bot/onnx/k/a", Body=b"rig")
@@ -244,7 +244,7 @@ def test_a_lock_is_kept_fresh_and_its_loss_is_told(bucket: Bucket, monkeypatch: 
 )
 def test_what_aws_says_no_with_names_the_object_the_fault_and_the_cure(
     bucket: Bucket,
-    aws_here: Aws,
+    aws_here: Moto,
     code: str,
     fault: str,
     cure: str,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Project
-from moto_parts import Aws
+from moto_parts import Moto
 from openai import OpenAI
 
 pytest_plugins = ["moto_parts"]
@@ -58,7 +58,7 @@ def planned(unmade: Project) -> Told:
 
 
 @pytest.fixture(scope="module")
-def in_aws(tmp_path_factory: pytest.TempPathFactory, aws: Aws) -> Project:
+def in_aws(tmp_path_factory: pytest.TempPathFactory, aws: Moto) -> Project:
     """In an account where nothing is yet: the bucket of its store comes with the foundation."""
     made = copied(tmp_path_factory.mktemp("aws"))
     made.env = aws.env

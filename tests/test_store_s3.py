@@ -24,7 +24,7 @@ from llmspec.shelf import shelf_at
 from llmspec.store import Store, open_artifact
 
 if TYPE_CHECKING:
-    from moto_parts import Aws
+    from moto_parts import Moto
 
 pytestmark = pytest.mark.aws
 pytest_plugins = ["moto_parts"]
@@ -37,7 +37,7 @@ class Shop:
     """A product whose artifacts were made in a folder and then moved to S3."""
 
     project: Project
-    aws: Aws
+    aws: Moto
     bucket: str
 
     def knows(self, *stores: str) -> None:
@@ -67,7 +67,7 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def moved(applied_once: Project, aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def moved(applied_once: Project, aws: Moto, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """What the tests below have copies of: all is made, and release 1 is live."""
     project = applied_once.copy(tmp_path_factory.mktemp("moved") / "shop")
     project.env |= aws.env
@@ -287,7 +287,7 @@ def plan_says(project: Project, env: dict[str, str], store: str) -> str:
     return said.stderr
 
 
-def test_no_bucket_no_credentials_no_network_and_no_library_are_said_with_their_cure(project: Project, aws: Aws) -> None:
+def test_no_bucket_no_credentials_no_network_and_no_library_are_said_with_their_cure(project: Project, aws: Moto) -> None:
     said = plan_says(project, aws.env, "s3://shop-of-nobody/bots")
     assert "s3://shop-of-nobody: there is no such bucket\n  make it" in said
     nobody = {name: value for name, value in aws.env.items() if "KEY" not in name} | {"HOME": str(project.folder)}
@@ -305,7 +305,7 @@ def test_no_bucket_no_credentials_no_network_and_no_library_are_said_with_their_
     assert (done.returncode, "pip install 'llmspec[aws]'" in done.stderr) == (1, True), done.stderr
 
 
-def test_an_old_store_that_cannot_be_asked_is_an_error_and_one_that_is_gone_is_none(project: Project, aws: Aws) -> None:
+def test_an_old_store_that_cannot_be_asked_is_an_error_and_one_that_is_gone_is_none(project: Project, aws: Moto) -> None:
     project.env |= aws.env
     home = project.folder / ".llmspec"
     home.mkdir()

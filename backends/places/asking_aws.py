@@ -1,4 +1,4 @@
-"""AWS is asked here, for places: one client for each service and region, and what it says no with becomes fault and cure."""
+"""AWS is asked here: one client for each service and region. What it says no with becomes fault and cure, and keeps its code."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,10 @@ READ_SECONDS = 70
 _ENVIRONMENT = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN")
 _making = Lock()
 _ABSENT = ("NotFound", "NoSuchEntity", "DoesNotExist")
-UNKNOWN = (
+_SAID_ABSENT = ("could not find", "not found", "does not exist")
+_DENIED = ("AccessDenied", "Unauthorized", "403")
+_BUSY = ("Throttl", "TooManyRequests", "RequestLimitExceeded")
+_UNKNOWN = (
     "ExpiredToken",
     "ExpiredTokenException",
     "InvalidClientTokenId",
@@ -23,11 +26,32 @@ UNKNOWN = (
     "SignatureDoesNotMatch",
     "IncompleteSignature",
 )
-SIGN_IN = "sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_REACH = "check the network, the region and AWS_ENDPOINT_URL, and try again: what runs there is found again"
+_SIGN_IN = "sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
-class AbsentError(PlaceError):
-    """AWS knows nothing of this name."""
+class RefusedError(PlaceError):
+    """AWS said no. What a caller may do about it hangs on the code."""
+
+    def __init__(self, message: str, code: str, said: str):
+        self.code, self.said = code, said
+        super().__init__(message)
+
+    @property
+    def gone(self) -> bool:
+        """What was asked for is not there. SageMaker says so as a fault of the question."""
+        named = any(word in self.code for word in _ABSENT)
+        return named or (self.code.startswith("Validation") and any(text in self.said.lower() for text in _SAID_ABSENT))
+
+    @property
+    def denied(self) -> bool:
+        """Whoever asks may not, now or later."""
+        return any(word in self.code for word in _DENIED)
+
+    @property
+    def taken(self) -> bool:
+        """Somebody made one of that name before."""
+        return self.code.startswith("ResourceInUse")
 
 
 class Aws:
@@ -37,8 +61,8 @@ class Aws:
         self.region = region
 
     def ask(self, service: str, verb: str, **what: Any) -> dict[str, Any]:
-        """One call, as botocore names it. PlaceError in our words when it fails; AbsentError when what it names is not there."""
-        with told(f"{service}:{verb}", self.region):
+        """One call, as botocore names it. RefusedError when AWS says no, PlaceError when it cannot be asked."""
+        with told(f"{service}:{_camel(verb)}", self.region):
             found: dict[str, Any] = getattr(self.client(service), verb)(**what)
             return found
 
@@ -46,14 +70,23 @@ class Aws:
         """The same, and None when what it names is not there."""
         try:
             return self.ask(service, verb, **what)
-        except AbsentError:
-            return None
+        except RefusedError as error:
+            if error.gone:
+                return None
+            raise
 
     def pages(self, service: str, verb: str, key: str, **what: Any) -> Iterator[Any]:
         """What a list holds, page after page."""
-        with told(f"{service}:{verb}", self.region):
+        with told(f"{service}:{_camel(verb)}", self.region):
             for page in self.client(service).get_paginator(verb).paginate(**what):
                 yield from page.get(key, [])
+
+    def faults(self, service: str, verb: str, what: dict[str, Any]) -> list[str]:
+        """What AWS's own description of a call says against it, all at once, before anything is made."""
+        from backends.places.aws_limits import faults
+
+        model = self.client(service).meta.service_model.operation_model(_camel(verb))
+        return list(faults(model.input_shape, what))
 
     def client(self, service: str) -> Any:
         with told(service, self.region), _making:  # boto3 makes its first session unguarded
@@ -106,30 +139,39 @@ def told(what: str, region: str) -> Iterator[None]:
         raise _failed(what, region, error) from error
 
 
-def _answered(what: str, region: str, response: Any) -> PlaceError:
+def _camel(verb: str) -> str:
+    return "".join(word.capitalize() for word in verb.split("_"))
+
+
+def _answered(what: str, region: str, response: Any) -> RefusedError:
     """AWS said no."""
     code, said = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))
-    if any(word in code for word in _ABSENT) or (code.startswith("Validation") and "could not find" in said.lower()):
-        return AbsentError(f"{what} in {region}: {said or code}")
-    if code in UNKNOWN:
-        return PlaceError(f"{what}: AWS does not accept these credentials ({code})\n  {SIGN_IN}")
-    if "AccessDenied" in code or code in ("UnauthorizedOperation", "403"):
-        return PlaceError(f"{what} in {region}: access denied ({said or code})\n  whoever applies needs this permission")
-    if "Throttl" in code or code in ("TooManyRequestsException", "RequestLimitExceeded"):
-        return PlaceError(f"{what} in {region}: AWS has no room for more requests now ({code})\n  wait a minute and try again")
-    return PlaceError(f"{what} in {region}: {said or code} ({code})")
+    return RefusedError(_words(what, region, code, said), code, said)
+
+
+def _words(what: str, region: str, code: str, said: str) -> str:
+    if code in _UNKNOWN:
+        return f"{what}: AWS does not accept these credentials ({code})\n  {_SIGN_IN}"
+    if any(word in code for word in _DENIED):
+        return f"{what} in {region}: access denied ({said or code})\n  whoever applies needs this permission"
+    if code.startswith("ResourceLimitExceeded"):
+        cure = "ask for more under Service Quotas, or choose another instance"
+        return f"{what} in {region}: the account's quota is used up ({said})\n  {cure}"
+    if any(word in code for word in _BUSY):
+        return f"{what} in {region}: AWS has no room for more requests now ({code})\n  wait a minute and try again"
+    return f"{what} in {region}: {said or code} ({code})"
 
 
 def _failed(what: str, region: str, error: Exception) -> PlaceError:
     """No answer came, or no question could be put."""
     kind = type(error).__name__
-    if without_credentials(error):
-        return PlaceError(f"{what}: no credentials ({error})\n  {SIGN_IN}")
+    if _without_credentials(error):
+        return PlaceError(f"{what}: no credentials ({error})\n  {_SIGN_IN}")
     if "Param" in kind or "Validation" in kind:
         return PlaceError(f"{what}: {error}")
-    return PlaceError(f"{what} in {region}: AWS cannot be reached: {error}\n  check the network, the region and AWS_ENDPOINT_URL")
+    return PlaceError(f"{what} in {region}: AWS cannot be reached: {error}\n  {_REACH}")
 
 
-def without_credentials(error: Exception) -> bool:
+def _without_credentials(error: Exception) -> bool:
     """Whether botocore found nobody to be."""
     return any(word in type(error).__name__ for word in ("Credential", "Token", "Profile", "SSO", "Login"))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from backends.places.asking_aws import Aws, RefusedError
 from backends.places.aws import GB
-from backends.places.aws_calls import RefusedError, Service
 from backends.places.direct import Direct, Seen
 from backends.places.remote import Errand
 from backends.places.talk import talking
@@ -45,8 +45,8 @@ class Task(Direct):
     place: "Ecs"
 
     @property
-    def service(self) -> Service:
-        return Service("ecs", self.errand.site.region)
+    def aws(self) -> Aws:
+        return Aws(self.errand.site.region)
 
     @property
     def cluster(self) -> str:
@@ -58,15 +58,15 @@ class Task(Direct):
         return self.errand.name(0).removesuffix("-0")
 
     def running(self) -> Seen | None:
-        found = self.service.ask("list_tasks", cluster=self.cluster, startedBy=self.started_by, desiredStatus="RUNNING")
+        found = self.aws.ask("ecs", "list_tasks", cluster=self.cluster, startedBy=self.started_by, desiredStatus="RUNNING")
         return self.look(Seen(found["taskArns"][0], "", True)) if found["taskArns"] else None
 
     def ask(self, token: str, number: int) -> Seen | None:
         wanted = self.request(token)
-        if faults := self.service.faults("run_task", wanted):
+        if faults := self.aws.faults("ecs", "run_task", wanted):
             raise PlaceError("\n".join(f"{self.errand.job.stage}: {fault}" for fault in faults))
         try:
-            said = self.service.ask("run_task", **wanted)
+            said = self.aws.ask("ecs", "run_task", **wanted)
         except RefusedError as error:
             if error.code.startswith("Conflict"):  # this attempt was another task: the card has changed since
                 return None
@@ -77,7 +77,7 @@ class Task(Direct):
         return self.seen(said["tasks"][0])
 
     def look(self, seen: Seen) -> Seen:
-        said = self.service.ask("describe_tasks", cluster=self.cluster, tasks=[seen.id])
+        said = self.aws.ask("ecs", "describe_tasks", cluster=self.cluster, tasks=[seen.id])
         return self.seen(said["tasks"][0]) if said["tasks"] else Seen(seen.id, "MISSING", False, why="ECS knows it no more")
 
     def seen(self, said: dict[str, Any]) -> Seen:
@@ -98,7 +98,7 @@ class Task(Direct):
         )
 
     def end(self, seen: Seen) -> None:
-        self.service.ask("stop_task", cluster=self.cluster, task=seen.id, reason="interrupted where llmspec runs")
+        self.aws.ask("ecs", "stop_task", cluster=self.cluster, task=seen.id, reason="interrupted where llmspec runs")
 
     def link(self, seen: Seen) -> str:
         region, cluster = self.errand.site.region, self.cluster.rpartition("/")[2]
@@ -133,12 +133,12 @@ class Task(Direct):
         wanted = self.wanted()
         family = f"{self.errand.site.name}-{self.errand.site.target}-{self.errand.job.stage}-{digest_of(wanted)[:10]}"
         try:
-            said = self.service.ask("describe_task_definition", taskDefinition=family)
+            said = self.aws.ask("ecs", "describe_task_definition", taskDefinition=family)
         except RefusedError as error:
             if error.code != "ClientException":
                 raise
             tags = {name: value for name, value in self.errand.tags.items() if name != "llmspec:key"}
-            said = self.service.ask("register_task_definition", family=family, tags=_tags(tags), **wanted)
+            said = self.aws.ask("ecs", "register_task_definition", family=family, tags=_tags(tags), **wanted)
         return str(said["taskDefinition"]["taskDefinitionArn"])
 
     def wanted(self) -> dict[str, Any]:
@@ -171,14 +171,12 @@ class Task(Direct):
 
     def secrets(self) -> dict[str, str]:
         """Name -> ARN, which ECS reads when the container starts. All that are missing are one error."""
-        manager, found, missing = Service("secretsmanager", self.errand.site.region), {}, []
+        found, missing = {}, []
         for name in sorted(secrets.names_in([self.errand.job.options])):
             called = secret_name(self.errand, name)
-            try:
-                found[name] = str(manager.ask("describe_secret", SecretId=called)["ARN"])
-            except RefusedError as error:
-                if not error.gone:
-                    raise
+            if held := self.aws.look("secretsmanager", "describe_secret", SecretId=called):
+                found[name] = str(held["ARN"])
+            else:
                 missing.append(f"aws secretsmanager create-secret --name {called} --secret-string …")
         if missing:
             cure = "\n  ".join(missing)

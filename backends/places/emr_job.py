@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from backends.places.asking_aws import Aws, RefusedError
 from backends.places.aws import GB
-from backends.places.aws_calls import RefusedError, Service
 from backends.places.direct import Direct, Seen
 from backends.places.remote import PAPER, Errand
 from backends.places.talk import talking
@@ -32,6 +32,7 @@ from backends.work.container import main
 raise SystemExit(main())
 """
 """What Spark starts: the door, which is in the archive."""
+SERVICE = "emr-serverless"
 GOING = ("SUBMITTED", "PENDING", "SCHEDULED", "QUEUED", "RUNNING", "CANCELLING")
 _OF_AWS = ("Internal", "insufficient capacity", "Insufficient capacity")
 
@@ -43,8 +44,8 @@ class Run(Direct):
     place: "Emr"
 
     @property
-    def service(self) -> Service:
-        return Service("emr-serverless", self.errand.site.region)
+    def aws(self) -> Aws:
+        return Aws(self.errand.site.region)
 
     @property
     def application(self) -> str:
@@ -54,7 +55,7 @@ class Run(Direct):
         if "spark_application" not in ground:
             raise PlaceError(f"{errand.job.stage}: the foundation has no Spark application\n  {cure}")
         found = str(ground["spark_application"])
-        label = self.service.ask("get_application", applicationId=found)["application"]["releaseLabel"]
+        label = self.aws.ask(SERVICE, "get_application", applicationId=found)["application"]["releaseLabel"]
         if label != self.place.release:
             raise PlaceError(f"{errand.job.stage}: the application {found} has {label}, and not {self.place.release}\n  {cure}")
         return found
@@ -67,7 +68,7 @@ class Run(Direct):
     def running(self) -> Seen | None:
         what: dict[str, Any] = {"applicationId": self.application, "states": list(GOING)}
         while True:
-            said = self.service.ask("list_job_runs", **what)
+            said = self.aws.ask(SERVICE, "list_job_runs", **what)
             for run in said["jobRuns"]:
                 if run.get("name") == self.called:
                     return self.look(Seen(str(run["id"]), "", True))
@@ -77,10 +78,10 @@ class Run(Direct):
 
     def ask(self, token: str, number: int) -> Seen | None:
         wanted = self.request(token)
-        if faults := self.service.faults("start_job_run", wanted):
+        if faults := self.aws.faults(SERVICE, "start_job_run", wanted):
             raise PlaceError("\n".join(f"{self.errand.job.stage}: {fault}" for fault in faults))
         try:
-            said = self.service.ask("start_job_run", **wanted)
+            said = self.aws.ask(SERVICE, "start_job_run", **wanted)
         except RefusedError as error:
             if error.code.startswith("Conflict"):  # this attempt was another run: the card has changed since
                 return None
@@ -88,11 +89,11 @@ class Run(Direct):
         return self.look(Seen(str(said["jobRunId"]), "SUBMITTED", True))
 
     def look(self, seen: Seen) -> Seen:
-        said = self.service.ask("get_job_run", applicationId=self.errand.ground["spark_application"], jobRunId=seen.id)["jobRun"]
-        return _seen(said)
+        what = {"applicationId": self.errand.ground["spark_application"], "jobRunId": seen.id}
+        return _seen(self.aws.ask(SERVICE, "get_job_run", **what)["jobRun"])
 
     def end(self, seen: Seen) -> None:
-        self.service.ask("cancel_job_run", applicationId=self.errand.ground["spark_application"], jobRunId=seen.id)
+        self.aws.ask(SERVICE, "cancel_job_run", applicationId=self.errand.ground["spark_application"], jobRunId=seen.id)
 
     def link(self, seen: Seen) -> str:
         region, application = self.errand.site.region, self.errand.ground["spark_application"]

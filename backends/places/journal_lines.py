@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from backends.places.asking_aws import AbsentError, Aws
+from backends.places.asking_aws import Aws, RefusedError
 from llmspec.journal import CURRENT, MOST_BYTES
 from llmspec.shelf import write_atomically
 
@@ -37,8 +37,9 @@ def _lines(aws: Aws, group: str, since: float) -> Iterator[bytes]:
         for event in aws.pages("logs", "filter_log_events", "events", **what, filterPattern=pattern):
             if line := _journal(event["message"]):
                 yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
-    except AbsentError:
-        return
+    except RefusedError as error:
+        if not error.gone:
+            raise
 
 
 def _journal(message: str) -> dict[str, Any] | None:

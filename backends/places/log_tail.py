@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-from backends.places.aws_calls import RefusedError, Service
+from backends.places.asking_aws import Aws, RefusedError
 
 
 class Tail:
     """All streams of one job: a job that was interrupted goes on in another."""
 
     def __init__(self, region: str, group: str, prefix: str):
-        self._logs, self._group, self._prefix = Service("logs", region), group, prefix
+        self._aws, self._group, self._prefix = Aws(region), group, prefix
         self._streams: dict[str, _Place] = {}
 
     def new(self) -> Iterator[str]:
@@ -26,7 +26,7 @@ class Tail:
 
     def _named(self) -> list[str]:
         what = {"logGroupName": self._group, "logStreamNamePrefix": self._prefix}
-        return sorted(item["logStreamName"] for item in self._logs.ask("describe_log_streams", **what)["logStreams"])
+        return sorted(item["logStreamName"] for item in self._aws.ask("logs", "describe_log_streams", **what)["logStreams"])
 
     def _since(self, name: str, place: "_Place") -> Iterator[str]:
         while True:
@@ -41,13 +41,13 @@ class Tail:
         what: dict[str, Any] = {"logGroupName": self._group, "logStreamName": name, "startFromHead": True}
         if place.token is not None:
             try:
-                return self._logs.ask("get_log_events", **what, nextToken=place.token)
+                return self._aws.ask("logs", "get_log_events", **what, nextToken=place.token)
             except RefusedError as error:
                 if not error.code.startswith("InvalidParameter"):
                     raise
         # A token is good for a day. Of a stream that was silent for longer what is known is when it last spoke.
         place.again()
-        return self._logs.ask("get_log_events", **what, startTime=place.time)
+        return self._aws.ask("logs", "get_log_events", **what, startTime=place.time)
 
 
 class _Place:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from backends.places.aws_calls import RefusedError, Service
+from backends.places.asking_aws import Aws, RefusedError
 from backends.places.log_tail import Tail
 from backends.places.remote import Errand
 from backends.places.sagemaker_request import Kind, kind_of, output_of, request
@@ -88,8 +88,8 @@ class Work:
         return kind_of(self.errand.job.stage)
 
     @property
-    def service(self) -> Service:
-        return Service("sagemaker", self.errand.site.region)
+    def aws(self) -> Aws:
+        return Aws(self.errand.site.region)
 
     def result(self) -> Artifact:
         """What came of it, or PlaceError with the reason."""
@@ -123,12 +123,12 @@ class Work:
         """All that can be wrong is looked at before anything is sent."""
         image = build.required(self.errand.site, build.training())
         wanted, verb = request(self.place, self.errand, image, name), f"create_{self.kind.noun}"
-        if faults := self.service.faults(verb, wanted):
+        if faults := self.aws.faults("sagemaker", verb, wanted):
             raise PlaceError("\n".join(f"{self.errand.job.stage}: {fault}" for fault in faults))
         self.errand.hand_over(self.talk.bootstrap)
         with stopped_with_us(self.talk, partial(self.stop, name)):
             try:
-                self.service.ask(verb, **wanted)
+                self.aws.ask("sagemaker", verb, **wanted)
             except RefusedError as error:
                 if not error.taken:
                     raise
@@ -136,12 +136,8 @@ class Work:
             return self.look(name) or Seen(self.kind, name, {f"{self.kind.called}Status": "InProgress"})
 
     def look(self, name: str) -> Seen | None:
-        try:
-            return Seen(self.kind, name, self.service.ask(f"describe_{self.kind.noun}", **self._named(name)))
-        except RefusedError as error:
-            if error.gone:
-                return None
-            raise
+        said = self.aws.look("sagemaker", f"describe_{self.kind.noun}", **self._named(name))
+        return Seen(self.kind, name, said) if said else None
 
     def ended(self, seen: Seen) -> Seen:
         """Once it has, with all that it said on the way."""
@@ -162,7 +158,7 @@ class Work:
     def stop(self, name: str) -> None:
         publish(self.errand.job.stage, "stopping")
         try:
-            self.service.ask(f"stop_{self.kind.noun}", **self._named(name))
+            self.aws.ask("sagemaker", f"stop_{self.kind.noun}", **self._named(name))
         except RefusedError as error:
             self.talk.note(f"{name} was not stopped: {error}")
 

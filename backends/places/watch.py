@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from backends.places.aws_calls import RefusedError
+from backends.places.asking_aws import RefusedError
 from backends.places.log_tail import Tail
 from backends.places.talk import Talk
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from backends.places.aws_calls import RefusedError, Service
+from backends.places.asking_aws import Aws, RefusedError
 from llmspec import s3_files
 from llmspec.errors import PlaceError
 from llmspec.infra import images
@@ -85,8 +85,9 @@ def there(site: Site, need: Need) -> bool:
         found = shelf.bucket.ask("list_objects_v2", Prefix=key).get("Contents", [])
         return key in [item["Key"] for item in found]
     repository = str(site.ground["repositories"][need.what]).partition("/")[2]
+    what = {"repositoryName": repository, "imageIds": [{"imageTag": need.tag}]}
     try:
-        Service("ecr", site.region).ask("describe_images", repositoryName=repository, imageIds=[{"imageTag": need.tag}])
+        Aws(site.region).ask("ecr", "describe_images", **what)
     except RefusedError as error:
         if error.code.startswith("ImageNotFound"):
             return False
@@ -209,7 +210,8 @@ class Build:
         asked = self._variables()
         named = [{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in asked.items()]
         token = "-".join([*asked.get("ONLY", "").split(), self.needs[0].tag, str(before)])
-        said = Service("codebuild", self.site.region).ask(
+        said = Aws(self.site.region).ask(
+            "codebuild",
             "start_build",
             projectName=self.project,
             sourceLocationOverride=self.source,
@@ -252,8 +254,8 @@ class Build:
         if not logs.get("streamName"):
             return ["it wrote no log"]
         try:
-            said = Service("logs", self.site.region).ask(
-                "get_log_events", logGroupName=logs["groupName"], logStreamName=logs["streamName"], limit=LAST_LINES
+            said = Aws(self.site.region).ask(
+                "logs", "get_log_events", logGroupName=logs["groupName"], logStreamName=logs["streamName"], limit=LAST_LINES
             )
         except PlaceError as error:
             return [f"its log cannot be read: {str(error).splitlines()[0]}"]
@@ -268,14 +270,14 @@ def link(site: Site, project: str, build: str) -> str:
 
 def _builds(site: Site, project: str) -> list[dict[str, Any]]:
     """The latest of a project, newest first; none of one that is not there, which a start will say."""
-    codebuild = Service("codebuild", site.region)
+    aws = Aws(site.region)
     try:
-        ids = codebuild.ask("list_builds_for_project", projectName=project, sortOrder="DESCENDING")["ids"][:LOOKED_AT]
+        ids = aws.ask("codebuild", "list_builds_for_project", projectName=project, sortOrder="DESCENDING")["ids"][:LOOKED_AT]
     except RefusedError as error:
         if error.gone:
             return []
         raise
-    found = codebuild.ask("batch_get_builds", ids=ids)["builds"] if ids else []
+    found = aws.ask("codebuild", "batch_get_builds", ids=ids)["builds"] if ids else []
     return sorted(found, key=lambda build: build["startTime"], reverse=True)
 
 
