@@ -12,6 +12,7 @@ from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
 
+from llmspec.aws import SIGN_IN, without_credentials
 from llmspec.errors import GoneError, MovedError, NoStoreError, StoreError
 
 ABREAST = 16
@@ -25,7 +26,6 @@ _GONE = ("NoSuchKey", "404", "NotFound", "NoSuchUpload", "InvalidRange")
 _MOVED = ("PreconditionFailed", "ConditionalRequestConflict", "412")
 _UNKNOWN = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 _ELSEWHERE = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301")
-_CREDENTIALS = "sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
 class Bucket:
@@ -164,7 +164,7 @@ def _answered(bucket: str, where: str, response: Any) -> StoreError:
     if code in _MOVED:
         return MovedError(f"{where} was moved by somebody else meanwhile\n  apply again")
     if code in _UNKNOWN:
-        return StoreError(f"{where}: AWS does not accept these credentials ({code})\n  {_CREDENTIALS}")
+        return StoreError(f"{where}: AWS does not accept these credentials ({code})\n  {SIGN_IN}")
     if code in _ELSEWHERE:
         region = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
         cure = f"export AWS_REGION={region}" if region else "set AWS_REGION to the bucket's own"
@@ -180,8 +180,8 @@ def _failed(where: str, error: Exception) -> StoreError:
     kind = type(error).__name__
     if "Region" in kind:
         return StoreError(f"{where}: no region is named\n  export AWS_REGION=…")
-    if any(word in kind for word in ("Credential", "Token", "Profile", "SSO", "Login")):
-        return StoreError(f"{where}: no credentials ({error})\n  {_CREDENTIALS}")
+    if without_credentials(error):
+        return StoreError(f"{where}: no credentials ({error})\n  {SIGN_IN}")
     if "Param" in kind:
         return StoreError(f"{where}: {error}\n  correct `store:`")
     return StoreError(f"{where}: cannot be reached: {error}\n  check the network and AWS_ENDPOINT_URL, then apply again")

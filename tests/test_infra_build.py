@@ -14,7 +14,7 @@ from conftest import ROOT, TINY, Project
 from fake_codebuild import CodeBuild, client, push
 from moto_parts import Moto, aws, aws_here
 
-from backends.places.asking_aws import Aws
+from llmspec.aws import Aws
 from llmspec.errors import PlaceError
 from llmspec.infra import build, images
 from llmspec.infra.told import image_lines

@@ -14,9 +14,9 @@ from test_container_work import folder_digest
 from training_parts import make_features, write_base, write_data
 
 from backends.places import direct, ecs_job
-from backends.places.asking_aws import Aws
 from backends.places.ecs_job import Task
 from backends.places.remote import Errand
+from llmspec.aws import Aws
 from llmspec.errors import PlaceError
 from llmspec.infra import build
 from llmspec.job import Input, Job

@@ -17,13 +17,13 @@ from moto_parts import REGION
 from pulumi_service_parts import GROUND
 
 from backends.places import endpoint_check
-from backends.places.asking_aws import Aws
 from backends.places.kubernetes import Cluster
 from infra_pulumi.owner import Owner
 from infra_pulumi.serving.manifests import Sizes, manifests, namespace, written
 from infra_pulumi.serving.wanted import PlaceArgs, Scale, Serving, Variant
 from infra_pulumi.serving.wanted import Release as Served
 from llmspec import container
+from llmspec.aws import Aws
 from llmspec.cli import main
 from llmspec.errors import PlaceError
 from llmspec.release import Release, Releases

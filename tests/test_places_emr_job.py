@@ -10,10 +10,10 @@ from conftest import TINY, Project
 from direct_parts import REGION, client, done, ground, interrupted, killed_and_again, place
 from fake_ecs_emr import Emr
 
-from backends.places.asking_aws import Aws
 from backends.places.emr_job import Run
 from backends.places.remote import Errand
 from backends.work.clean_engine import sail
+from llmspec.aws import Aws
 from llmspec.errors import PlaceError
 from llmspec.infra import build
 from llmspec.job import Job

@@ -14,9 +14,9 @@ from conftest import Project
 from moto_parts import REGION
 from sagemaker_parts import ALARM, Hosting, SageMakerStack
 
-from backends.places.asking_aws import Aws
 from backends.places.journal_lines import _journal
 from infra_pulumi.components.duties import DUTIES
+from llmspec.aws import Aws
 from llmspec.cli import main
 from llmspec.deploy import rollback
 from llmspec.errors import PlaceError

@@ -22,12 +22,12 @@ from test_container_work import TRAINING, folder_digest, trained_here
 from training_parts import content_of, make_features, write_base, write_data
 
 from backends.places import sagemaker_job, watch
-from backends.places.asking_aws import Aws
 from backends.places.remote import Errand
 from backends.places.sagemaker import SageMaker as Place
 from backends.places.sagemaker_request import request
 from backends.places.talk import Passing, Talk
 from backends.work.checkpoint import is_whole
+from llmspec.aws import Aws
 from llmspec.errors import FAILED, DamagedError, PlaceError, SpecError
 from llmspec.infra import build
 from llmspec.job import Input, Job

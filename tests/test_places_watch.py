@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from backends.places.asking_aws import Aws, RefusedError
 from backends.places.log_tail import Tail
 from backends.places.talk import Talk
 from backends.places.watch import Pace, follow, stopped_with_us
+from llmspec.aws import Aws, RefusedError
 from llmspec.job import Job
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from backends.places.asking_aws import Aws
 from backends.places.journal_lines import bring
+from llmspec.aws import Aws
 from llmspec.errors import PlaceError
 from llmspec.progress import publish
 from llmspec.registry import Place

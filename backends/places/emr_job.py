@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from backends.places.asking_aws import Aws, RefusedError
 from backends.places.aws import GB
 from backends.places.direct import Direct, Seen
 from backends.places.remote import PAPER, Errand
 from backends.places.talk import talking
+from llmspec.aws import Aws, RefusedError
 from llmspec.errors import DAMAGED_CODE, PlaceError
 from llmspec.infra import build
 from llmspec.job import Job

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from backends.places.asking_aws import Aws, RefusedError
+from llmspec.aws import Aws, RefusedError
 from llmspec.journal import CURRENT, MOST_BYTES
 from llmspec.shelf import write_atomically
 

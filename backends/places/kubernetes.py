@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from backends.places.asking_aws import Aws, told
+from llmspec.aws import Aws, told
 from llmspec.errors import PlaceError
 
 OWNER = "llmspec"

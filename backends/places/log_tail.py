@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from backends.places.asking_aws import Aws, RefusedError
+from llmspec.aws import Aws, RefusedError
 
 
 class Tail:

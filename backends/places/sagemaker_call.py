@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from backends.places.asking_aws import Aws, told
 from backends.places.cloud import Outputs
+from llmspec.aws import Aws, told
 from llmspec.client import Reply
 from llmspec.errors import CallError, PlaceError
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from backends.places.asking_aws import Aws, RefusedError
 from backends.places.log_tail import Tail
 from backends.places.remote import Errand
 from backends.places.sagemaker_request import Kind, kind_of, output_of, request
 from backends.places.talk import Talk, talking
 from backends.places.watch import follow, stopped_with_us
+from llmspec.aws import Aws, RefusedError
 from llmspec.errors import DAMAGED_CODE, PlaceError
 from llmspec.infra import build
 from llmspec.job import Job

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from backends.places.asking_aws import RefusedError
 from backends.places.log_tail import Tail
 from backends.places.talk import Talk
+from llmspec.aws import RefusedError
 
 LAST_WORDS_SECONDS = 10.0
 """How long the log of a job that has ended may still be on its way."""

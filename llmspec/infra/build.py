@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from backends.places.asking_aws import Aws, RefusedError
 from llmspec import s3_files
+from llmspec.aws import Aws, RefusedError
 from llmspec.errors import PlaceError
 from llmspec.infra import images
 from llmspec.infra.workspace import Say, quiet

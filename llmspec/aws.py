@@ -27,7 +27,7 @@ _UNKNOWN = (
     "IncompleteSignature",
 )
 _REACH = "check the network, the region and AWS_ENDPOINT_URL, and try again: what runs there is found again"
-_SIGN_IN = "sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+SIGN_IN = "sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
 class RefusedError(PlaceError):
@@ -83,7 +83,7 @@ class Aws:
 
     def faults(self, service: str, verb: str, what: dict[str, Any]) -> list[str]:
         """What AWS's own description of a call says against it, all at once, before anything is made."""
-        from backends.places.aws_limits import faults
+        from llmspec.aws_limits import faults
 
         model = self.client(service).meta.service_model.operation_model(_camel(verb))
         return list(faults(model.input_shape, what))
@@ -151,7 +151,7 @@ def _answered(what: str, region: str, response: Any) -> RefusedError:
 
 def _words(what: str, region: str, code: str, said: str) -> str:
     if code in _UNKNOWN:
-        return f"{what}: AWS does not accept these credentials ({code})\n  {_SIGN_IN}"
+        return f"{what}: AWS does not accept these credentials ({code})\n  {SIGN_IN}"
     if any(word in code for word in _DENIED):
         return f"{what} in {region}: access denied ({said or code})\n  whoever applies needs this permission"
     if code.startswith("ResourceLimitExceeded"):
@@ -165,13 +165,13 @@ def _words(what: str, region: str, code: str, said: str) -> str:
 def _failed(what: str, region: str, error: Exception) -> PlaceError:
     """No answer came, or no question could be put."""
     kind = type(error).__name__
-    if _without_credentials(error):
-        return PlaceError(f"{what}: no credentials ({error})\n  {_SIGN_IN}")
+    if without_credentials(error):
+        return PlaceError(f"{what}: no credentials ({error})\n  {SIGN_IN}")
     if "Param" in kind or "Validation" in kind:
         return PlaceError(f"{what}: {error}")
     return PlaceError(f"{what} in {region}: AWS cannot be reached: {error}\n  {_REACH}")
 
 
-def _without_credentials(error: Exception) -> bool:
+def without_credentials(error: Exception) -> bool:
     """Whether botocore found nobody to be."""
     return any(word in type(error).__name__ for word in ("Credential", "Token", "Profile", "SSO", "Login"))
