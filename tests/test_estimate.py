@@ -55,7 +55,8 @@ def test_the_training_of_a_base_from_the_hub_is_judged_by_its_name_its_tokens_an
 
 def test_its_price_is_in_the_plan_and_counts_against_the_budget(tmp_path: Path) -> None:
     hours = (of(tmp_path, "model").seconds or 0) / 3600
-    bounded = SPEC + "governance: {budget: {monthly: 91 USD}}\nendpoint: {}\n"
+    unknown = SPEC.replace("onnx: sagemaker}", "onnx: {sagemaker: {instance: ml.r7i.large}}}")
+    bounded = unknown + "governance: {budget: {monthly: 91 USD}}\nendpoint: {}\n"
     costs = plan(product(tmp_path, bounded)).costs
     assert costs
     (line,) = [line for line in costs.lines if line.need.stage == "model"]

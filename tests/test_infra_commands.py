@@ -99,7 +99,8 @@ def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Proj
     assert "Nothing to change." in again.stdout
     assert [name for name in aws.keys(store) if "/data/superseded/" in name] == []
     whole = json.loads(shop.run("plan", *prod, "-o", "json").stdout)
-    assert "storage: s3 gb in eu-central-1" in whole["costs"]["unpriced"], "that there is something to be paid for is known by now"
+    stored = [line["what"] for line in whole["costs"]["lines"] if line["stage"] == "storage"]
+    assert stored == ["s3 gb"], "that there is something to be paid for is known by now"
     assert [image["what"] for image in whole["images"]] == ["training"]
 
     shop.write(spec(store, tag="cx-2"))

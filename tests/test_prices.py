@@ -21,7 +21,7 @@ from llmspec.cli import main
 from llmspec.errors import CallError, PlaceError, StoreError
 from llmspec.load import load
 from llmspec.present import dollars
-from llmspec.prices import Costs, Price, costs, table
+from llmspec.prices import Costs, Price, costs, needs, table
 from llmspec.spec import Spec
 
 pytest_plugins = ["moto_parts"]
@@ -120,11 +120,11 @@ def test_what_auto_mode_takes_for_a_machine_is_told() -> None:
 
 def test_what_is_not_known_is_listed_and_never_zero() -> None:
     found = costs(
-        at("{model: {sagemaker: {instance: ml.p4d.24xlarge}}, endpoint: {sagemaker: {instance: ml.m7i.large}}}"), {"model": None}
+        at("{model: {sagemaker: {instance: ml.p4d.24xlarge}}, endpoint: {sagemaker: {instance: ml.r7i.large}}}"), {"model": None}
     )
     assert found is not None
     assert priced(found) == {}
-    assert "endpoint: sagemaker ml.m7i.large in us-east-1" in found.unpriced
+    assert "endpoint: sagemaker ml.r7i.large in us-east-1" in found.unpriced
     assert "model: nothing tells how long it takes" in found.unpriced
     assert "storage: artifacts that are made and older ones, versions and logs, by what is kept" in found.unpriced
 
@@ -149,11 +149,11 @@ def test_what_lies_in_the_store_is_paid_each_month() -> None:
 
 
 def test_another_region_has_no_price_of_ours() -> None:
-    found = costs(at("{endpoint: {sagemaker: {instance: ml.g5.xlarge}}}", region="eu-central-1"), {})
+    found = costs(at("{endpoint: {sagemaker: {instance: ml.g5.xlarge}}}", region="eu-north-1"), {})
     assert found is not None
     assert found.lines == []
     assert found.dates == ""
-    assert "network: vpc endpoint in eu-central-1" in found.unpriced
+    assert "network: vpc endpoint in eu-north-1" in found.unpriced
 
 
 def test_use_that_nobody_knows_is_named() -> None:
@@ -179,7 +179,7 @@ def test_a_month_is_compared_with_the_budget(monthly: str, says: str) -> None:
 
 
 def test_a_sum_without_machines_says_so_before_it_is_within_anything() -> None:
-    places = "{model: {sagemaker: {instance: ml.p4d.24xlarge}}, features: ecs, endpoint: {sagemaker: {instance: ml.m7i.large}}}"
+    places = "{model: {sagemaker: {instance: ml.p4d.24xlarge}}, features: ecs, endpoint: {sagemaker: {instance: ml.r7i.large}}}"
     took = {"model": None, "features": 60.0}
     within = costs(at(places, "governance: {budget: {monthly: 500 USD}}\n"), took)
     assert within is not None
@@ -206,6 +206,14 @@ def test_every_shipped_figure_has_its_date_and_no_more_than_was_read() -> None:
             assert figure["as_of"][:2] == "20"
     assert table("us-east-1")["sagemaker ml.g5.xlarge"] == Price(1.408, "hour", "2026-08-17")
     assert table("af-south-1") == {}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "specs").glob("aws-*.yaml")), ids=lambda path: path.stem)
+def test_everything_that_a_shipped_spec_takes_by_the_hour_has_a_figure(path: Path) -> None:
+    shipped = load(path, "prod", env={}).spec
+    taken = {need.what for need in needs(shipped, shipped.in_aws, dict.fromkeys(shipped.in_aws, 3600.0))}
+    assert taken
+    assert taken - set(table(shipped.region or "")) == set()
 
 
 def test_dollars_are_written_as_people_write_them() -> None:
@@ -302,13 +310,16 @@ def price_list(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]
 def test_refresh_asks_aws_and_its_answer_goes_before_ours(
     price_list: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    at("{endpoint: {sagemaker: {instance: ml.g5.xlarge}}}", region="eu-central-1")
+    both = "{features: {sagemaker: {instance: ml.r7i.large}}, endpoint: {sagemaker: {instance: ml.g5.xlarge}}}"
+    at(both, region="eu-central-1")
+    assert table("eu-central-1")["vpc endpoint"].as_of < "2026-11"
     assert main(["prices", "shop.yaml", "--refresh"]) == 0
     said, silent = capsys.readouterr()
     assert "no price of kms key in eu-central-1: there is no question for it, or AWS named none or several" in silent.splitlines()
     assert "ml.g5.xlarge" not in silent
     assert "sagemaker ml.g5.xlarge       $1.761        per hour    eu-central-1, 2026-11-01" in said
-    assert "kms key                      unpriced" in said
+    assert "sagemaker ml.r7i.large       unpriced" in said
+    assert "kms key                      $1            per month   eu-central-1, 2026-09\n" in said, "what AWS names no price of"
     assert table("eu-central-1")["vpc endpoint"] == Price(0.012, "hour", "2026-11-01")
     filters = {each["Field"]: each["Value"] for each in price_list[-1]["Filters"]}
     assert filters["regionCode"] == "eu-central-1"
@@ -319,7 +330,7 @@ def test_refresh_asks_aws_and_its_answer_goes_before_ours(
 
 @pytest.mark.aws
 def test_two_different_answers_are_no_answer(price_list: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
-    at(f"{{endpoint: {{ecs: {{{NAMED}}}}}}}", region="eu-central-1")
+    at(f"{{endpoint: {{ecs: {{{NAMED}}}}}}}", region="eu-north-1")
     assert main(["prices", "shop.yaml", "--refresh", "-o", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["fargate gb"] is None
