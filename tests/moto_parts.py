@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from threading import Event, Thread
 from typing import Any
 
@@ -92,11 +93,19 @@ class Moto:
         return content
 
 
+class _Front(DomainDispatcherApplication):
+    """Which service a name is of is found once: moto lists its own folders for each request."""
+
+    def __init__(self) -> None:
+        super().__init__(create_backend_app)
+        self.get_backend_for_host = cache(super().get_backend_for_host)
+
+
 @contextmanager
 def listening(before: Callable[[Any], Any] = lambda app: app) -> Iterator[Moto]:
     """`before` puts an application in front of it, for what it lacks."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would tell of every request
-    gate = Gate(before(DomainDispatcherApplication(create_backend_app)))
+    gate = Gate(before(_Front()))
     server = make_server("127.0.0.1", 0, gate, threaded=True, request_handler=MotoRequestHandler)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()

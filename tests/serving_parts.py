@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,9 @@ ROOT = Path(__file__).parents[1]
 SPECIAL = ["<|bos|>", "<|eos|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]
 TEXT = ["Where is my order? We ship within two days, and you may return it within thirty days of purchase."] * 4
 CONTEXT_LENGTH = 2048
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For httpx where nothing is encrypted and much is asked: by itself it reads all authorities of the machine for each question,
+which takes longer than an answer."""
 
 
 @cache

@@ -17,7 +17,7 @@ import httpx
 import openai
 import pytest
 from container_parts import FILES, GRANTED, SERVE, Container, model_folder, said, serving
-from serving_parts import eventually, release, sealed
+from serving_parts import PLAIN, eventually, release, sealed
 
 from backends.serving.lines import LONGEST, shortened
 from backends.serving.surroundings import Surroundings
@@ -43,7 +43,7 @@ def running(model: Path) -> Iterator[Container]:
 
 def ask(running: Container, path: str = "/invocations", headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
     asked = {"messages": HELLO, "max_tokens": 8} | body
-    return httpx.post(f"{running.url}{path}", json=asked, headers=headers or {}, timeout=30)
+    return httpx.post(f"{running.url}{path}", json=asked, headers=headers or {}, timeout=30, verify=PLAIN)
 
 
 def test_it_says_503_until_the_model_can_answer(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from serving_parts import endpoint, eventually, exported, release, sealed
+from serving_parts import PLAIN, endpoint, eventually, exported, release, sealed
 
 from backends.serving.choices import Choice
 from backends.serving.engine import Engine
@@ -184,10 +184,11 @@ def test_bodies_that_are_too_large_and_paths_that_are_not_there_are_refused(url:
 def test_more_than_slots_and_queue_hold_is_refused_with_a_time_to_come_back(url: str) -> None:
     body = {"messages": HELLO, "max_tokens": 1700}
     found: list[httpx.Response] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)))
-        for _ in range(12)
-    ]
+
+    def ask() -> None:
+        found.append(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60, verify=PLAIN))
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -204,7 +205,7 @@ def test_overload_of_a_fresh_worker_is_refused_by_statuses_and_counted_as_that(t
 
     def ask(url: str, stream: bool) -> None:
         body = {"messages": HELLO, "max_tokens": 600, "stream": stream}
-        found.append(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60))
+        found.append(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60, verify=PLAIN))
 
     with endpoint(tmp_path / ".llmspec", release(concurrency=1, queue=60, timeout="2s")) as url:
         threads = [threading.Thread(target=ask, args=(url, number % 2 == 0)) for number in range(30)]

@@ -18,7 +18,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
-from serving_parts import endpoint, eventually, release
+from serving_parts import PLAIN, endpoint, eventually, release
 
 from backends.places import local_endpoint
 from llmspec.home import journal_folder, run_folder
@@ -61,14 +61,15 @@ def memory(pid: int) -> int:
 
 
 def answered(url: str) -> str:
-    response = httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO, "max_tokens": 8}, timeout=30)
+    response = httpx.post(f"{url}/v1/chat/completions", json={"messages": HELLO, "max_tokens": 8}, timeout=30, verify=PLAIN)
     response.raise_for_status()
     return str(response.json()["choices"][0]["message"]["content"])
 
 
 def idle(url: str) -> bool:
     """Nobody is answered and nobody waits: every slot is free."""
-    gauges = dict(line.rsplit(" ", 1) for line in httpx.get(f"{url}/metrics").text.splitlines() if not line.startswith("#"))
+    metrics = httpx.get(f"{url}/metrics", verify=PLAIN).text
+    gauges = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
     return (float(gauges["llmspec_running"]), float(gauges["llmspec_waiting"])) == (0, 0)
 
 
@@ -289,7 +290,7 @@ def test_a_worker_killed_under_load_is_back_and_its_journal_is_whole(url: str, h
     def load() -> None:
         while not ended.is_set():
             with contextlib.suppress(httpx.HTTPError):  # those that were being answered are lost with their worker
-                response = httpx.post(f"{url}/v1/chat/completions", content=chat(max_tokens=40), timeout=30)
+                response = httpx.post(f"{url}/v1/chat/completions", content=chat(max_tokens=40), timeout=30, verify=PLAIN)
                 answers.append(response.status_code)
 
     threads = [threading.Thread(target=load) for _ in range(6)]
