@@ -38,7 +38,7 @@ def columns_of(data: Data) -> list[str]:
 
 def steps_of(data: Data) -> Steps:
     """The spec's steps; last, always: a row without a question or an answer teaches nothing."""
-    asked = [(step.name, step.step.model_dump()) for step in data.clean]
+    asked = [(step.name, step.options.model_dump()) for step in data.clean]
     return [*asked, ("drop_missing", {"columns": ["question", "answer"]})]
 
 

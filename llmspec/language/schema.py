@@ -7,11 +7,10 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
+from llmspec.choice import OneOf, Options
 from llmspec.language import fields
 from llmspec.section import Section
 from llmspec.spec import Spec
-from llmspec.spec.data import CleanStep, Step
-from llmspec.spec.guards import Guard, GuardOptions
 from llmspec.spec.spec import Target
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -47,10 +46,10 @@ class _Generator(GenerateJsonSchema):
             for name, doc in fields.docs(cls).items():
                 if name in made.get("properties", {}):
                     made["properties"][name] = {**made["properties"][name], "description": doc}
-        if cls in (CleanStep, Guard):
+        if issubclass(cls, OneOf):
             return _one_named(cls, made)
-        if issubclass(cls, Step | GuardOptions):
-            return _step(cls, made)
+        if issubclass(cls, Options):
+            return _options(cls, made)
         return made
 
     def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
@@ -84,7 +83,7 @@ def _or_reference(made: JsonSchemaValue) -> JsonSchemaValue:
     return {"anyOf": [made, _REFERENCE]}
 
 
-def _step(cls: type[Step | GuardOptions], made: JsonSchemaValue) -> JsonSchemaValue:
+def _options(cls: type[Options], made: JsonSchemaValue) -> JsonSchemaValue:
     """`drop_missing: [answer]` stands for `drop_missing: {columns: [answer]}`; nothing stands for the defaults."""
     forms: list[JsonSchemaValue] = [{key: value for key, value in made.items() if key != "description"}]
     if cls.main is not None:
@@ -94,7 +93,7 @@ def _step(cls: type[Step | GuardOptions], made: JsonSchemaValue) -> JsonSchemaVa
     return {"anyOf": forms, "description": made.get("description", "")}
 
 
-def _one_named(cls: type[Section], made: JsonSchemaValue) -> JsonSchemaValue:
+def _one_named(cls: type[OneOf], made: JsonSchemaValue) -> JsonSchemaValue:
     """A step or a guard is a name, or one name with its options."""
     required = {name for name, field in cls.model_fields.items() if _needs_options(field.annotation)}
     steps = {name: _only_step(item) for name, item in made["properties"].items()}

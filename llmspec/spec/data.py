@@ -1,15 +1,15 @@
 """data: where rows come from, how they are cleaned, and who may see which."""
 
-from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
+from llmspec.choice import OneOf, Options
 from llmspec.expressions import Comparison
 from llmspec.registry import Engine, EngineOf
-from llmspec.section import Like, OutsideKey, Section, did_you_mean, one_named, wrong
+from llmspec.section import Like, OutsideKey, Section, did_you_mean, wrong
 
 Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), Like("a column is small letters, digits and '_': `question`")]
 Columns = Annotated[list[Column], Field(min_length=1)]
@@ -56,14 +56,7 @@ class Source(Section):
         return self
 
 
-class Step(Section):
-    """One cleaning step; `columns` are the ones it reads and writes."""
-
-    main: ClassVar[str | None] = None
-    """The field that a bare value stands for: `drop_missing: [answer]`."""
-
-
-class TextStep(Step):
+class TextStep(Options):
     """A step that rewrites text."""
 
     main: ClassVar[str | None] = "columns"
@@ -109,7 +102,7 @@ class Remove(TextStep):
         return pattern
 
 
-class DropMissing(Step):
+class DropMissing(Options):
     """Rows without a value go."""
 
     main: ClassVar[str | None] = "columns"
@@ -117,7 +110,7 @@ class DropMissing(Step):
     """A row goes when any of these is null or blank."""
 
 
-class DropShort(Step):
+class DropShort(Options):
     """Rows whose text is too short to teach anything go."""
 
     column: Column = "answer"
@@ -136,7 +129,7 @@ class Redact(TextStep):
     """mask writes [EMAIL] in its place, drop loses the row, fail stops with the rows named."""
 
 
-class DropDuplicates(Step):
+class DropDuplicates(Options):
     """Of rows that are equal, the first stays."""
 
     main: ClassVar[str | None] = "columns"
@@ -144,26 +137,10 @@ class DropDuplicates(Step):
     """Rows equal in all of these are duplicates."""
 
 
-def _bare_value(value: Any) -> Any:
-    """{'drop_missing': ['answer']} -> {'drop_missing': {'columns': ['answer']}}; null -> the defaults."""
-    value = one_named(value)
-    if isinstance(value, dict) and len(value) == 1:
-        ((name, options),) = value.items()
-        field = CleanStep.model_fields.get(name)
-        if field is None:
-            cure = did_you_mean(str(name), CleanStep.model_fields)
-            raise wrong(f"no cleaning step named '{str(name)[:60]}'", cure, word=str(name))
-        if not isinstance(options, dict):
-            step = next(t for t in getattr(field.annotation, "__args__", ()) if t is not type(None))
-            if options is None:
-                return {name: {}}
-            if step.main is not None:
-                return {name: {step.main: options}}
-    return value
-
-
-class CleanStep(Section):
+class CleanStep(OneOf):
     """Exactly one of these."""
+
+    called: ClassVar[str] = "cleaning step"
 
     normalize_unicode: NormalizeUnicode | None = None
     """One spelling per character."""
@@ -183,28 +160,6 @@ class CleanStep(Section):
     """Personal data out."""
     drop_duplicates: DropDuplicates | None = None
     """Equal rows: the first stays."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise wrong("a cleaning step is one name", "start each step with its own '-'")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _only_itself(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
-        """The steps it is not say nothing, so a step that is added to the language changes no key."""
-        return {self.name: handler(self)[self.name]}
-
-    @property
-    def name(self) -> str:
-        (name,) = self.model_fields_set
-        return name
-
-    @property
-    def step(self) -> Step:
-        step = getattr(self, self.name)
-        assert isinstance(step, Step)
-        return step
 
 
 class Split(Section):
@@ -247,7 +202,7 @@ class Data(Section):
     """sail (embedded, no JVM) or spark: {master: …} or spark: {remote: …}; the rows are the same."""
     sources: list[Source] = Field(min_length=1)
     """Where the rows come from."""
-    clean: list[Annotated[CleanStep, BeforeValidator(_bare_value)]] = Field(default=[], max_length=60)
+    clean: list[CleanStep] = Field(default=[], max_length=60)
     """Steps, in order; each reports how many rows it changed and dropped."""
     template: Literal["chat", "context_qa"] = "chat"
     """How a row becomes text: the base model's own chat form, or [Context] [Question] [Answer] … ####."""
@@ -284,7 +239,7 @@ class Data(Section):
     def _steps_find_their_columns(self) -> Self:
         known = set.union({"context"}, *(set(source.columns) for source in self.sources))
         for number, clean in enumerate(self.clean):
-            options = clean.step.model_dump()
+            options = clean.options.model_dump()
             one = {"column": options["column"]} if "column" in options else {}
             many = {f"columns[{at}]": column for at, column in enumerate(options.get("columns") or [])}
             for field, column in (one | many).items():

@@ -1,28 +1,21 @@
 """guards: what a release's requests and answers are guarded with."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
+from pydantic import AfterValidator, Field
 
-from llmspec.section import Like, Section, did_you_mean, one_named, wrong
-
-
-class GuardOptions(Section):
-    """What one guard does."""
-
-    main: ClassVar[str | None] = None
-    """The field that a bare list stands for: `pii: [email, iban]`."""
+from llmspec.choice import OneOf, Options
+from llmspec.section import Like, wrong
 
 
-class PromptInjection(GuardOptions):
+class PromptInjection(Options):
     """Prompts and contexts that try to take the model over ("ignore all previous instructions"), in disguise too."""
 
     action: Literal["block", "note"] = "block"
     """block answers with finish_reason content_filter; note only writes it into the journal and counts it."""
 
 
-class Pii(GuardOptions):
+class Pii(Options):
     """Personal data in answers."""
 
     main: ClassVar[str | None] = "kinds"
@@ -38,14 +31,14 @@ class Pii(GuardOptions):
     """mask writes [EMAIL] in its place, block ends the answer, note only counts it."""
 
 
-class Secrets(GuardOptions):
+class Secrets(Options):
     """Credentials in answers: keys of known makes, private keys, tokens, passwords that are set or said."""
 
     action: Literal["mask", "block", "note"] = "mask"
     """mask writes [SECRET] in their place, block ends the answer, note only counts them."""
 
 
-class OutputHtml(GuardOptions):
+class OutputHtml(Options):
     """HTML that runs or loads, and pictures and links that carry data to foreign hosts, in answers."""
 
     main: ClassVar[str | None] = "hosts"
@@ -55,31 +48,17 @@ class OutputHtml(GuardOptions):
     """mask makes it harmless, block ends the answer, note only counts it."""
 
 
-class SystemPromptLeak(GuardOptions):
+class SystemPromptLeak(Options):
     """The system prompt in answers: a dozen of its words in a row or half of it, spaced out and encoded too."""
 
     action: Literal["block", "note"] = "block"
     """block ends the answer before it is said, note only counts it."""
 
 
-def _bare_guard(value: Any) -> Any:
-    """'pii' -> {'pii': {}}; {'pii': ['email']} -> {'pii': {'kinds': ['email']}}; null -> the defaults."""
-    value = one_named(value)
-    if isinstance(value, dict) and len(value) == 1:
-        ((name, options),) = value.items()
-        field = Guard.model_fields.get(name)
-        if field is None:
-            raise wrong(f"no guard named '{str(name)[:60]}'", did_you_mean(str(name), Guard.model_fields), word=str(name))
-        kind = next(t for t in getattr(field.annotation, "__args__", ()) if t is not type(None))
-        if options is None:
-            return {name: {}}
-        if isinstance(options, list) and getattr(kind, "main", None):
-            return {name: {kind.main: options}}
-    return value
-
-
-class Guard(Section):
+class Guard(OneOf):
     """Exactly one of these."""
+
+    called: ClassVar[str] = "guard"
 
     prompt_injection: PromptInjection | None = None
     """Prompts that try to take the model over end with content_filter."""
@@ -92,28 +71,6 @@ class Guard(Section):
     system_prompt_leak: SystemPromptLeak | None = None
     """An answer that gives the system prompt away ends with content_filter."""
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise wrong("a guard is one name", "start each guard with its own '-'")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _only_itself(self, handler: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
-        """The guards it is not say nothing, so a guard that is added to the language changes no release."""
-        return {self.name: handler(self)[self.name]}
-
-    @property
-    def name(self) -> str:
-        (name,) = self.model_fields_set
-        return name
-
-    @property
-    def options(self) -> Section:
-        options = getattr(self, self.name)
-        assert isinstance(options, Section)
-        return options
-
 
 def each_once(guards: list[Guard]) -> list[Guard]:
     seen: set[str] = set()
@@ -124,5 +81,5 @@ def each_once(guards: list[Guard]) -> list[Guard]:
     return guards
 
 
-Guards = Annotated[list[Annotated[Guard, BeforeValidator(_bare_guard)]], AfterValidator(each_once)]
+Guards = Annotated[list[Guard], AfterValidator(each_once)]
 """A list of names, with options where wanted."""
