@@ -3,8 +3,8 @@
 import dagster as dg
 
 from assets.show import asset, told
+from llmspec.card import Place
 from llmspec.deploy import deploy
-from llmspec.registry import Place
 from llmspec.stage import Stage
 
 

@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.show import asset, picture, produce
 from llmspec import pictures
-from llmspec.registry import Place
+from llmspec.card import Place
 from llmspec.stage import Stage
 
 

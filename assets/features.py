@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.show import asset, produce
-from llmspec.registry import Place
+from llmspec.card import Place
 from llmspec.stage import Stage
 
 

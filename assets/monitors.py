@@ -3,8 +3,8 @@
 import dagster as dg
 
 from assets.show import asset, check_name, metadata, told
+from llmspec.card import Place
 from llmspec.make import watch
-from llmspec.registry import Place
 from llmspec.stage import Stage
 
 

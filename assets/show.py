@@ -9,11 +9,11 @@ from typing import Any
 import dagster as dg
 
 from llmspec import checks
+from llmspec.card import Place
 from llmspec.errors import LLMSpecError
 from llmspec.expressions import Verdict
 from llmspec.make import FORCE, Made, make
 from llmspec.progress import publish
-from llmspec.registry import Place
 from llmspec.stage import Stage
 from llmspec.store import Artifact
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 from llmspec import checks, exposure
 from llmspec.audit import Trail
+from llmspec.card import Place
 from llmspec.errors import BlockedError, CallError, DamagedError, PlaceError
 from llmspec.git import commit
 from llmspec.home import access_folder
 from llmspec.lock import user
 from llmspec.make import require, sound
 from llmspec.progress import publish
-from llmspec.registry import Place
 from llmspec.release import Live, Release
 from llmspec.stage import Product
 

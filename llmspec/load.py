@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from llmspec.card import Place
 from llmspec.errors import Problem, SpecError
 from llmspec.language import faults, fields, overlay, sayings
 from llmspec.language.mend import mend
 from llmspec.language.references import References
 from llmspec.language.scalars import resolve
-from llmspec.registry import Place
 from llmspec.site import Site
 from llmspec.source import Node, Source, read
 from llmspec.spec import Spec

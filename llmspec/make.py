@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmspec import copies
+from llmspec.card import Place
 from llmspec.errors import BlockedError, DamagedError, PlaceError
 from llmspec.journal_stats import horizon
 from llmspec.progress import publish
-from llmspec.registry import Place, name_of
+from llmspec.registry import name_of
 from llmspec.section import KEPT
 from llmspec.stage import NotReadyError, Product, Stage
 from llmspec.store import Artifact

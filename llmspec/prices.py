@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from llmspec import network
+from llmspec.card import Place
 from llmspec.errors import StoreError
 from llmspec.home import home
-from llmspec.registry import Place, name_of
+from llmspec.registry import name_of
 from llmspec.section import STAGES
 from llmspec.spec import Spec
 from llmspec.spec.model import BedrockBase

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from llmspec.card import Card
 from llmspec.language import fields
-from llmspec.registry import Card, name_of
+from llmspec.registry import name_of
 from llmspec.secrets import names_in
 from llmspec.section import MayHoldSecret, OutsideKey, Section
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmspec import checks, copies, files, tls
+from llmspec.card import Engine, Place
 from llmspec.digests import Digests
 from llmspec.errors import CallError, DamagedError, LLMSpecError
 from llmspec.expressions import Verdict
@@ -16,7 +17,7 @@ from llmspec.job import Input, Job, digest_of
 from llmspec.load import Loaded, load
 from llmspec.lock import Waiting
 from llmspec.reads import HOSTED_READS, NEEDS, READS, keyed, picked, secret_paths
-from llmspec.registry import Engine, Place, name_of
+from llmspec.registry import name_of
 from llmspec.release import Release, Releases
 from llmspec.section import KEPT, STAGES
 from llmspec.spec import Spec

@@ -12,11 +12,11 @@ import dagster as dg
 from conftest import Project
 from serving_parts import eventually
 
+from llmspec.card import Place
 from llmspec.infra import build
 from llmspec.job import Job
 from llmspec.load import load
 from llmspec.progress import Event, listening
-from llmspec.registry import Place
 from llmspec.shelf import shelf_at
 from llmspec.store import Artifact, open_artifact
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from llmspec import registry
+from llmspec.card import Card, Engine, Place
 from llmspec.job import Job
 from llmspec.language.fields import docs
-from llmspec.registry import Card, Engine, Place
 from llmspec.section import STAGES
 from llmspec.store import open_artifact
 

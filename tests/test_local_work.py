@@ -15,9 +15,9 @@ import pytest
 
 from backends.places import local_work
 from backends.places.local_work import Child, Forked, loading, start
+from llmspec.card import Engine
 from llmspec.errors import FAILED
 from llmspec.job import Job
-from llmspec.registry import Engine
 from llmspec.store import open_artifact
 
 pytestmark = pytest.mark.skipif(not local_work.forks(), reason="with a GPU, or without Linux, nothing is forked")

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from llmspec.registry import Engine
+from llmspec.card import Engine
 from llmspec.section import OutsideKey, SecretText, wrong
 
 

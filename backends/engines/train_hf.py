@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from llmspec.registry import Engine
+from llmspec.card import Engine
 
 
 class TrainHF(Engine):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from backends.places.journal_lines import bring
 from llmspec.aws import Aws
+from llmspec.card import Place
 from llmspec.errors import PlaceError
 from llmspec.progress import publish
-from llmspec.registry import Place
 from llmspec.release import Fleet, Live, Release
 from llmspec.site import Site
 

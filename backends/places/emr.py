@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from backends.places.aws import GB, INSTALL, REQUIRES, size_fault
-from llmspec.registry import Place, name_of
+from llmspec.card import Place
+from llmspec.registry import name_of
 from llmspec.section import Duration, Like, Size, wrong
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from backends.places.local_work import GRACE_SECONDS, end, loading, start
 from backends.places.talk import Passing
 from llmspec import copies, secrets
+from llmspec.card import Engine, Place
 from llmspec.errors import DAMAGED_CODE, FAILED, DamagedError, PlaceError
 from llmspec.home import log_file, run_folder
 from llmspec.job import Job
-from llmspec.registry import Engine, Place
 from llmspec.release import Live, Release
 from llmspec.section import STAGES
 

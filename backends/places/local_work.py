@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmspec.card import Engine
 from llmspec.progress import publish
-from llmspec.registry import Engine
 
 GRACE_SECONDS = 4.0
 """What a child gets to save its checkpoint after it was asked to end."""

@@ -13,8 +13,8 @@ from pyspark.sql import SparkSession
 
 from backends.engines.clean_spark import Sail, Spark
 from llmspec import container
+from llmspec.card import Engine
 from llmspec.errors import PlaceError
-from llmspec.registry import Engine
 
 
 @contextmanager

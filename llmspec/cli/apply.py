@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmspec import exposure
+from llmspec.card import Place
 from llmspec.cli.common import agree, look, missing, target_option
 from llmspec.deploy import nominate, revive
 from llmspec.errors import BlockedError, CallError
 from llmspec.make import expected
 from llmspec.plan import Plan, plan
 from llmspec.present import count, plan_lines, seconds
-from llmspec.registry import Place, name_of
+from llmspec.registry import name_of
 from llmspec.retention import sweep
 from llmspec.stage import Product
 

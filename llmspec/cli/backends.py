@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from llmspec import registry
+from llmspec.card import Card
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def cards() -> list[dict[str, Any]]:
     return found
 
 
-def _row(kind: str, name: str, stages: list[str], card: type[registry.Card]) -> dict[str, Any]:
+def _row(kind: str, name: str, stages: list[str], card: type[Card]) -> dict[str, Any]:
     point = registry.registered(kind)[name]
     return {
         "kind": kind,

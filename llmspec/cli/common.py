@@ -4,9 +4,9 @@ import argparse
 import sys
 from typing import Any
 
+from llmspec.card import Card
 from llmspec.errors import CallError, PlaceError
 from llmspec.plan import Plan
-from llmspec.registry import Card
 from llmspec.stage import Product
 
 

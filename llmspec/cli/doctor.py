@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from llmspec import registry
+from llmspec.card import Place
 from llmspec.errors import StoreError
 from llmspec.home import home
 from llmspec.present import megabytes
@@ -67,5 +68,5 @@ def backends() -> Iterator[Line]:
     """Every registered engine and place. What only a cloud needs is missing nowhere else."""
     for name, card in [*registry.engines(), *registry.places()]:
         lacks = card.missing()
-        mark = "✓" if not lacks else "·" if issubclass(card, registry.Place) and card.cloud else "✗"
+        mark = "✓" if not lacks else "·" if issubclass(card, Place) and card.cloud else "✗"
         yield (mark, name, f"needs {', '.join(lacks)}: {card.install}" if lacks else (card.__doc__ or "").split("\n")[0])

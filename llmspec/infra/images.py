@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import llmspec
+from llmspec.card import Place
 from llmspec.job import digest_of
 from llmspec.machines import machine
-from llmspec.registry import Place
 
 Image = Literal["serving", "training"]
 Variant = Literal["cpu", "gpu"]

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from llmspec.card import Place
 from llmspec.errors import Problem
 from llmspec.load import Loaded
 from llmspec.machines import Machine, machine
-from llmspec.registry import Place, name_of
+from llmspec.registry import name_of
 from llmspec.spec import Spec
 from llmspec.spec.governance import Check
 

@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
+from llmspec.card import Engine
 from llmspec.choice import OneOf, Options
 from llmspec.expressions import Comparison
-from llmspec.registry import Engine, EngineOf
+from llmspec.registry import EngineOf
 from llmspec.section import Like, OutsideKey, Section, did_you_mean, wrong
 
 Column = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), Like("a column is small letters, digits and '_': `question`")]

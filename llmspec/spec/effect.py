@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pydantic_core import PydanticCustomError
 
 from llmspec import registry
-from llmspec.registry import Card, Place, name_of
+from llmspec.card import Card, Place
+from llmspec.registry import name_of
 from llmspec.section import Section, wrong
 from llmspec.spec import hosted
 

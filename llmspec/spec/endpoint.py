@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_serializer
 
-from llmspec.registry import Engine, EngineOf
+from llmspec.card import Engine
+from llmspec.registry import EngineOf
 from llmspec.section import Duration, Like, Section, Size, wrong
 from llmspec.spec.guards import Guards
 from llmspec.spec.traffic import Rollout, Scale, Variants

@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from llmspec.card import Engine
 from llmspec.expressions import Gate
-from llmspec.registry import Engine, EngineOf
+from llmspec.registry import EngineOf
 from llmspec.section import OutsideKey, Section, wrong
 
 Metric = Literal["token_f1", "exact_match", "perplexity", "rouge_l"]

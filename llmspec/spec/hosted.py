@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import PydanticCustomError
 
-from llmspec.registry import Card, Engine, name_of
+from llmspec.card import Card, Engine
+from llmspec.registry import name_of
 from llmspec.section import Section, wrong
 from llmspec.spec.evaluation import Metric
 from llmspec.spec.model import BedrockBase

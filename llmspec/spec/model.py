@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
 
-from llmspec.registry import Engine, EngineOf
+from llmspec.card import Engine
+from llmspec.registry import EngineOf
 from llmspec.section import Duration, Like, OutsideKey, SecretText, Section, wrong
 
 GEOGRAPHIES = ("us", "us-gov", "eu", "apac", "jp", "au", "ca", "global")

@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from llmspec.card import Engine
 from llmspec.expressions import Alarm
-from llmspec.registry import Engine, EngineOf
+from llmspec.registry import EngineOf
 from llmspec.section import Duration, Like, SecretText, Section, wrong
 
 

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.registry import Engine, EngineOf
+from llmspec.card import Engine
+from llmspec.registry import EngineOf
 from llmspec.section import OutsideKey, Section
 
 MANY = 4

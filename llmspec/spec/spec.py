@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_serializer, model_validator
 
 from llmspec import registry
-from llmspec.registry import AnyPlace, Place, name_of
+from llmspec.card import Place
+from llmspec.registry import AnyPlace, name_of
 from llmspec.section import STAGES, Like, Section, wrong
 from llmspec.spec import effect, hosted
 from llmspec.spec.data import Data

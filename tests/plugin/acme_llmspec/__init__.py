@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+from llmspec.card import Engine, Place
 from llmspec.errors import PlaceError
 from llmspec.job import Job
-from llmspec.registry import Engine, Place
 from llmspec.section import SecretText
 
 
