@@ -25,7 +25,7 @@ from starlette.types import Message
 from backends.serving.batcher import Batcher
 from backends.serving.classifier import BUCKETS, Classifier
 from backends.serving.classify_api import Classification, Classify
-from backends.serving.door import RECORD, Record
+from backends.serving.record import RECORD, Record
 from backends.serving.replies import ApiError
 from backends.work.export_encoder import LARGEST_DIFFERENCE, export
 from backends.work.report import Report

@@ -20,7 +20,6 @@ from serving_parts import exported
 from backends.serving.access import Turnstile
 from backends.serving.choices import Choice
 from backends.serving.decoder import Decoder
-from backends.serving.door import Record
 from backends.serving.drafts import Drafts
 from backends.serving.engine import Engine, Generation
 from backends.serving.fair_queue import FairQueue
@@ -28,6 +27,7 @@ from backends.serving.guards import Guards
 from backends.serving.metrics import _tokens_of
 from backends.serving.prefix import BLOCK
 from backends.serving.pump import Ticket
+from backends.serving.record import Record
 from backends.serving.replies import ApiError, Form
 from backends.serving.room import Room
 from backends.serving.sampling import Sampling

@@ -9,9 +9,9 @@ import pytest
 from prometheus_text import Family, families
 from serving_parts import endpoint, eventually, release
 
-from backends.serving.door import Record
 from backends.serving.engine import Stats
 from backends.serving.metrics import Metrics
+from backends.serving.record import Record
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello there"}]
 MODEL = {"model_name": "bot", "engine": "0"}

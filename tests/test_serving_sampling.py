@@ -120,7 +120,7 @@ def test_the_nucleus_of_a_large_vocabulary_is_the_shortest_list_that_holds_the_c
 
 
 def chosen(sampling: Sampling, logits: list[list[float]], prompt: list[int]) -> tuple[list[int], Chooser]:
-    chooser = sampling.chooser(prompt)
+    chooser = Chooser(sampling, prompt)
     return [chooser.next(np.array(row, np.float32)) for row in logits], chooser
 
 
@@ -158,10 +158,10 @@ def test_logits_of_a_broken_model_or_a_temperature_of_almost_nothing_still_give_
     wide: dict[str, Any] = {"temperature": 1.0, "top_p": 0.5, "top_k": 2, "min_p": 0.1, "logprobs": 2, "prompt_logprobs": 2}
     for row in ([np.nan] * 1000, [1.0, np.nan] * 500, [np.inf, np.inf, 0.0] * 300, [-np.inf, 0.0, -np.inf] * 300, [-np.inf] * 9):
         for wanted in (Sampling(1, temperature=1.0), Sampling(1, **wide), Sampling(1, logprobs=3)):
-            chooser = wanted.chooser([0])
+            chooser = Chooser(wanted, [0])
             assert 0 <= chooser.next(np.array(row, np.float32)) < len(row)
             chooser.score(np.array([row], np.float32), np.array([1]))
-    assert Sampling(1, temperature=1e-30).chooser([0]).next(np.array([1, 3, 2], np.float32)) == 1
+    assert Chooser(Sampling(1, temperature=1e-30), [0]).next(np.array([1, 3, 2], np.float32)) == 1
 
 
 def test_a_prompt_is_scored_as_the_engine_scores_a_sequence(engine: Engine) -> None:

@@ -12,9 +12,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backends.serving.door import RECORD, Record
 from backends.serving.keys import CALLER, EVERYTHING, Caller, Keyring, refused
 from backends.serving.pace import Pace
+from backends.serving.record import RECORD, Record
 from backends.serving.refusals import Refusals
 from backends.serving.replies import ApiError
 from llmspec.spec.endpoint import Endpoint, Limits, Permission

@@ -13,10 +13,10 @@ from starlette.types import Receive
 
 from backends.serving.bodies import Chat, Completion
 from backends.serving.choices import Choice, answers
-from backends.serving.door import RECORD, Record
 from backends.serving.guards import CONTENT_FILTER, Verdict, refusal
 from backends.serving.keys import CALLER, Caller
 from backends.serving.product import Product
+from backends.serving.record import RECORD, Record
 from backends.serving.replies import ApiError, Form, Piece, Usage
 from backends.serving.stream import Attend, Blocked, Stream
 from llmspec.release import Release

@@ -12,12 +12,12 @@ from backends.serving.answering import client_of
 from backends.serving.batcher import Batcher
 from backends.serving.bodies import Part, Text, one_or_many
 from backends.serving.classifier import Classifier, TextError
-from backends.serving.door import RECORD, Record
 from backends.serving.elsewhere import GENERATING, elsewhere
 from backends.serving.guards import CONTENT_FILTER, LONG_TEXT, refusal
 from backends.serving.patience import waited
 from backends.serving.product import Product
 from backends.serving.reading import read
+from backends.serving.record import RECORD, Record
 from backends.serving.replies import ApiError
 from llmspec.release import Release
 from llmspec.spec.endpoint import Limits

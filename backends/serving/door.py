@@ -1,81 +1,22 @@
 """Around every request: what came of it is noted, and a draining worker says goodbye in the HTTP of it."""
 
-import time
-import uuid
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backends.serving.journal import Journal
 from backends.serving.metrics import Metrics
-from backends.serving.ticket import Made
+from backends.serving.record import RECORD, Record
+from backends.serving.tracing import Tracing
 
 if TYPE_CHECKING:
-    from backends.serving.tracing import Tracing
     from llmspec.release import Release
 
 ASKING = {"/v1/chat/completions", "/v1/completions", "/v1/classify", "/invocations"}
 """Paths whose requests are journaled."""
 KNOWN = ASKING | {"/v1/models", "/v1/feedback", "/v1/audit", "/health", "/metrics", "/ping", "/docs", "/openapi.json"}
-RECORD = "llmspec.record"
 UNSAID = {"started", "id", "body", "made", "rating"}
 """What a line of the journal says in another way, or not at all."""
-
-
-@dataclass(eq=False)
-class Record:
-    """What is known of one request; whoever answers it fills it in."""
-
-    path: str
-    started: float = field(default_factory=time.monotonic)
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    status: int = 500
-    stream: bool = False
-    prompt_tokens: int = 0
-    answer_tokens: int = 0
-    first_token_seconds: float | None = None
-    finish: str = ""
-    key: str = ""
-    """The public id of the key that asked; empty without keys."""
-    question: str = ""
-    answer: str = ""
-    guard: str = ""
-    """The guard that blocked it."""
-    found: list[str] = field(default_factory=list)
-    """Guards that found something and did not block: masked, or only noted."""
-    rating: str = ""
-    """For feedback: what was said, to be counted."""
-    body: Any = None
-    """The request as it was understood."""
-    made: list[Made] = field(default_factory=list)
-    """Its answers, from when they were queued."""
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a guard blocked the request itself: the model read nothing of it."""
-        return bool(self.guard) and not self.made
-
-    @property
-    def tokens(self) -> int:
-        """Read and made for it, also for a client that did not stay for the answer; none where a guard stopped the request."""
-        if self.status < 400 and not self.stopped:
-            return self.prompt_tokens + self.answer_tokens
-        read = sum(made.tokens_read for made in self.made if made.joined is not None)
-        return min(read, self.prompt_tokens) + self.answer_tokens
-
-    @property
-    def reasons(self) -> list[str]:
-        """How each of its answers ended. One whose time was up before its turn came was refused, and is none."""
-        if self.guard:
-            return ["content_filter"] * max(1, len(self.made))
-        if not self.made and self.prompt_tokens and self.status == 200:
-            return ["stop"]  # a classification is always a whole answer
-        return [str(made.finish or "cancelled") for made in self.made if made.joined is not None or made.finish != "length"]
 
 
 class Door:

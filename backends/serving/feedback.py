@@ -8,9 +8,9 @@ from fastapi import FastAPI, Request
 from pydantic import AfterValidator, Field
 
 from backends.serving.bodies import Part, Text, encodable
-from backends.serving.door import RECORD
 from backends.serving.journal import Journal
 from backends.serving.reading import read
+from backends.serving.record import RECORD
 from backends.serving.replies import ApiError
 
 AGAIN_SECONDS = 60

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from backends.serving.chooser import Chooser
 from backends.serving.drafts import Drafts
 from backends.serving.prefix import names
 from backends.serving.sampling import Sampling
@@ -28,7 +29,7 @@ class Generation:
 
     def __init__(self, prompt: list[int], sampling: Sampling, stream: TextStream, client: str = ""):
         self.prompt, self.sampling, self.client, self._stream = prompt, sampling, client, stream
-        self.chooser = sampling.chooser(prompt)
+        self.chooser = Chooser(sampling, prompt)
         self.ids: list[int] = []
         self.finish: Finish | None = None
         self.ending: Finish | None = None

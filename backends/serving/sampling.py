@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from backends.serving.chooser import Chooser
     from backends.serving.grammar import Grammar
 
 
@@ -65,11 +64,6 @@ class Sampling:
         """The likeliest token and nothing else: the engine may choose for many at once."""
         shaped = self.penalised or self.logit_bias or self.grammar
         return self.temperature == 0.0 and self.logprobs is None and not shaped
-
-    def chooser(self, prompt: list[int]) -> "Chooser":
-        from backends.serving.chooser import Chooser
-
-        return Chooser(self, prompt)
 
 
 def log_sum(logits: "np.ndarray[Any, Any]") -> float:

@@ -12,13 +12,13 @@ from backends.serving.answering import Answering, client_of
 from backends.serving.asking import Asking, Prompt
 from backends.serving.bodies import Chat, Completion
 from backends.serving.choices import Choice
-from backends.serving.door import RECORD, Record
 from backends.serving.engine import Engine, Finish
 from backends.serving.grammar import Grammar
 from backends.serving.guards import Verdict
 from backends.serving.logprobs import ChatListing, Listing, Reach, TextListing, Words
 from backends.serving.patience import waited
 from backends.serving.pump import Pump, Ticket
+from backends.serving.record import RECORD, Record
 from backends.serving.replies import ApiError, time_up
 from backends.serving.sampling import Sampling
 from llmspec.release import Release

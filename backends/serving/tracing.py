@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope
 
-from backends.serving.door import Record
+from backends.serving.record import Record
 from llmspec.redaction import redact
 from llmspec.release import Release
 

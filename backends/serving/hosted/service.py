@@ -9,9 +9,9 @@ from starlette.responses import Response
 from backends.serving.answering import Answering, Finish, client_of
 from backends.serving.bodies import Chat, Completion
 from backends.serving.choices import Choice
-from backends.serving.door import RECORD, Record
 from backends.serving.hosted.contract import TurnError, about_tokens
 from backends.serving.hosted.engine import HostedEngine, Question
+from backends.serving.record import RECORD, Record
 from backends.serving.replies import ApiError, Form
 from backends.serving.stream import Attend, Stream
 from llmspec.release import Release
