@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from backends.serving import http_server
+from backends.serving.heads import HEAD_BYTES, Headed
 from backends.serving.http_server import HttpServer
 from backends.serving.sockets import allow_files, bind
 from llmspec.spec.endpoint import Endpoint
@@ -33,7 +34,7 @@ class Slow:
 
 
 @contextlib.asynccontextmanager
-async def serving(protocol: str) -> AsyncIterator[Connect]:
+async def serving(protocol: str | type[asyncio.Protocol]) -> AsyncIterator[Connect]:
     listener: socket.socket = bind("127.0.0.1", 0)
     server = HttpServer(Slow(), None, Endpoint())
     server.config.http = protocol
@@ -93,6 +94,43 @@ def test_so_is_one_that_sends_byte_after_byte_or_begins_a_second_request(monkeyp
             task.cancel()
 
     monkeypatch.setattr(http_server, "HEAD_SECONDS", LIMIT)
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    "begun", [WHOLE[:-2], b"GET / HTTP/1.1\r\nx-long: ", b"GET /", b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"]
+)
+@pytest.mark.parametrize("more", [b"x: y\r\n" * 2**10, b"z" * 2**12])
+def test_a_head_without_end_is_cut_off_before_it_fills_the_memory(begun: bytes, more: bytes) -> None:
+    async def check() -> None:
+        async with serving(Headed) as connect:
+            writer = (await connect())[1]
+            writer.write(begun)
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while sent < 2**24:
+                    writer.write(more)
+                    await writer.drain()
+                    sent += len(more)
+            assert sent < 2**24
+            another = await connect()
+            another[1].write(WHOLE)
+            assert b" 200 " in await answer(another)
+
+    asyncio.run(check())
+
+
+def test_a_head_that_is_too_long_is_refused_in_words_and_a_long_one_is_read() -> None:
+    async def check() -> None:
+        async with serving(Headed) as connect:
+            reader, writer = await connect()
+            writer.write(WHOLE[:-2] + b"x-long: " + b"z" * (HEAD_BYTES // 2) + b"\r\n\r\n")
+            assert b" 200 " in await answer((reader, writer))
+            writer.write((WHOLE[:-2] + b"x-long: ").ljust(HEAD_BYTES + 1, b"z"))  # all is read: nothing cuts the words off
+            said = await asyncio.wait_for(reader.read(), 20)
+            assert said.startswith(b"HTTP/1.1 431 ")
+            assert b"larger than 64 kB" in said
+
     asyncio.run(check())
 
 

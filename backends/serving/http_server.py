@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from backends.serving.control import Line
+from backends.serving.heads import Headed
 from backends.serving.sockets import allow_files
 from llmspec import tls
 from llmspec.spec.endpoint import Endpoint, Tls
@@ -50,6 +51,7 @@ class HttpServer(uvicorn.Server):
         timeout, files = patience or endpoint.limits.timeout, endpoint.tls
         config = uvicorn.Config(
             app,
+            http=Headed,
             loop="asyncio",
             access_log=False,
             log_config=None,
