@@ -555,6 +555,22 @@ def test_every_text_can_be_read_and_nothing_is_wider_than_the_screen(browser: Br
     page.context.close()
 
 
+def test_the_smallest_phone_shows_the_products_name_beside_the_button_for_a_key(browser: Browser, tmp_path: Path) -> None:
+    with endpoint(tmp_path / ".llmspec", release(output_tokens=5)) as url:
+        text = Keys(tmp_path / ".llmspec" / "access" / "bot-local").create("a visitor", "user")[1]
+        page = opened(browser, {"width": 320, "height": 560})
+        page.goto(url)
+        page.get_by_label("Key", exact=True).fill(text)
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text("bot")
+        expect(page.get_by_role("button", name="Key", exact=True)).to_be_visible()
+        page.evaluate("document.querySelector('h1').textContent = 'support-bot'")
+        places = page.locator("html, header").evaluate_all("them => them.map((it) => it.scrollWidth - it.clientWidth)")
+        assert places == [0, 0]
+        assert page.locator("h1").evaluate("it => it.clientWidth") >= 60
+        page.context.close()
+
+
 def test_everything_can_be_done_by_keyboard_alone_and_the_focus_is_always_seen(browser: Browser, url: str) -> None:
     page = at(opened(browser, PHONE, reduced_motion="reduce"), url)
 
