@@ -571,6 +571,15 @@ def test_the_smallest_phone_shows_the_products_name_beside_the_button_for_a_key(
         page.context.close()
 
 
+def test_the_list_of_what_it_takes_is_no_wider_than_a_phone(browser: Browser, url: str) -> None:
+    page = opened(browser, PHONE)
+    page.goto(f"{url}/docs")
+    page.locator("details").evaluate_all("them => them.forEach((it) => (it.open = true))")
+    assert page.locator("td").count() > 100
+    assert page.locator("html").evaluate("it => it.scrollWidth - it.clientWidth") == 0
+    page.context.close()
+
+
 def test_everything_can_be_done_by_keyboard_alone_and_the_focus_is_always_seen(browser: Browser, url: str) -> None:
     page = at(opened(browser, PHONE, reduced_motion="reduce"), url)
 

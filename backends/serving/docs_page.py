@@ -10,6 +10,7 @@ body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 code { font-family: ui-monospace, monospace } h2 { margin-top: 3rem }
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0 }
 tr { border-bottom: 1px solid #8884 } summary { cursor: pointer; padding: .4rem 0 } details details { margin-left: 1rem }
+@media (max-width: 40rem) { td { display: block; padding: .1rem 0; overflow-wrap: anywhere } details details { margin: 0 } }
 """
 
 
