@@ -37,3 +37,15 @@ def test_a_text_is_spoken_of_as_a_text_not_as_a_list() -> None:
 def test_a_bias_is_of_token_ids() -> None:
     assert said_of(Chat, **HELLO, logit_bias={"abc": 1}) == "logit_bias.abc: the names in logit_bias are token ids, as '1234'"
     assert Chat.model_validate(HELLO | {"logit_bias": {"12": 1}}).logit_bias == {"12": 1.0}
+
+
+def test_a_clients_own_words_are_not_all_said_back() -> None:
+    assert said_of(Chat, **HELLO, logit_bias={"x" * 5000: 1}).startswith(f"logit_bias.{'x' * 200}…: the names in")
+
+
+def test_a_schema_that_is_nested_too_deep_to_be_read_is_called_that() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(300):
+        schema = {"type": "array", "items": schema}
+    said = said_of(Chat, **HELLO, response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+    assert said == "response_format.json_schema.schema: it is nested too deep"

@@ -15,6 +15,8 @@ from backends.serving.text import HALF_SENT
 BODY_BYTES = 4 * 2**20
 BODY_SECONDS = 30.0
 """A body that takes longer to arrive is not waited for."""
+DEEPEST = len(("response_format", "json_schema", "schema"))
+"""Below that pydantic only says in which of its own types it was when it gave up."""
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -57,7 +59,8 @@ def explained(error: ValidationError) -> ApiError:
         said = f"unsupported field '{param}': this endpoint would not act on it"
         return ApiError(400, said, param=param, code="unsupported_field")
     half = HALF_SENT if first["loc"] else f"a field's name: {HALF_SENT}"
-    said = half if first["type"] == "string_unicode" else first["msg"].removeprefix("Value error, ")
+    ours = {"string_unicode": half, "recursion_depth_exceeded": "it is nested too deep"}
+    said = ours.get(first["type"], first["msg"].removeprefix("Value error, "))
     param = ".".join(_way(first["loc"])) or said.partition(":")[0]
     return ApiError(400, said if said.startswith(f"{param}:") else f"{param}: {said}", param=param)
 
@@ -65,5 +68,5 @@ def explained(error: ValidationError) -> ApiError:
 def _way(location: tuple[int | str, ...]) -> list[str]:
     """The way to the field as the client wrote it: without pydantic's names for which of several types was tried."""
     if location[:1] == ("response_format",):
-        location = location[:1] + location[2:]
-    return [str(part) for part in location if re.fullmatch(r"[\w$-]+", str(part))]
+        location = (location[:1] + location[2:])[:DEEPEST]
+    return [named(part) for part in location if re.fullmatch(r"[\w$-]+", str(part))]
