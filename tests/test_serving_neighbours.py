@@ -57,6 +57,13 @@ def test_without_keys_a_web_page_from_elsewhere_cannot_use_the_browser_of_this_m
     assert "access-control-allow-origin" not in refused.headers
 
 
+@pytest.mark.parametrize("said", ["203.0.113.7", "2001:db8::7", "127.0.0.1, 203.0.113.7", "unknown"])
+def test_without_keys_whom_a_proxy_on_this_machine_brings_is_not_answered(alone: str, said: str) -> None:
+    refused = httpx.get(f"{alone}/v1/audit", headers={"x-forwarded-for": said})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "permission_denied")
+    assert httpx.get(f"{alone}/v1/audit", headers={"x-forwarded-for": "127.0.0.1"}).status_code == 200
+
+
 def test_the_endpoints_own_page_may_ask(alone: str) -> None:
     assert httpx.post(f"{alone}/v1/chat/completions", json=CHAT, headers={"origin": alone}).status_code == 200
 

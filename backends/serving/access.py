@@ -131,6 +131,8 @@ class Access:
         host = headers.get("host", "")
         if host and not _local(host):
             raise forbidden(f"Host is {host[:80]!r}, and without a key only this machine is answered: ask localhost, or make a key")
+        if not _here(address):
+            raise forbidden(f"a proxy asks for {address[:80]!r}, and without a key only this machine is answered: make a key")
         if self._from_elsewhere(headers):
             return Caller(address, "user", frozenset(self._endpoint.access.roles.user))
         return Caller(address, "admin", EVERYTHING)
@@ -175,6 +177,14 @@ def _local(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or name.endswith(".localhost") or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _here(address: str) -> bool:
+    """Whether a client is on this machine. One that a proxy brings has the address that the proxy says."""
+    try:
+        return not address or ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 
