@@ -196,6 +196,10 @@ def test_models_are_listed_and_found_by_name(client: openai.OpenAI) -> None:
     assert client.models.retrieve("bot").owned_by == "llmspec"
     with pytest.raises(openai.NotFoundError, match="this is 'bot'"):
         client.models.retrieve("other/model")
+    with pytest.raises(openai.NotFoundError) as long:
+        client.chat.completions.create(model="x\n" * 5000, messages=HELLO)
+    assert "no model 'x\ufffdx" in long.value.message
+    assert len(long.value.message) < 500
 
 
 def test_completions_echo_the_prompt_with_log_probabilities(client: openai.OpenAI, engine: Engine) -> None:

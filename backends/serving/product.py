@@ -6,7 +6,7 @@ from typing import Protocol
 
 from backends.serving.access import Turnstile
 from backends.serving.guards import Guards
-from backends.serving.replies import ApiError
+from backends.serving.replies import ApiError, named
 from backends.serving.stats import Stats
 from llmspec.release import Release
 from llmspec.spec.endpoint import Endpoint, Limits
@@ -41,4 +41,5 @@ class Product(ABC):
     def expect(self, model: str | None) -> None:
         """Refuse another model's name."""
         if model is not None and model != self.release.spec:
-            raise ApiError(404, f"no model '{model}' here: this is '{self.release.spec}'", param="model", code="model_not_found")
+            said = f"no model '{named(model)}' here: this is '{self.release.spec}'"
+            raise ApiError(404, said, param="model", code="model_not_found")
