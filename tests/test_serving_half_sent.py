@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from backends.serving import http_server
-from backends.serving.heads import HEAD_BYTES, Headed
+from backends.serving.heads import HEAD_BYTES
 from backends.serving.http_server import HttpServer
 from backends.serving.sockets import allow_files, bind
 from llmspec.spec.endpoint import Endpoint
@@ -34,10 +34,9 @@ class Slow:
 
 
 @contextlib.asynccontextmanager
-async def serving(protocol: str | type[asyncio.Protocol]) -> AsyncIterator[Connect]:
+async def serving() -> AsyncIterator[Connect]:
     listener: socket.socket = bind("127.0.0.1", 0)
     server = HttpServer(Slow(), None, Endpoint())
-    server.config.http = protocol
     task = asyncio.create_task(server.serve([listener]))
     try:
         yield partial(asyncio.open_connection, *listener.getsockname())
@@ -57,13 +56,10 @@ async def closed(connection: Connection) -> bool:
     return False
 
 
-@pytest.mark.parametrize("protocol", ["httptools", "h11"])
 @pytest.mark.parametrize("first", [b"", b"POST /v1/chat", b"GET / HTTP/1.1\r\nHost: x\r\nx-more: "])
-def test_a_connection_whose_first_request_does_not_come_whole_is_closed(
-    monkeypatch: pytest.MonkeyPatch, protocol: str, first: bytes
-) -> None:
+def test_a_connection_whose_first_request_does_not_come_whole_is_closed(monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
     async def check() -> None:
-        async with serving(protocol) as connect:
+        async with serving() as connect:
             half = await connect()
             half[1].write(first)
             assert await closed(half)
@@ -72,8 +68,7 @@ def test_a_connection_whose_first_request_does_not_come_whole_is_closed(
     asyncio.run(check())
 
 
-@pytest.mark.parametrize("protocol", ["httptools", "h11"])
-def test_so_is_one_that_sends_byte_after_byte_or_begins_a_second_request(monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
+def test_so_is_one_that_sends_byte_after_byte_or_begins_a_second_request(monkeypatch: pytest.MonkeyPatch) -> None:
     async def drip(connection: Connection) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -82,7 +77,7 @@ def test_so_is_one_that_sends_byte_after_byte_or_begins_a_second_request(monkeyp
                 await asyncio.sleep(LIMIT / 5)
 
     async def check() -> None:
-        async with serving(protocol) as connect:
+        async with serving() as connect:
             dripping, second = await connect(), await connect()
             second[1].write(WHOLE)
             dripping[1].write(WHOLE[:20])
@@ -103,7 +98,7 @@ def test_so_is_one_that_sends_byte_after_byte_or_begins_a_second_request(monkeyp
 @pytest.mark.parametrize("more", [b"x: y\r\n" * 2**10, b"z" * 2**12])
 def test_a_head_without_end_is_cut_off_before_it_fills_the_memory(begun: bytes, more: bytes) -> None:
     async def check() -> None:
-        async with serving(Headed) as connect:
+        async with serving() as connect:
             writer = (await connect())[1]
             writer.write(begun)
             sent = 0
@@ -122,7 +117,7 @@ def test_a_head_without_end_is_cut_off_before_it_fills_the_memory(begun: bytes, 
 
 def test_a_head_that_is_too_long_is_refused_in_words_and_a_long_one_is_read() -> None:
     async def check() -> None:
-        async with serving(Headed) as connect:
+        async with serving() as connect:
             reader, writer = await connect()
             writer.write(WHOLE[:-2] + b"x-long: " + b"z" * (HEAD_BYTES // 2) + b"\r\n\r\n")
             assert b" 200 " in await answer((reader, writer))
@@ -134,10 +129,9 @@ def test_a_head_that_is_too_long_is_refused_in_words_and_a_long_one_is_read() ->
     asyncio.run(check())
 
 
-@pytest.mark.parametrize("protocol", ["httptools", "h11"])
-def test_long_answers_and_rests_between_requests_are_nobodys_fault(monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
+def test_long_answers_and_rests_between_requests_are_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
-        async with serving(protocol) as connect:
+        async with serving() as connect:
             connection = await connect()
             for _ in range(2):
                 connection[1].write(WHOLE)
@@ -150,7 +144,7 @@ def test_long_answers_and_rests_between_requests_are_nobodys_fault(monkeypatch: 
 
 def test_in_a_crowd_nobody_rests_for_long_and_who_is_being_answered_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
-        async with serving("httptools") as connect:
+        async with serving() as connect:
             resting = await connect()
             resting[1].write(WHOLE)
             await answer(resting)
