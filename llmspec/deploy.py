@@ -87,7 +87,7 @@ def promote(product: Product, place: Place) -> Deployed:
     with product.lock(wait=3600):
         seen, release = product.releases.seen(), product.releases.candidate()
         if release is None:
-            raise CallError(f"{product.name} has no candidate\n  make one: llmspec apply {product.loaded.path} --candidate")
+            raise CallError(f"{product.name} has no candidate\n  make one: llmspec apply {product.loaded.as_typed} --candidate")
         _passed(product, release)
         done = _move(product, place, release, "promoted", seen, commit())
         drop(product, place)

@@ -86,7 +86,7 @@ def chosen(product: Product, form: Form) -> tuple[int | None, Artifact]:
     if live is None:
         last = product.stage("model" if form == "hf" else "onnx").head
         if last is None:
-            raise CallError(f"{product.name} has no model yet\n  make one: llmspec apply {product.loaded.path}")
+            raise CallError(f"{product.name} has no model yet\n  make one: llmspec apply {product.loaded.as_typed}")
         return None, last
     served = product.store.find(product.name, "onnx", live.artifact_key)
     if served is not None and form == "onnx":

@@ -64,6 +64,11 @@ class Loaded:
         return Site(self.spec, self.target, self.path)
 
     @property
+    def as_typed(self) -> str:
+        """File and target as a command takes them: a cure that named no target would be about the default one."""
+        return f"{self.path}" + ("" if self.target == overlay.pick(self.source.root) else f" --target {self.target}")
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """The targets that the file declares."""
         return tuple(self.spec.targets)

@@ -236,4 +236,6 @@ def test_a_key_is_not_made_for_an_endpoint_that_would_not_look_at_it(tmp_path: P
     done = llmspec(tmp_path, "keys", "create", str(LAMBDA), "--target", "prod", "--name", "alice")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no effect at lambda, where people sign in\n  let them in: aws cognito-idp admin-create-user" in done.stderr
+    none = llmspec(tmp_path, "keys", "list", str(LAMBDA), "--target", "prod")
+    assert (none.returncode, none.stderr) == (2, done.stderr), "nobody is sent to make one"
     assert not (tmp_path / ".llmspec" / "access").exists()

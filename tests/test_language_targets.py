@@ -87,6 +87,14 @@ def test_the_default_target_is_the_one_that_says_so_else_local(tmp_path: Path) -
     assert at(tmp_path, "local", text=SPEC.replace("  pipe:\n", "  pipe:\n    default: true\n")).target == "local"
 
 
+def test_a_cure_is_about_the_same_target_which_is_named_where_it_is_not_the_default_one(tmp_path: Path) -> None:
+    assert at(tmp_path).as_typed == str(tmp_path / "shop.yaml")
+    assert at(tmp_path, "prod").as_typed == f"{tmp_path / 'shop.yaml'} --target prod"
+    piped = SPEC.replace("  pipe:\n", "  pipe:\n    default: true\n")
+    assert at(tmp_path, "pipe", text=piped).as_typed == str(tmp_path / "shop.yaml")
+    assert at(tmp_path, "local", text=piped).as_typed.endswith(" --target local")
+
+
 def test_a_reference_that_is_the_whole_value_keeps_its_type(tmp_path: Path) -> None:
     assert at(tmp_path).spec.endpoint.port == 8000
 

@@ -61,7 +61,8 @@ def _aside(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
     made = nominate(product, product.place("endpoint"))
     print(f"Release {made.release.number} is tried out: {made.live.url}")
-    print(f"  Ask it:          llmspec ask {args.file} --candidate …\n  Make it live:    llmspec promote {args.file}")
+    typed = product.loaded.as_typed
+    print(f"  Ask it:          llmspec ask {typed} --candidate …\n  Make it live:    llmspec promote {typed}")
     return 0
 
 

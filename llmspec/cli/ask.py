@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     place = loaded.place("endpoint")
     live = (place.tried if args.candidate else place.live)(loaded.spec.name, loaded.target)
     if live is None and args.candidate:
-        raise PlaceError(f"{loaded.spec.name} has no candidate; make one with: llmspec apply {args.file} --candidate")
+        raise PlaceError(f"{loaded.spec.name} has no candidate; make one with: llmspec apply {loaded.as_typed} --candidate")
     if live is None:
-        raise PlaceError(f"{loaded.spec.name} is not live; bring it up with: llmspec apply {args.file}")
+        raise PlaceError(f"{loaded.spec.name} is not live; bring it up with: llmspec apply {loaded.as_typed}")
     way: dict[str, Any] = {"certificate": live.certificate, "headers": place.headers(live), "call": place.call(live)}
     way["cure"] = SIGN_IN_CURE if loaded.spec.endpoint.access.keys == "cognito" else KEY_CURE
     answer = ask(live.url, args.question, args.context, max_tokens=args.max_tokens, key=key_in(os.environ), **way)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
     release = product.releases.live()
     if release is None:
-        raise PlaceError(f"{product.name} is not live; bring it up with: llmspec apply {args.file}")
+        raise PlaceError(f"{product.name} is not live; bring it up with: llmspec apply {product.loaded.as_typed}")
     at_once = args.at_once if args.at_once is not None else Limits.model_validate(release.serving["limits"]).concurrency
     if at_once < 1:
         raise CallError("--at-once needs to be at least 1")

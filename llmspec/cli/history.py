@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([vars(release) | {"live": release == live, "candidate": release == tried} for release in every], indent=1))
         return 0
     if not every:
-        print(f"{product.name} has no release yet: llmspec apply {args.file}")
+        print(f"{product.name} has no release yet: llmspec apply {product.loaded.as_typed}")
     for release in reversed(every):
         mark = "●" if release == live else "○" if release == tried else " "
         passed = "; ".join(verdict["reason"] for verdict in release.verdict) or "no gates"

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         gone = keys.revoke(args.id)
         print(f"Key {gone.id} ({gone.name}) is refused from now on.")
     else:
-        _list(keys.all(), args)
+        _list(keys.all(), loaded, args)
     return 0
 
 
@@ -90,7 +90,7 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def _list(keys: list[Key], args: argparse.Namespace) -> None:
+def _list(keys: list[Key], loaded: Loaded, args: argparse.Namespace) -> None:
     now = time.time()
     if args.output == "json":
         shown = [
@@ -99,7 +99,8 @@ def _list(keys: list[Key], args: argparse.Namespace) -> None:
         print(json.dumps(shown, indent=1, ensure_ascii=False))
         return
     if not keys:
-        print(f"No key was made. Make one: llmspec keys create {args.file} --role user --name NAME")
+        _useful(loaded)
+        print(f"No key was made. Make one: llmspec keys create {loaded.as_typed} --role user --name NAME")
     for key in keys:
         until = f"until {_day(key.expires_at)}" if key.expires_at else ""
         print(f"{key.id}  {key.state(now):<8} {key.role:<10} {key.name:<20} made {_day(key.made_at)}  {until}".rstrip())

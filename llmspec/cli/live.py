@@ -110,13 +110,13 @@ class Display:
         """What failed, what is still true, and what to do next."""
         if outcome.passed:
             return
-        live = self.product.releases.live()
+        live, typed = self.product.releases.live(), self.product.loaded.as_typed
         still = f"The endpoint still serves release {live.number}." if live else "Nothing is live."
         if outcome.interrupted:
             kept = ", the checkpoint of the training too" if self._running and self._running[0] == "model" else ""
-            print(f"Stopped. What was made is kept{kept}. {still}\n  Apply again to continue: llmspec apply {self.plan.file}")
+            print(f"Stopped. What was made is kept{kept}. {still}\n  Apply again to continue: llmspec apply {typed}")
             return
         print(f"Stopped at the gate. {still}" if "evaluation" in self._short else still)
         if "evaluation" in self._short:
-            print(f"  Worst rows:   llmspec explain {self.plan.file} evaluation")
-        print(f"  Try again:    llmspec apply {self.plan.file}   (what was made is kept)")
+            print(f"  Worst rows:   llmspec explain {typed} evaluation")
+        print(f"  Try again:    llmspec apply {typed}   (what was made is kept)")

@@ -22,5 +22,5 @@ def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
     done = rollback(product, product.place("endpoint"), args.to)
     print(f"Release {done.release.number} is live again: {done.live.url}")
-    print(f"The spec is as it was: the next `llmspec apply {args.file}` makes live what it asks for.")
+    print(f"The spec is as it was: the next `llmspec apply {product.loaded.as_typed}` makes live what it asks for.")
     return 0

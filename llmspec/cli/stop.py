@@ -19,5 +19,5 @@ def run(args: argparse.Namespace) -> int:
     stopped = any([place.end_trial(loaded.spec.name, loaded.target), place.stop(loaded.spec.name, loaded.target)])
     if stopped:
         Trail(access_folder(loaded.spec.name, loaded.target)).add("stopped")
-    print(f"Stopped. Bring it back with: llmspec apply {args.file}" if stopped else "Nothing was running.")
+    print(f"Stopped. Bring it back with: llmspec apply {loaded.as_typed}" if stopped else "Nothing was running.")
     return 0
