@@ -149,16 +149,17 @@ class Bucket:
         try:
             yield
         except ClientError as error:
-            raise _answered(self.name, where, error.response) from error
+            raise _answered(self.name, where, error.response, self.coming) from error
         except BotoCoreError as error:
             raise _failed(where, error) from error
 
 
-def _answered(bucket: str, where: str, response: Any) -> StoreError:
-    """AWS said no."""
+def _answered(bucket: str, where: str, response: Any, coming: bool) -> StoreError:
+    """AWS said no. A bucket that is coming is the foundation's to make: one that was made by hand would stand in its way."""
     code, said = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))
     if code == "NoSuchBucket":
-        return NoStoreError(f"s3://{bucket}: there is no such bucket\n  make it (`aws s3 mb s3://{bucket}`), or correct `store:`")
+        cure = "`llmspec apply` makes it" if coming else f"make it (`aws s3 mb s3://{bucket}`)"
+        return NoStoreError(f"s3://{bucket}: there is no such bucket\n  {cure}, or correct `store:`")
     if code in _GONE:
         return GoneError(f"{where}: not there")
     if code in _MOVED:

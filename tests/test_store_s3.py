@@ -20,6 +20,8 @@ import pytest
 from conftest import TINY, Project
 
 from llmspec import retention
+from llmspec.errors import NoStoreError
+from llmspec.s3 import Bucket
 from llmspec.shelf import shelf_at
 from llmspec.store import Store, open_artifact
 
@@ -285,6 +287,12 @@ def plan_says(project: Project, env: dict[str, str], store: str) -> str:
     assert said.returncode == 1
     assert "Traceback" not in said.stderr
     return said.stderr
+
+
+@pytest.mark.usefixtures("aws_here")
+def test_a_bucket_that_the_foundation_makes_is_not_to_be_made_by_hand() -> None:
+    with pytest.raises(NoStoreError, match=r"there is no such bucket\n  `llmspec apply` makes it, or correct"):
+        Bucket("shop-of-nobody", coming=True).ask("put_object", Key="bots/live.json", Body=b"")
 
 
 def test_no_bucket_no_credentials_no_network_and_no_library_are_said_with_their_cure(project: Project, aws: Moto) -> None:
