@@ -114,6 +114,7 @@ BESIDE: dict[str, Any] = {
     "endpoint.scale.min": {"endpoint": {"scale": {"max": 9}}},
     "endpoint.scale.concurrency_per_copy": {"endpoint": {"scale": {"max": 9}}},
     "endpoint.rollout.steps": {"endpoint": {"rollout": {"strategy": "canary"}}},
+    "endpoint.rollout.wait": {"endpoint": {"rollout": {"strategy": "canary"}}},
     "ecs.public": {"places": {"endpoint": {"ecs": {"open_to": ["203.0.113.0/24"]}}}},
     "eks.public": {"places": {"endpoint": {"eks": {"open_to": ["203.0.113.0/24"]}}}},
     "ecs.gpus": {"places": {"endpoint": {"ecs": {"instance": "g5.xlarge"}}}},

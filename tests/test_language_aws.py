@@ -13,6 +13,7 @@ from llmspec.stage import Product
 pytest_plugins = ["moto_parts"]
 HERE = GOOD
 LONG = hashlib.shake_256(b"words that no packing makes shorter").hexdigest(3000)
+ELSEWHERE = "arn:aws:acm:eu-west-1:111122223333:certificate/a-b"
 NAMED = "domain: bot.acme.example, zone: Z0123456789ABCDEFGHIJ"
 AWS = GOOD + "store: s3://acme-llm/bots\nregion: eu-central-1\nplaces: {endpoint: sagemaker}\n"
 
@@ -51,6 +52,18 @@ FAULTS = {
     "roles of keys at lambda": (at("lambda", "endpoint: {access: {roles: {user: [use, test]}}}\n"), "{roles: {user: [use, test]}}", "keys and their roles have no effect at lambda", "`keys: cognito` has people sign in"),
     "open to everybody": (at(f"{{ecs: {{public: true, open_to: ['10.0.0.0/8', '0.0.0.0/0'], {NAMED}}}}}"), "'0.0.0.0/0'", "nobody is asked for a key", "name the networks"),
     "name of a load balancer": (at(f"{{ecs: {{{NAMED}}}}}").replace("name: shop", "name: internal-shop"), "internal-shop", "AWS keeps names with 'internal-'", "begin the name otherwise"),
+    "open to no addresses": (at(f"{{ecs: {{open_to: [10.0.0.0/8, 300.1.1.1/24], {NAMED}}}}}"), "300.1.1.1/24", "300.1.1.1/24 is no range of addresses", "`10.0.0.0/8`"),
+    "open to a range from its middle": (at(f"{{eks: {{open_to: [10.1.2.3/8], {NAMED}}}}}"), "10.1.2.3/8", "10.1.2.3/8 does not begin where its range begins", "write `10.0.0.0/8`"),
+    "open to the same twice": (at(f"{{ecs: {{open_to: [10.0.0.0/8, 10.0.0.0/8], {NAMED}}}}}"), "[10.0.0.0/8, 10.0.0.0/8]", "10.0.0.0/8 is there twice", "keep one"),
+    "certificate of another region": (at(f"{{ecs: {{certificate: '{ELSEWHERE}', {NAMED}}}}}"), f"'{ELSEWHERE}'", "a certificate of eu-west-1, and this is eu-central-1", "take it out"),
+    "certificate of another region at eks": (at(f"{{eks: {{certificate: '{ELSEWHERE}', {NAMED}}}}}"), f"'{ELSEWHERE}'", "a certificate of eu-west-1, and this is eu-central-1", "take it out"),
+    "failover to itself": (at(f"{{ecs: {{failover: bot-1.eu-central-1.elb.amazonaws.com, {NAMED}}}}}"), "bot-1.eu-central-1.elb.amazonaws.com", "it is lost with eu-central-1", "another region"),
+    "an ARM machine at ecs": (at(f"{{ecs: {{instance: m7g.xlarge, {NAMED}}}}}"), "m7g.xlarge", "m7g.xlarge has an ARM processor, and the images are for x86", "m7i.large"),
+    "an ARM machine at eks": (at(f"{{eks: {{instance: g5g.2xlarge, {NAMED}}}}}"), "g5g.2xlarge", "has an ARM processor", "m7i.large"),
+    "an ARM machine at SageMaker": (at("{sagemaker: {instance: ml.c7gn.large}}"), "ml.c7gn.large", "has an ARM processor", "ml.m7i.large"),
+    "a wait that nobody waits at ecs": (at(f"{{ecs: {{{NAMED}}}}}", "endpoint: {rollout: {wait: 7m}}\n"), "7m", "all_at_once at ecs has no steps to wait between", "canary or linear"),
+    "a wait that nobody waits at lambda": (at("lambda", "endpoint: {rollout: {wait: 7m}}\n"), "7m", "all_at_once at lambda has no steps to wait between", "canary or linear"),
+    "half a minute at ecs": (at(f"{{ecs: {{{NAMED}}}}}", "endpoint: {rollout: {strategy: linear, wait: 90s}}\n"), "90s", "ECS waits whole minutes", "wait: 5m"),
     "open to nobody": (at(f"{{ecs: {{public: true, {NAMED}}}}}"), f"{{public: true, {NAMED}}}", "private networks only: nobody could ask", "open_to: [203.0.113.0/24]"),
     "open to nobody at eks": (at(f"{{eks: {{public: true, open_to: [172.20.0.0/16, 192.168.1.1/32], {NAMED}}}}}"), "[172.20.0.0/16, 192.168.1.1/32]", "private networks only: nobody could ask", "or take public out"),
     "alarms that turn back": (at("sagemaker", "monitors: {alarms: [" + ", ".join(f"error_rate > {n}%" for n in range(1, 12)) + "]}\n"), "[" + ", ".join(f"error_rate > {n}%" for n in range(1, 12)) + "]", "11 alarms, which turn a rollout back too", "rollback_on"),
@@ -176,6 +189,8 @@ TAKEN = {
     "a base from the hub at ecs, which has a way out": at("ecs", "governance: {nat_gateways: 2}\n", stage="features", head=TRAINED),
     "people at lambda": at("lambda", "endpoint: {access: {keys: cognito}}\n"),
     "eks": at(f"{{eks: {{instance: g5.xlarge, {NAMED}}}}}", "endpoint: {scale: {min: 2, max: 4}, variants: [{release: 1, weight: 50}, {release: 2, weight: 50}]}\n"),
+    "a wait after all at once": at("sagemaker", "endpoint: {rollout: {wait: 7m}}\n"),
+    "machines with GPUs and disks of their own": at(f"{{ecs: {{instance: g4dn.xlarge, gpus: 1, {NAMED}}}}}"),
     "emr": at("{emr: {workers: 3}}", stage="data").replace("data:\n", "data:\n  engine: spark\n"),
     "spot": at("{sagemaker: {spot: true}}", stage="model"),
     "governance": AWS + "governance: {audit: true, retention: {data: 365d, journal: 30d}, backup: {copy_to: eu-west-1}, replicate_to: eu-west-1, budget: {monthly: 99 USD}}\n",

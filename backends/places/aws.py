@@ -1,20 +1,63 @@
 """What the cards of AWS share: how instances are written, which sizes go together, what brings their tools."""
 
+import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from llmspec.section import Like, wrong
+
+if TYPE_CHECKING:
+    from llmspec.spec.traffic import Rollout
 
 REQUIRES = ("boto3", "pulumi", "pulumi_aws")
 INSTALL = "pip install 'llmspec[aws]'"
 GB = 10**9
 _SIZE = r"(nano|micro|small|medium|large|[0-9]*xlarge|metal)"
-Machine = Annotated[str, Field(pattern=rf"^[a-z][a-z0-9-]*\.{_SIZE}$"), Like("write an EC2 instance: `g5.xlarge`, `m7i.large`")]
+_ARM = re.compile(r"(ml\.)?(a1|[a-z]+[0-9]+g[a-z]*|p6e-gb[0-9]+)\..*")
+"""Families with AWS's own processors: a `g` after the number. And NVIDIA's, which have one too."""
+
+
+def _for_our_images(instance: str) -> str:
+    """CodeBuild makes images for x86: on another processor no copy ever starts."""
+    if found := _ARM.fullmatch(instance):
+        fault = f"{instance} has an ARM processor, and the images are for x86"
+        raise wrong(fault, f"choose one of Intel's or AMD's: `{found[1] or ''}m7i.large`")
+    return instance
+
+
+def _begins(written: str) -> str:
+    """AWS takes a range by its first address only."""
+    from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+
+    try:
+        network = IPv4Network(written, strict=False)
+    except (AddressValueError, NetmaskValueError):
+        raise wrong(f"{written} is no range of addresses", "write one: `10.0.0.0/8`") from None
+    if str(network) != written:
+        raise wrong(f"{written} does not begin where its range begins", f"write `{network}`")
+    return written
+
+
+def _each_once(networks: list[str]) -> list[str]:
+    if again := next((network for network in networks if networks.count(network) > 1), ""):
+        raise wrong(f"{again} is there twice, and a firewall takes a rule once", "keep one")
+    return networks
+
+
+Machine = Annotated[
+    str,
+    Field(pattern=rf"^[a-z][a-z0-9-]*\.{_SIZE}$"),
+    AfterValidator(_for_our_images),
+    Like("write an EC2 instance: `g5.xlarge`, `m7i.large`"),
+]
 MlMachine = Annotated[
-    str, Field(pattern=rf"^ml\.[a-z][a-z0-9-]*\.{_SIZE}$"), Like("write a SageMaker instance: `ml.g5.xlarge`, `ml.m7i.large`")
+    str,
+    Field(pattern=rf"^ml\.[a-z][a-z0-9-]*\.{_SIZE}$"),
+    AfterValidator(_for_our_images),
+    Like("write a SageMaker instance: `ml.g5.xlarge`, `ml.m7i.large`"),
 ]
 Certificate = Annotated[
     str,
@@ -32,8 +75,12 @@ Balancer = Annotated[
 ]
 Zone = Annotated[str, Field(pattern=r"^Z[A-Z0-9]{5,31}$"), Like("write the id that Route 53 shows: `Z0123456789ABCDEFGHIJ`")]
 Network = Annotated[
-    str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"), Like("write a range of addresses: `10.0.0.0/8`")
+    str,
+    Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"),
+    AfterValidator(_begins),
+    Like("write a range of addresses: `10.0.0.0/8`"),
 ]
+Networks = Annotated[list[Network], Field(min_length=1), AfterValidator(_each_once)]
 SERVERLESS_SIZES: dict[float, tuple[float, float, float]] = {
     0.25: (0.5, 2, 0.5),
     0.5: (1, 4, 1),
@@ -68,14 +115,10 @@ def size_fault(cpu: float, memory: int, least_cpu: float) -> PydanticCustomError
 
 def shut(name: str, public: bool, open_to: Sequence[str]) -> PydanticCustomError | None:
     """What is wrong with a door to the internet that lets in private addresses only: none of them comes from there."""
-    from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+    from ipaddress import IPv4Network
 
     def private(written: str) -> bool:
-        try:
-            network = IPv4Network(written, strict=False)
-        except (AddressValueError, NetmaskValueError):
-            return False
-        return any(network.subnet_of(IPv4Network(inside)) for inside in PRIVATE)
+        return any(IPv4Network(written).subnet_of(IPv4Network(inside)) for inside in PRIVATE)
 
     if not public or not all(private(network) for network in open_to):
         return None
@@ -84,7 +127,9 @@ def shut(name: str, public: bool, open_to: Sequence[str]) -> PydanticCustomError
     return wrong(fault, cure, f"places.endpoint.{name}.open_to")
 
 
-def doorless(name: str, certificate: str | None, domain: str | None, zone: str | None) -> PydanticCustomError | None:
+def doorless(
+    name: str, certificate: str | None, domain: str | None, zone: str | None, region: str | None
+) -> PydanticCustomError | None:
     """What is wrong with the names of an endpoint behind a load balancer: it speaks HTTPS and nothing else."""
     at = f"places.endpoint.{name}"
     if domain is None and zone is not None:
@@ -92,4 +137,17 @@ def doorless(name: str, certificate: str | None, domain: str | None, zone: str |
     if certificate is None and (domain is None or zone is None):
         cure = "add `certificate: …`, or `domain: …` and `zone: …` to have one made"
         return wrong(f"{name} speaks HTTPS, and there is no certificate", cure, "places.endpoint")
+    if certificate and region and (other := certificate.split(":")[3]) != region:
+        cure = "name one of this region; or take it out, and have one made for `domain` and `zone`"
+        return wrong(f"it is a certificate of {other}, and this is {region}", cure, f"{at}.certificate")
     return None
+
+
+def unwaited(name: str, rollout: "Rollout | None") -> PydanticCustomError | None:
+    """What is wrong with a wait at a place that swaps all at once in one move, with nothing kept beside it."""
+    from llmspec.spec.traffic import Rollout
+
+    if rollout is None or rollout.strategy != "all_at_once" or rollout.wait == Rollout().wait:
+        return None
+    fault = f"all_at_once at {name} has no steps to wait between"
+    return wrong(fault, "use strategy: canary or linear, or take it out", "endpoint.rollout.wait")

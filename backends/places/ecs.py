@@ -14,11 +14,12 @@ from backends.places.aws import (
     Certificate,
     Domain,
     Machine,
-    Network,
+    Networks,
     Zone,
     doorless,
     shut,
     size_fault,
+    unwaited,
 )
 from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Duration, Size, wrong
@@ -55,7 +56,7 @@ class Ecs(InAws):
     """A job that runs longer is ended."""
     public: bool = False
     """Whether the internet may ask; else only the network and what is joined to it."""
-    open_to: list[Network] = Field(default=["10.0.0.0/8"], min_length=1)
+    open_to: Networks = ["10.0.0.0/8"]
     """Address ranges that may ask: `[10.0.0.0/8]`. A public endpoint names some of the internet's."""
     certificate: Certificate | None = None
     """The load balancer's certificate in ACM, in the same region. One is made for `domain` when absent."""
@@ -94,7 +95,8 @@ class Ecs(InAws):
         if stage != "endpoint":
             return self._no_job(stage, spec)
         scale, rollout = spec.endpoint.scale, spec.endpoint.rollout
-        if error := doorless("ecs", self.certificate, self.domain, self.zone) or shut("ecs", self.public, self.open_to):
+        error = doorless("ecs", self.certificate, self.domain, self.zone, spec.region) or shut("ecs", self.public, self.open_to)
+        if error := error or unwaited("ecs", rollout):
             return error
         if f"{spec.name}-".startswith("internal-"):
             return wrong(
@@ -103,6 +105,9 @@ class Ecs(InAws):
         if self.failover and not (self.domain and self.zone):
             cure = "add `domain: …` and `zone: …`: the name that moves"
             return wrong("no name would move to the second region", cure, "places.endpoint.ecs.failover")
+        if self.failover and f".{spec.region}." in self.failover:
+            fault = f"it is lost with {spec.region}, where this one is"
+            return wrong(fault, "name a load balancer in another region", "places.endpoint.ecs.failover")
         if scale and scale.min == 0:
             return wrong("a service that scales on load has at least one task", "use min: 1", "endpoint.scale.min")
         if scale and scale.zones < 2:
@@ -111,6 +116,8 @@ class Ecs(InAws):
             return wrong("variants and a rollout in steps move the same weights", "use strategy: all_at_once", "endpoint.rollout")
         if rollout and rollout.strategy == "linear" and rollout.steps[0] < 3:
             return wrong("ECS's linear steps have 3 percent or more", "write [25, 50, 75, 100]", "endpoint.rollout.steps")
+        if rollout and rollout.strategy != "all_at_once" and rollout.wait % 60:
+            return wrong("ECS waits whole minutes", "write `wait: 5m`", "endpoint.rollout.wait")
         return None
 
     def endpoint(self) -> Endpoint:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
-from backends.places.aws import GB, INSIDE, INSTALL, REQUIRES, Certificate, Domain, Machine, Network, Zone, doorless, shut
+from backends.places.aws import GB, INSIDE, INSTALL, REQUIRES, Certificate, Domain, Machine, Networks, Zone, doorless, shut
 from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Like, Size, wrong
 
@@ -38,7 +38,7 @@ class Eks(InAws):
     """Of Kubernetes, in quotes. AWS raises it by itself when the version's standard support ends; write the new one here then."""
     public: bool = False
     """Whether the internet may ask; else only the network and what is joined to it."""
-    open_to: list[Network] = Field(default=["10.0.0.0/8"], min_length=1)
+    open_to: Networks = ["10.0.0.0/8"]
     """Address ranges that may ask: `[10.0.0.0/8]`. A public endpoint names some of the internet's."""
     domain: Domain | None = None
     """The name that users ask: `bot.acme.example`. Needed."""
@@ -58,7 +58,8 @@ class Eks(InAws):
 
     def misfit(self, stage: str, spec: "Spec") -> PydanticCustomError | None:
         scale = spec.endpoint.scale
-        if error := doorless("eks", self.certificate, self.domain, self.zone) or shut("eks", self.public, self.open_to):
+        error = doorless("eks", self.certificate, self.domain, self.zone, spec.region) or shut("eks", self.public, self.open_to)
+        if error is not None:
             return error
         if self.domain is None:
             return wrong("without a name nobody could ask", "add `domain: …`", "places.endpoint")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
-from backends.places.aws import INSTALL, REQUIRES
+from backends.places.aws import INSTALL, REQUIRES, unwaited
 from backends.places.cloud import Endpoint, InAws
 from llmspec.section import Duration, Size, wrong
 
@@ -57,6 +57,8 @@ class Lambda(InAws):
         if rollout and rollout.strategy == "all_at_once" and rollout.rollback_on:
             fault = "all_at_once is over in an instant at lambda, and nothing would be watched"
             return wrong(fault, "use strategy: canary or linear", "endpoint.rollout.rollback_on")
+        if error := unwaited("lambda", rollout):
+            return error
         if rollout and rollout.strategy != "all_at_once" and (rollout.wait < 60 or rollout.wait % 60):
             return wrong("CodeDeploy waits whole minutes", "write `wait: 5m`", "endpoint.rollout.wait")
         if (size := told(spec)) > MOST_TOLD:
