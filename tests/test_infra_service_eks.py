@@ -71,6 +71,15 @@ def test_a_gpu_copy_asks_for_its_gpu_on_machines_that_others_keep_away_from() ->
     assert "taints" not in rendered(run(serving(CPU)))["NodePool", "bot-prod"]["spec"]["template"]["spec"]
 
 
+def test_the_disk_that_a_copy_was_given_is_there_on_its_machine() -> None:
+    plain, large = (rendered(run(serving(dataclasses.replace(CPU, disk=disk)))) for disk in ("20Gi", "204800Mi"))
+    sizes = [each["NodeClass", "bot-prod"]["spec"]["ephemeralStorage"]["size"] for each in (plain, large)]
+    assert sizes == ["80Gi", "240Gi"], "AWS gives 80 by itself; beside the copy's there are the image and the system"
+    resources = pod(large)["containers"][0]["resources"]
+    assert resources["requests"]["ephemeral-storage"] == pod(large)["volumes"][0]["emptyDir"]["sizeLimit"] == "204800Mi"
+    assert "ephemeral-storage" not in resources["limits"], "the volume has its own"
+
+
 def test_a_node_group_keeps_min_copies_on_gpu_images_in_as_many_zones_as_asked() -> None:
     made = run(serving(dataclasses.replace(GPU, group=True), scale=Scale(2, 6, zones=3)))
     group = made.one("eks/nodeGroup:NodeGroup")

@@ -1,5 +1,6 @@
 """The Kubernetes manifests, as plain mappings: machines, Deployment, HPA, Service, Ingress. Nothing here needs a cluster."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ PROCESSOR_PERCENT = 60
 STOP_SECONDS, LEAVE_SECONDS = 120, 15
 """To finish what is being answered, and before that, for the load balancer to stop asking."""
 USER = 10_001
+DISK_GIB, BESIDE_GIB = 80, 40
+"""What AWS gives a machine by itself; and what image and system take of a disk, beside what a copy is given."""
 Manifest = dict[str, Any]
 
 
@@ -91,11 +94,17 @@ def _machines(wanted: Serving, sizes: Sizes, subnets: Sequence[str], groups: Seq
             {"tags": {"aws:eks:cluster-name": fitted(wanted.owner.prefix, 100)}},
             *({"id": each} for each in groups),
         ],
+        "ephemeralStorage": {"size": f"{max(DISK_GIB, _gibibytes(sizes.disk) + BESIDE_GIB)}Gi"},
     }
     return [
         _plain("eks.amazonaws.com/v1", "NodeClass", name, wanted, scoped=False, spec=where),
         _plain("karpenter.sh/v1", "NodePool", name, wanted, scoped=False, spec={"template": template, "disruption": calm}),
     ]
+
+
+def _gibibytes(size: str) -> int:
+    """`204800Mi` -> 200."""
+    return math.ceil(int(size[:-2]) / (1024 if size.endswith("Mi") else 1))
 
 
 def _deployment(wanted: Serving, sizes: Sizes, side: str, release: Release, scaled: bool) -> Manifest:
@@ -139,7 +148,7 @@ def _pod(wanted: Serving, sizes: Sizes, side: str, release: Release) -> dict[str
 
 
 def _container(sizes: Sizes, release: Release, cidr: str) -> dict[str, Any]:
-    """The root is read-only; what is fetched or written lies in the scratch volume."""
+    """The root is read-only; what is fetched or written lies in the scratch volume, which has a bound of its own."""
     needs = {"cpu": sizes.cpu, "memory": sizes.memory, **({TAINT: sizes.gpus} if sizes.gpus else {})}
     believed = {"FORWARDED_ALLOW_IPS": cidr} if cidr else {}
     settings = release.fetched(LLMSPEC_STOP_SECONDS=str(STOP_SECONDS), HOME="/tmp", TMPDIR="/tmp", **believed)
@@ -149,7 +158,10 @@ def _container(sizes: Sizes, release: Release, cidr: str) -> dict[str, Any]:
         "args": ["serve"],
         "ports": [{"name": "http", "containerPort": PORT}],
         "env": [{"name": name, "value": value} for name, value in sorted(settings.items())],
-        "resources": {"requests": needs, "limits": {key: value for key, value in needs.items() if key != "cpu"}},
+        "resources": {
+            "requests": {**needs, "ephemeral-storage": sizes.disk},
+            "limits": {key: value for key, value in needs.items() if key != "cpu"},
+        },
         "startupProbe": _probe("/ping", periodSeconds=5, failureThreshold=120),
         "readinessProbe": _probe("/health", periodSeconds=10, failureThreshold=2),
         "livenessProbe": _probe("/ping", periodSeconds=15, failureThreshold=4, timeoutSeconds=5),
