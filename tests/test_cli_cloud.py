@@ -11,13 +11,15 @@ from moto_parts import REGION, Moto, aws
 from product_in_aws_parts import BUCKET, PROD, spec
 from test_policy import CLEAN
 
-from llmspec.cli.cloud import same_cloud, spared
+from llmspec.cli.cloud import put_back, same_cloud, spared
 from llmspec.cli.plan import Found
 from llmspec.errors import BlockedError, StaleError
 from llmspec.infra.change import CloudChange
 from llmspec.infra.told import budget_lines
 from llmspec.infra.wanted import Wanted
 from llmspec.load import load
+from llmspec.release import Live
+from llmspec.stage import Product
 
 __all__ = ["aws"]
 URN = "urn:pulumi:bot-prod-foundation::llmspec::aws:s3/bucket:Bucket::store"
@@ -51,6 +53,36 @@ def test_a_saved_plan_holds_while_the_cloud_would_change_in_the_same_way() -> No
     for other in ((), (LOST,), (update, LOST), (CloudChange("update", LOST.type, "store", URN, ("tags", "acl")),)):
         with pytest.raises(StaleError, match="in the cloud something else would change by now\n  plan again, with --out"):
             same_cloud(cloud(*other), saved)
+
+
+def test_a_service_that_was_changed_by_hand_is_served_again_once_somebody_agrees(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = [CloudChange("delete", "aws:cloudwatch/metricAlarm:MetricAlarm", "bot-prod-1-error_rate")]
+    served: list[str] = []
+
+    def serve(release: str) -> Live:
+        served.append(release)
+        return Live("https://bot.example", 7, 0, 0.0)
+
+    place = SimpleNamespace(site=None, serve=serve)
+    releases = SimpleNamespace(live=lambda: "release 7")
+    product = cast(
+        Product, SimpleNamespace(place=lambda _: place, releases=releases, located=lambda release: f"{release}, located")
+    )
+    monkeypatch.setattr("llmspec.cli.cloud.standing", lambda *_: SimpleNamespace(drift=lambda: changed))
+    monkeypatch.setattr("llmspec.cli.cloud.agree", lambda _: False)
+    assert not put_back(product, agreed=False)
+    assert "! service      cloudwatch MetricAlarm bot-prod-1-error_rate is gone in AWS" in capsys.readouterr().out
+    assert served == []
+    assert put_back(product, agreed=True)
+    assert served == ["release 7, located"]
+    assert "as it was made; release 7 answers: https://bot.example" in capsys.readouterr().out
+    changed.clear()
+    assert not put_back(product, agreed=True)
+    releases.live = lambda: None
+    assert not put_back(product, agreed=True)
+    assert len(served) == 1
 
 
 @pytest.mark.parametrize(("said", "told"), [("", True), (", activate_tags: false", False), (", activate_tags: true", False)])

@@ -70,7 +70,7 @@ def test_without_the_cli_a_plan_lists_and_says_so_quickly_and_apply_touches_noth
 
 @pytest.mark.slow
 def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Project, aws: Moto, tmp_path: Path) -> None:
-    with_cli(shop, tmp_path)
+    engine = with_cli(shop, tmp_path)
     prod = ("tiny.yaml", "--target", "prod")
     before = buckets(aws)
     said = shop.run("plan", *prod, "--exit-code", check=False)
@@ -121,6 +121,18 @@ def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Proj
     assert stale.returncode != 0
     assert "the saved plan is stale: in the cloud something else would change by now" in stale.stderr
 
+    assert json.loads(shop.run("status", *prod, "--drift", "-o", "json").stdout)["drift"] == []
+    logging = engine.file(f"s3.bucketLogging.BucketLogging/{store}")
+    logging.unlink()
+    said = shop.run("status", *prod, "--drift", check=False)
+    assert (said.returncode, "drift        foundation: delete aws:s3/bucketLogging:BucketLogging store\n" in said.stdout) == (
+        3,
+        True,
+    )
+    assert "put it back: llmspec apply tiny.yaml --target prod --drift" in said.stdout
+    assert "Nothing to change." in shop.run("apply", *prod, "--select", "data", "--yes").stdout
+    assert "+ create   s3 BucketLogging store" in shop.run("apply", *prod, "--select", "data", "--yes", "--drift").stdout
+    assert logging.exists()
     assert json.loads(shop.run("status", *prod, "--drift", "-o", "json").stdout)["drift"] == []
 
     said = shop.run("destroy", *prod, "--yes")

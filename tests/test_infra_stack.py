@@ -330,6 +330,21 @@ def test_drift_is_what_was_changed_or_removed_by_hand(engine: Engine) -> None:
     assert "policy" in engine.things().get("iam.role.Role/worker", {"policy": ""}), "a look changes nothing"
 
 
+def test_what_was_changed_by_hand_is_seen_and_put_back_by_who_asks_aws_and_by_nobody_else(engine: Engine) -> None:
+    made = stack(shop())
+    made.up()
+    was = engine.things()
+    engine.file("s3.bucket.Bucket/acme").write_text(json.dumps({"bucket": "acme", "acl": "public-read"}))
+    engine.file("iam.role.Role/worker").unlink()
+    assert made.preview() == []
+    made.up()
+    assert engine.things() != was, "the state alone believes that all is well"
+    assert ops(made.preview(asked=True)) == {"store": "update", "worker": "create"}
+    made.up(asked=True)
+    assert engine.things() == was
+    assert made.drift() == []
+
+
 def test_a_look_for_drift_asks_for_no_secret_s_value(engine: Engine) -> None:
     def program() -> None:
         Thing("aws:secretsmanager/secretVersion:SecretVersion", "webhook", secretId="webhook", secretString="https://room.example")

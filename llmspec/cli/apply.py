@@ -39,6 +39,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--candidate", action="store_true", help="try it out beside what is live; `llmspec promote` makes it live")
     parser.add_argument("--lose-data", action="store_true", help="with --yes: also where a change in the cloud loses data")
+    parser.add_argument("--drift", action="store_true", help="ask AWS first: what was changed there by hand is put back")
     parser.add_argument("--unlock", action="store_true", help="take a lock off the stacks that a dead process elsewhere left")
     parser.add_argument("--no-wait", action="store_true", help="fail at once when somebody else is applying")
 
@@ -92,6 +93,8 @@ def _apply(args: argparse.Namespace) -> int:
             agreed(what, saved)
         changes = cloud is not None and cloud.pending
         if not what.pending and not what.blocked and not changes:
+            if _put_back(product, args, agreed=args.yes):
+                return 0
             if product.settle():
                 _forget(product)
                 return 0 if args.candidate else _nothing(product, started)
@@ -103,6 +106,8 @@ def _apply(args: argparse.Namespace) -> int:
             return 1
         if what.pending or not what.blocked:  # at a gate that is shut already nothing in the cloud is touched
             _found(product, cloud, args)
+        if not any(step.stage == "endpoint" for step in what.pending):
+            _put_back(product, args, agreed=True)
         return _do(_ready(product), select, force, started)
 
 
@@ -128,7 +133,7 @@ def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], se
         return None
     if args.unlock:
         cloud.unlock(product)
-    found = foundation_wanted(product)
+    found = foundation_wanted(product, args.drift)
     cloud.same_cloud(found, saved)
     if product.store.stands(product.name):
         return found
@@ -159,7 +164,15 @@ def _found(product: Product, found: "Wanted | None", args: argparse.Namespace) -
         from llmspec.cli import cloud
 
         cloud.spared(found, args.yes, args.lose_data)
-        cloud.found(product, found)
+        cloud.found(product, found, args.drift)
+
+
+def _put_back(product: Product, args: argparse.Namespace, *, agreed: bool) -> bool:
+    if not args.drift or "endpoint" not in product.spec.in_aws:
+        return False
+    from llmspec.cli import cloud
+
+    return cloud.put_back(product, agreed)
 
 
 def _ready(product: Product) -> Product:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from llmspec.cli.common import agree
 from llmspec.errors import BlockedError, StaleError
 from llmspec.infra.build import ready
 from llmspec.infra.stack import Held
@@ -37,16 +38,33 @@ def same_cloud(cloud: Wanted, saved: dict[str, Any]) -> None:
         raise StaleError("the saved plan is stale: in the cloud something else would change by now\n  plan again, with --out")
 
 
-def found(product: Product, cloud: Wanted) -> None:
+def found(product: Product, cloud: Wanted, asked: bool = False) -> None:
     """The foundation, up and written down in the store. One that is up and not written down is written down."""
     site = product.place("endpoint").site
     if not cloud.changes and site.founded:
         return
-    outputs = foundation_stack(site).up(lambda line: print(f"    {line}", flush=True))
+    outputs = foundation_stack(site).up(lambda line: print(f"    {line}", flush=True), asked)
     site.found(outputs)
     print(f"  ✓ foundation   {cloud.summary if cloud.changes else 'up'}")
     for line in filter(None, budget_lines(product.spec)):
         print(line)
+
+
+def put_back(product: Product, agreed: bool) -> bool:
+    """What was changed by hand of the stack that serves, where no next release does it: that one asks AWS by itself. False when
+    nothing was, or somebody said no."""
+    place, pointed = product.place("endpoint"), product.releases.live()
+    changed = standing(place.site, "service").drift() if pointed else []
+    if not pointed or not changed:
+        return False
+    for each in changed:
+        what = "gone" if each.op == "delete" else "changed"
+        print(f"  ! service      {each.kind} {each.name} is {what} in AWS  {', '.join(each.keys)}".rstrip())
+    if not agreed and not agree("put it back"):
+        return False
+    live = place.serve(product.located(pointed))
+    print(f"  ✓ service      as it was made; release {live.release} answers: {live.url}")
+    return True
 
 
 def built(product: Product, what: Plan) -> None:

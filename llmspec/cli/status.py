@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "json":
         print(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
-        print("\n".join([*lines(facts), *drift_lines(facts)]))
+        print("\n".join([*lines(facts), *drift_lines(facts, product.loaded.as_typed)]))
     if any(facts.get("drift") or []):
         return 3
     return 0 if facts["state"] in ("live", "nothing deployed") else 1
@@ -101,10 +101,13 @@ def _drift(product: Product) -> list[dict[str, Any]]:
     return [{"part": part, **change.to_dict()} for part in parts for change in standing(site, part).drift()]
 
 
-def drift_lines(facts: dict[str, Any]) -> list[str]:
+def drift_lines(facts: dict[str, Any], typed: str) -> list[str]:
     if "drift" not in facts:
         return []
     if facts["drift"] is None:
         return ["  drift        not looked at: add --drift"]
-    told = [f"{each['part']}: {each['op']} {each['type']} {each['name']}  {', '.join(each['keys'])}" for each in facts["drift"]]
-    return [f"  drift        {told[0] if told else 'none'}", *(f"{' ' * 15}{line}" for line in told[1:])]
+    told = [
+        f"{each['part']}: {each['op']} {each['type']} {each['name']}  {', '.join(each['keys'])}".rstrip() for each in facts["drift"]
+    ]
+    cure = [f"put it back: llmspec apply {typed} --drift"] if told else []
+    return [f"  drift        {told[0] if told else 'none'}", *(f"{' ' * 15}{line}" for line in (*told[1:], *cure))]

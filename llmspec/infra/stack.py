@@ -46,8 +46,9 @@ class Stack:
     before: Callable[[Say], None] = nothing
     """Whatever has to be there before anything is made: the image that a service is started from."""
 
-    def up(self, say: Say = quiet) -> dict[str, Any]:
-        """Make what the program asks for; what it gives out. What a killed or a destroyed one left is put in order first."""
+    def up(self, say: Say = quiet, asked: bool = False) -> dict[str, Any]:
+        """Make what the program asks for; what it gives out. What a killed or a destroyed one left is put in order first. `asked`:
+        AWS is asked before that, so that what was changed there by hand is put back."""
         self.before(say)
         self.state.make()
         work = self._open(make=True)
@@ -55,9 +56,9 @@ class Stack:
         if left := self._kept.read():
             work.look_at(work.take_in(left, say))
             self._kept.forget()
-        return _plain(work.run(lambda stack, **how: stack.up(refresh=self.moves, **how), say).outputs)
+        return _plain(work.run(lambda stack, **how: stack.up(refresh=self.moves or asked, **how), say).outputs)
 
-    def preview(self) -> list[CloudChange]:
+    def preview(self, asked: bool = False) -> list[CloudChange]:
         """What `up` would do, without what stays. Nothing is made: a stack that is not there is compared as an empty one."""
         if (work := self._selected()) is None:
             with tempfile.TemporaryDirectory(prefix="llmspec-") as folder:
@@ -65,8 +66,8 @@ class Stack:
                 empty = Workspace(self.name, self.program, self.region, nowhere, make=True, at=Path(folder) / "work")
                 if self.state.stands() and (left := self._kept.read()):
                     empty.take_in(left, quiet)
-                return _previewed(empty)
-        return _previewed(work)
+                return _previewed(empty, asked)
+        return _previewed(work, asked)
 
     def exists(self) -> bool:
         """Whether it was ever made."""
@@ -128,9 +129,9 @@ class Stack:
             return None
 
 
-def _previewed(work: Workspace) -> list[CloudChange]:
+def _previewed(work: Workspace, asked: bool) -> list[CloudChange]:
     steps = Steps()
-    work.run(lambda stack, **how: stack.preview(**how), quiet, steps)
+    work.run(lambda stack, **how: stack.preview(refresh=asked, **how), quiet, steps)
     return steps.changes()
 
 

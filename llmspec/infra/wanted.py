@@ -69,12 +69,12 @@ def images_wanted(product: Product, what: Plan) -> list[Lacking]:
     return lacking(product.place("endpoint").site, [step.stage for step in what.pending])
 
 
-def foundation_wanted(product: Product) -> Wanted:
-    """What `apply` does first. CliMissingError where there is no CLI: nothing can be made then."""
+def foundation_wanted(product: Product, asked: bool = False) -> Wanted:
+    """What `apply` does first, by what was made; `asked`: by what AWS has. CliMissingError without a CLI, which makes nothing."""
     if not installed():
         raise CliMissingError
     stack = foundation_stack(product.place("endpoint").site)
-    return Wanted("foundation", stack.name, stack.preview())
+    return Wanted("foundation", stack.name, stack.preview(asked))
 
 
 def wanted_release(product: Product) -> Release | None:
