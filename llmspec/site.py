@@ -49,7 +49,7 @@ class Site:
     @property
     def ground(self) -> Mapping[str, Any]:
         """What the foundation's stack gave: names of buckets, keys, roles, subnets. PlaceError before it stands."""
-        text = self.store.read(self._paper)
+        text = self.store.read(self.paper)
         if text is None:
             raise PlaceError(f"{self.name} has no foundation at {self.target}\n  build it: {self.apply_command}")
         return dict(json.loads(text))
@@ -57,16 +57,17 @@ class Site:
     @property
     def founded(self) -> bool:
         """Whether the foundation stands, as far as the store knows."""
-        return self.store.read(self._paper) is not None
+        return self.store.read(self.paper) is not None
 
     def found(self, outputs: Mapping[str, Any]) -> None:
         """The foundation stands: whoever shares the store knows it from now on."""
-        self.store.write(self._paper, json.dumps(outputs, indent=1, sort_keys=True))
+        self.store.write(self.paper, json.dumps(outputs, indent=1, sort_keys=True))
 
     def leave(self) -> None:
         """There is no foundation any more."""
-        self.store.remove(self._paper)
+        self.store.remove(self.paper)
 
     @property
-    def _paper(self) -> str:
+    def paper(self) -> str:
+        """Where in a store it is written what the foundation gave."""
         return f"{self.name}/foundation/{self.target}.json"

@@ -1,5 +1,6 @@
 """What a serverless endpoint takes: one file, made of the artifact before its stack comes up, whole or not there."""
 
+import dataclasses
 import io
 import random
 import shutil
@@ -20,7 +21,7 @@ from llmspec.load import load
 from llmspec.release import Release
 from llmspec.shelf import MANIFEST, File, sha256_of
 from llmspec.site import Site
-from llmspec.store import Artifact, Manifest, Store, content_digest
+from llmspec.store import Artifact, Manifest, Store, content_digest, remember_store
 
 __all__ = ["aws", "aws_here"]
 pytestmark = pytest.mark.aws
@@ -83,6 +84,25 @@ def test_a_bucket_of_another_foundation_is_left_alone(aws_here: Moto, tmp_path: 
             stack.before(print)
     aws_here.s3.delete_bucket(Bucket=bucket)
     stack.before(print)
+
+
+def test_a_foundation_is_not_made_a_second_time_in_another_bucket(
+    aws_here: Moto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = site(aws_here, tmp_path, monkeypatch)
+    before.found({"bucket": "whatever"})
+    remember_store("tiny", before.store)
+    stacks.foundation_stack(before).before(print)
+    now = site(aws_here, tmp_path, monkeypatch)
+    with pytest.raises(
+        PlaceError, match=rf"stands in {before.store.uri}, and would want the same names[^$]*store: {before.store.uri}"
+    ):
+        stacks.foundation_stack(now).before(print)
+    before.leave()
+    stacks.foundation_stack(now).before(print)
+    elsewhere = now.spec.model_copy(update={"store": f"{before.spec.store}/of/it"})
+    before.found({"bucket": "whatever"})
+    stacks.foundation_stack(dataclasses.replace(now, spec=elsewhere)).before(print)
 
 
 def test_it_holds_the_artifacts_files_and_is_made_once(aws_here: Moto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
