@@ -11,10 +11,11 @@ from moto_parts import REGION, Moto, aws
 from product_in_aws_parts import BUCKET, PROD, spec
 from test_policy import CLEAN
 
-from llmspec.cli.cloud import put_back, same_cloud, spared
+from llmspec.cli.cloud import left, put_back, same_cloud, spared
 from llmspec.cli.plan import Found
 from llmspec.errors import BlockedError, StaleError
 from llmspec.infra.change import CloudChange
+from llmspec.infra.stack import Held
 from llmspec.infra.told import budget_lines
 from llmspec.infra.wanted import Wanted
 from llmspec.load import load
@@ -83,6 +84,21 @@ def test_a_service_that_was_changed_by_hand_is_served_again_once_somebody_agrees
     releases.live = lambda: None
     assert not put_back(product, agreed=True)
     assert len(served) == 1
+
+
+def test_what_stays_is_told_with_its_own_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = SimpleNamespace(site=SimpleNamespace(region=REGION))
+    monkeypatch.setattr("llmspec.cli.cloud.standing", lambda *_: SimpleNamespace(tags={}))
+    monkeypatch.setattr("llmspec.cli.cloud.strays", lambda *_: [])
+    made = [
+        Held(LOST.type, "store", "acme", "arn:s3", True),
+        Held("aws:inspector2/enabler:Enabler", "inspector", "i", "arn:i", True),
+    ]
+    made += [Held("aws:iam/role:Role", "build", "build", "arn:iam", False)]
+    assert left(cast(Product, SimpleNamespace(place=lambda _: place)), {"foundation": made}) == [
+        "  = arn:s3  stays: it holds what cannot be made again",
+        "  = arn:i  stays: it may serve others in this account",
+    ]
 
 
 @pytest.mark.parametrize(("said", "told"), [("", True), (", activate_tags: false", False), (", activate_tags: true", False)])

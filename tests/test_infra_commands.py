@@ -138,6 +138,9 @@ def test_a_foundation_comes_up_before_the_stages_is_compared_and_goes(shop: Proj
     said = shop.run("destroy", *prod, "--yes")
     assert "= foundation   s3 Bucket store  stays in AWS" in said.stdout
     assert f"arn:aws:s3:::{store}  stays: it holds what cannot be made again" in said.stdout
+    assert "    = s3 Bucket store  stays in AWS\n" in said.stdout
+    assert "- s3 Bucket store" not in said.stdout
+    assert "    - iam Role build\n" in said.stdout
     assert "Destroyed." in said.stdout
     assert {store, state} <= buckets(aws)
     assert not any(name.endswith("tiny-prod-foundation.json") and "/stacks/" in name for name in aws.keys(state))

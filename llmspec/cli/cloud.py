@@ -5,6 +5,7 @@ from typing import Any
 from llmspec.cli.common import agree
 from llmspec.errors import BlockedError, StaleError
 from llmspec.infra.build import ready
+from llmspec.infra.change import HOLDS
 from llmspec.infra.stack import Held
 from llmspec.infra.stacks import foundation_stack, standing
 from llmspec.infra.sweep import strays
@@ -102,9 +103,11 @@ def left(product: Product, every: dict[str, list[Held]]) -> list[str]:
     """What our tags find and no stack had: told with what removes it, and not removed, since nobody wrote down what it is for."""
     site = product.place("endpoint").site
     things = [thing for each in every.values() for thing in each]
-    kept = [
-        f"  = {thing.arn or thing.id}  stays: it holds what cannot be made again" for thing in things if thing.keeps and thing.arn
-    ]
+    kept = [f"  = {thing.arn}  stays: {_why_kept(thing)}" for thing in things if thing.keeps and thing.arn]
     tags = standing(site, "foundation").tags
     found_ = strays(tags, site.region, {thing.arn for thing in things})
     return [*dict.fromkeys(kept), *(f"  ? {stray.arn}  is in no stack; remove it: {stray.cure}" for stray in found_)]
+
+
+def _why_kept(thing: Held) -> str:
+    return "it holds what cannot be made again" if thing.type in HOLDS else "it may serve others in this account"

@@ -166,7 +166,9 @@ class _Told:
             op = _op(after)
             if op != "same" and real(after.metadata.type):
                 took = time.monotonic() - self._since.get(after.metadata.urn, time.monotonic())
-                self._line(MARKS[op], after.metadata, f"  {seconds(took)}" if took >= 1 else "")
+                kept = op == "delete" and after.metadata.old is not None and after.metadata.old.retain_on_delete
+                more = "  stays in AWS" if kept else f"  {seconds(took)}" if took >= 1 else ""
+                self._line("=" if kept else MARKS[op], after.metadata, more)
 
     def _line(self, mark: str, step: Any, took: str) -> None:
         self._say(f"{mark} {called(step.type)} {step.urn.split('::')[-1]}{took}")
