@@ -4,12 +4,14 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT
 from runner_parts import repository
 from test_policy import CLEAN
 
@@ -93,6 +95,27 @@ def test_only_the_approved_environment_applies_and_one_apply_at_a_time(shop: Pat
     assert "github.ref == 'refs/heads/main'" in jobs["plan-of-the-branch"]["if"]
 
 
+def test_it_works_in_the_environment_that_the_role_trusts(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deploy = "  deploy: {github: acme/shop, environment: live}\n"
+    (shop / "live.yaml").write_text(SHOP.replace("store:", f"{deploy}store:", 1).replace("name: shop", "name: live"))
+    jobs = written("live.yaml")["jobs"]
+    assert {name: job.get("environment") for name, job in jobs.items()} == {
+        "plan": "live-plan",
+        "plan-of-a-fork": None,
+        "plan-of-the-branch": "live-plan",
+        "apply": "live",
+        "drift": "live-plan",
+    }
+    assert "/environments/live" in json.dumps(jobs["apply"])
+    said = capsys.readouterr()
+    assert "\n  live: reviewers" in said.out
+    assert "No role for GitHub" not in said.err
+    assert main(["ci", "live.yaml", "shop.yaml", "--force"]) == 2
+    assert "one workflow is for one environment of GitHub, and these have live, prod" in capsys.readouterr().err
+    written("shop.yaml", "--force")
+    assert "No role for GitHub is asked for, and so none is made: shop.yaml.\n  add `governance: {deploy" in capsys.readouterr().err
+
+
 def test_a_fork_gets_no_role_no_secret_and_no_variable(shop: Path) -> None:
     job = written("shop.yaml")["jobs"]["plan-of-a-fork"]
     assert "environment" not in job
@@ -154,6 +177,9 @@ def test_a_product_that_a_runner_cannot_apply_is_only_checked_and_that_is_said(
     assert "id-token" not in FILE.read_text()
     assert why in capsys.readouterr().err
     assert why in FILE.read_text()
+    shutil.copy(ROOT / "specs" / "aws-eks.yaml", shop / "aws-eks.yaml")
+    assert set(written("aws-eks.yaml", "--target", "prod", "--force")["jobs"]) == {"plan", "plan-of-a-fork"}
+    assert "serves at eks, whose roles reach beyond what a pipeline may make: people deploy it" in capsys.readouterr().err
 
 
 def test_a_job_that_may_outlast_its_runner_is_told_with_what_to_do(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ _ROLE = """\
     printf '%s\\n' "AWS_CONFIG_FILE=$RUNNER_TEMP/aws.ini" "AWS_REGION=$REGION" "LLMSPEC_ROLE=$ROLE" >> "$GITHUB_ENV"
 """
 _PLANS_WITHOUT = """\
-      echo "::notice::@variable is not set in the environment @target-plan: planned without looking at the store and at AWS"
+      echo "::notice::@variable is not set in the environment @environment: planned without looking at the store and at AWS"
       echo "OFFLINE=1" >> "$GITHUB_ENV"
       exit 0"""
 _FAILS_WITHOUT = """\
@@ -141,10 +141,10 @@ _APPROVED = """\
 - name: Refuse what nobody had to approve
   env: {GH_TOKEN: "${{ github.token }}"}
   run: |
-    rules=$(gh api "repos/$GITHUB_REPOSITORY/environments/@target" --jq '[.protection_rules[].type] | join(" ")')
+    rules=$(gh api "repos/$GITHUB_REPOSITORY/environments/@environment" --jq '[.protection_rules[].type] | join(" ")')
     case " $rules " in
       *" required_reviewers "*) ;;
-      *) echo "::error::the environment @target asks nobody: name its reviewers in the repository's settings"; exit 1 ;;
+      *) echo "::error::the environment @environment asks nobody: name its reviewers in the repository's settings"; exit 1 ;;
     esac
 """
 
@@ -215,7 +215,7 @@ def install(about: Subject, version: str, *, works: bool = False) -> str:
 
 def role(about: Subject, environment: str, *, may_lack: bool = False) -> str:
     without = Text(_PLANS_WITHOUT if may_lack else _FAILS_WITHOUT)
-    words = {"variable": about.variable, "target": about.target, "environment": environment}
+    words = {"variable": about.variable, "environment": environment}
     return Text(_ROLE).substitute(words, region=about.region, without=without.safe_substitute(words))
 
 
@@ -236,7 +236,7 @@ def save(about: Subject) -> list[str]:
 
 
 def approved(about: Subject) -> list[str]:
-    return [Text(_APPROVED).substitute(target=about.target)] if about.options.approval else []
+    return [Text(_APPROVED).substitute(environment=about.environment)] if about.options.approval else []
 
 
 def apply(about: Subject) -> list[str]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from llmspec import __version__
 from llmspec.errors import CallError
 from llmspec.load import Loaded, load
+from llmspec.registry import name_of
 from llmspec.secrets import names_in
+from llmspec.spec.governance import Deploy
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
 """What may stand in a shell's line without a thought."""
@@ -37,6 +39,8 @@ class Subject:
 
     specs: tuple[str, ...]
     target: str
+    environment: str
+    """GitHub's environment that the role trusts: `governance.deploy.environment`, else the target's name."""
     region: str
     local: bool
     """Whether a stage is done on the runner itself."""
@@ -49,6 +53,8 @@ class Subject:
     """Of the wheel; the repository is pinned by its commit."""
     keeps_to_checks: str
     """Why a runner cannot apply it; empty when it can."""
+    roleless: tuple[str, ...]
+    """Specs that ask for no role for GitHub, so that the foundation makes none."""
     outlast: tuple[str, ...]
     """Jobs that may take longer than a runner lives: `shop.yaml: model, 24h`."""
     options: Options
@@ -68,11 +74,16 @@ def subject(files: Sequence[str], target: str | None, options: Options) -> Subje
     regions = {each.spec.region for each in loaded} - {None}
     if len(regions) > 1:
         raise CallError(f"one workflow is for one region, and these are in {', '.join(sorted(str(each) for each in regions))}")
+    environments = {_environment(each) for each in loaded}
+    if len(environments) > 1:
+        names = ", ".join(sorted(environments))
+        raise CallError(f"one workflow is for one environment of GitHub, and these have {names}\n  write one `governance.deploy`")
     specs = tuple(_plain(_relative(each.path), "a spec") for each in loaded)
     source, digest = _source(options.wheel)
     return Subject(
         specs=specs,
         target=_plain(targets.pop(), "a target"),
+        environment=environments.pop(),
         region=str(next(iter(regions), "")),
         local=any(
             each.spec.place(stage).cloud == "" for each in loaded for stage in ("data", "features", "model", "onnx", "evaluation")
@@ -82,6 +93,7 @@ def subject(files: Sequence[str], target: str | None, options: Options) -> Subje
         source=source,
         source_sha256=digest,
         keeps_to_checks=next(filter(None, map(_obstacle, loaded)), ""),
+        roleless=tuple(str(each.path) for each in loaded if each.spec.in_aws and not _deploy(each)),
         outlast=tuple(line for each in loaded for line in _outlast(each)),
         options=Options(_plain(options.branch, "a branch"), options.wheel, _digest(options.pulumi_sha256), options.approval),
     )
@@ -117,7 +129,18 @@ def _obstacle(loaded: Loaded) -> str:
     where = f"{loaded.path} at {loaded.target}"
     if not loaded.spec.place("endpoint").cloud:
         return f"{where} serves on the machine that applies it, and a runner is gone after each job"
+    if name_of(type(loaded.spec.place("endpoint"))) == "eks":
+        return f"{where} serves at eks, whose roles reach beyond what a pipeline may make: people deploy it"
     return ""
+
+
+def _deploy(loaded: Loaded) -> Deploy | None:
+    return loaded.spec.governance.deploy if loaded.spec.governance else None
+
+
+def _environment(loaded: Loaded) -> str:
+    asked = _deploy(loaded)
+    return (asked.environment if asked else None) or loaded.target
 
 
 def _outlast(loaded: Loaded) -> Iterator[str]:

@@ -56,11 +56,11 @@ def _plan(about: Subject) -> str:
     """A pull request of the repository's own: a role that reads, and a comment."""
     facts = [
         f"if: {OWN}",
-        f"environment: {about.target}-plan",
+        f"environment: {about.environment}-plan",
         "permissions: {contents: read, id-token: write, pull-requests: write}",
         _PER_REQUEST,
     ]
-    role = steps.role(about, f"{about.target}-plan", may_lack=True)
+    role = steps.role(about, f"{about.environment}-plan", may_lack=True)
     doing = [steps.FETCH, steps.install(about, __version__), role, steps.pulumi(about), steps.plan(about), steps.comment(about)]
     return _job("plan", facts, doing, minutes=20)
 
@@ -84,12 +84,12 @@ def _approve(about: Subject) -> str:
     numbers = range(1, len(about.specs) + 1)
     facts = [
         f"if: (github.event_name == 'push' || github.event_name == 'workflow_dispatch') && {_on_branch(about)}",
-        f"environment: {about.target}-plan",
+        f"environment: {about.environment}-plan",
         "permissions: {contents: read, id-token: write}",
         "outputs:",
         *(f'  plan{at}: "${{{{ steps.plan{at}.outputs.fingerprint }}}}"' for at in numbers),
     ]
-    role = steps.role(about, f"{about.target}-plan")
+    role = steps.role(about, f"{about.environment}-plan")
     doing = [steps.FETCH, steps.install(about, __version__), role, steps.pulumi(about), *steps.save(about)]
     return _job("plan-of-the-branch", facts, doing, minutes=20)
 
@@ -101,13 +101,13 @@ def _apply(about: Subject) -> str:
     facts = [
         "needs: plan-of-the-branch",
         f"if: {pending}",
-        f"environment: {about.target}",
+        f"environment: {about.environment}",
         f"permissions: {{{'actions: read, ' if about.options.approval else ''}contents: read, id-token: write}}",
         _one_at_a_time(f"llmspec-{about.target}", newest=False),
         "env:",
         *(f'  PLAN{at}: "${{{{ needs.plan-of-the-branch.outputs.plan{at} }}}}"' for at in numbers),
     ]
-    role = steps.role(about, about.target)
+    role = steps.role(about, about.environment)
     doing = [
         *steps.approved(about),
         steps.FETCH,
@@ -123,10 +123,10 @@ def _drift(about: Subject) -> str:
     """Every night: does what runs still agree with the branch?"""
     facts = [
         f"if: github.event_name == 'schedule' && {_on_branch(about)}",
-        f"environment: {about.target}-plan",
+        f"environment: {about.environment}-plan",
         "permissions: {contents: read, id-token: write, issues: write}",
     ]
-    role = steps.role(about, f"{about.target}-plan")
+    role = steps.role(about, f"{about.environment}-plan")
     doing = [steps.FETCH, steps.install(about, __version__), role, steps.pulumi(about), steps.look(about), steps.tell(about)]
     return _job("drift", facts, doing, minutes=30)
 

@@ -75,7 +75,14 @@ def _tell(args: argparse.Namespace, before: State, about: Subject) -> None:
     elif wrote:
         asks = f"reviewers, branch {about.options.branch} only, variable {about.variable}: the role that deploys"
         reads = f"variable {about.variable}: a role that only reads"
-        print(f"Next, on GitHub, the environments of this repository:\n  {about.target}: {asks}\n  {about.target}-plan: {reads}")
+        print("Next, on GitHub, the environments of this repository:")
+        print(f"  {about.environment}: {asks}\n  {about.environment}-plan: {reads}")
+    if about.roleless and not about.keeps_to_checks:
+        print(
+            f"No role for GitHub is asked for, and so none is made: {', '.join(about.roleless)}."
+            "\n  add `governance: {deploy: {github: OWNER/NAME}}`, and apply once by hand.",
+            file=sys.stderr,
+        )
     if about.outlast and not about.keeps_to_checks:
         print(
             f"A runner lives {APPLY_MINUTES} minutes, and these may run longer, by their max_runtime: {'; '.join(about.outlast)}."
