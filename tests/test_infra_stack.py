@@ -136,7 +136,7 @@ def test_what_is_kept_outlives_a_replacement_and_a_destroy(engine: Engine) -> No
     assert {held.name: held.keeps for held in made.held()} == {"store": True, "worker": False}
     said: list[str] = []
     made.destroy(said.append)
-    assert said == ["- iam Role worker", "- s3 Bucket store"]
+    assert said == ["- iam Role worker", "= s3 Bucket store  stays in AWS"]
     assert set(engine.things()) == {"s3.bucket.Bucket/acme"}
     assert not made.exists()
     made.destroy(said.append)
