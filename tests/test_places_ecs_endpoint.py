@@ -226,7 +226,7 @@ def test_killed_between_the_stack_and_the_pointer_the_next_apply_finds_the_same(
 def test_whoever_may_not_look_is_told_so(tiny: Shop, cluster: Cluster) -> None:
     tiny.deploy()
     cluster.failing = {"AmazonEC2ContainerServiceV20141113.DescribeServices": "AccessDeniedException"}
-    with pytest.raises(PlaceError, match="ecs:describe_services in eu-central-1: access denied"):
+    with pytest.raises(PlaceError, match="ecs:DescribeServices in eu-central-1: access denied"):
         tiny.product().place("endpoint").live("tiny", "prod")
 
 
