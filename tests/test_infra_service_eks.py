@@ -148,9 +148,21 @@ def test_the_cluster_may_tag_the_load_balancer_that_it_makes_and_no_other() -> N
     assert {"elasticloadbalancing:CreateTargetGroup", "ec2:CreateSecurityGroup"} <= set(makes["Action"])
     asked = {"eks:eks-cluster-name": "bot-prod", "llmspec:name": "bot", "llmspec:target": "prod"}
     assert makes["Condition"] == {"StringEquals": {f"aws:RequestTag/{key}": value for key, value in asked.items()}}
-    later = [each for each in made if each is not makes]
+    later = [each for each in made if each is not makes and "ec2:RunInstances" not in each["Action"]]
     assert {action for each in later for action in each["Action"]} >= {"elasticloadbalancing:AddTags", "ec2:CreateTags"}
     assert all(each["Condition"] == {"StringEquals": {"aws:ResourceTag/eks:eks-cluster-name": "bot-prod"}} for each in later)
+
+
+def test_machines_are_in_the_budget_by_their_tags_and_another_release_is_no_reason_for_others() -> None:
+    first, second = (run(serving(CPU, release=release(number))) for number in (12, 13))
+    tags, later = (rendered(each)["NodeClass", "bot-prod"]["spec"]["tags"] for each in (first, second))
+    assert tags.items() >= {"llmspec:name": "bot", "llmspec:target": "prod", "llmspec:stage": "endpoint"}.items()
+    assert tags == later
+    made = [each for place, each in first.statements() if place == "aws:iam/rolePolicy:RolePolicy eks-cluster"]
+    (starts,) = (each for each in made if "ec2:RunInstances" in each["Action"])
+    asked = {"eks:eks-cluster-name": "bot-prod", "llmspec:name": "bot", "llmspec:target": "prod"}
+    assert starts["Condition"] == {"StringEquals": {f"aws:RequestTag/{key}": value for key, value in asked.items()}}
+    assert all(each.startswith("arn:aws:ec2:eu-central-1:") for each in starts["Resource"])
 
 
 def test_variants_share_the_traffic_by_their_weights() -> None:

@@ -54,7 +54,8 @@ def roles(wanted: Serving, with_group: bool, account: Account) -> dict[str, Role
 
 
 def tagging(wanted: Serving, account: Account) -> tuple[Statement, ...]:
-    """The load balancer with our tags on it: AWS's own policies let a cluster make and change one with EKS's tags only."""
+    """Machines and a load balancer with our tags on them: AWS's own policies let a cluster make and change them with EKS's only, and
+    what has none of ours is in no budget."""
     name, owner = fitted(wanted.owner.prefix, 100), wanted.owner
     asked = {"eks:eks-cluster-name": name, "llmspec:name": owner.name, "llmspec:target": owner.target}
     fence = {"StringEquals": {f"aws:RequestTag/{key}": value for key, value in asked.items()}}
@@ -63,10 +64,15 @@ def tagging(wanted: Serving, account: Account) -> tuple[Statement, ...]:
         account.arn("elasticloadbalancing", f"{kind}/*") for kind in ("loadbalancer", "listener", "listener-rule", "targetgroup")
     )
     groups = account.arn("ec2", "security-group/*")
+    machines = tuple(
+        account.arn("ec2", f"{kind}/*") for kind in ("fleet", "instance", "launch-template", "network-interface", "volume")
+    )
+    starts = tuple(f"ec2:{each}" for each in ("CreateFleet", "CreateLaunchTemplate", "CreateNetworkInterface", "RunInstances"))
     makes = tuple(f"elasticloadbalancing:Create{each}" for each in ("LoadBalancer", "TargetGroup", "Listener", "Rule"))
     named = "EKS names what it makes, and the tags are the fence"
     return (
         Statement((*makes, "ec2:CreateSecurityGroup"), (*balanced, groups), fence, reason=named),
+        Statement(starts, machines, fence, reason=named),
         Statement(("elasticloadbalancing:AddTags", "elasticloadbalancing:RemoveTags"), balanced, mine, reason=named),
         Statement(("ec2:CreateTags", "ec2:DeleteTags"), (groups,), mine, reason=named),
     )

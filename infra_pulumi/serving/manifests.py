@@ -94,6 +94,7 @@ def _machines(wanted: Serving, sizes: Sizes, subnets: Sequence[str], groups: Seq
             {"tags": {"aws:eks:cluster-name": fitted(wanted.owner.prefix, 100)}},
             *({"id": each} for each in groups),
         ],
+        "tags": dict(wanted.owner.tagged("endpoint")),  # without the release: other tags are other machines
         "ephemeralStorage": {"size": f"{max(DISK_GIB, _gibibytes(sizes.disk) + BESIDE_GIB)}Gi"},
     }
     return [
