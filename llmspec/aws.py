@@ -11,6 +11,8 @@ from llmspec.errors import PlaceError
 
 READ_SECONDS = 70
 """SageMaker gives a container a minute to answer."""
+MOST_SAID = 500
+"""Letters of what AWS says: in front of it there may be something that answers with a page."""
 _ENVIRONMENT = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN")
 _making = Lock()
 _ABSENT = ("NotFound", "NoSuchEntity", "DoesNotExist")
@@ -145,7 +147,7 @@ def _camel(verb: str) -> str:
 
 def _answered(what: str, region: str, response: Any) -> RefusedError:
     """AWS said no."""
-    code, said = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))
+    code, said = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))[:MOST_SAID]
     return RefusedError(_words(what, region, code, said), code, said)
 
 

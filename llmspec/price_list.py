@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from llmspec.errors import PlaceError
+from llmspec.aws import Aws
 from llmspec.prices import Price, own_table
 from llmspec.shelf import write_atomically
 
@@ -29,14 +29,14 @@ _SERVICES: dict[str, tuple[str, str]] = {
 _LINUX = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA", "capacitystatus": "Used"}
 
 
-def refresh(wanted: dict[str, set[str]], client: Any = None) -> tuple[dict[str, dict[str, Price]], list[str]]:
+def refresh(wanted: dict[str, set[str]]) -> tuple[dict[str, dict[str, Price]], list[str]]:
     """Region -> things: their prices, and what AWS says nothing of. Found ones are written down; others stay as they were."""
-    client = client or _client()
+    aws = Aws(REGION)
     found: dict[str, dict[str, Price]] = {}
     silent = []
     for region, things in wanted.items():
         for what in sorted(things):
-            if price := _ask(client, region, what):
+            if price := _ask(aws, region, what):
                 found.setdefault(region, {})[what] = price
             else:
                 silent.append(f"{what} in {region}")
@@ -44,22 +44,15 @@ def refresh(wanted: dict[str, set[str]], client: Any = None) -> tuple[dict[str, 
     return found, silent
 
 
-def _client() -> Any:
-    try:
-        import boto3
-    except ImportError as error:
-        raise PlaceError("asking AWS for its prices needs boto3\n  pip install 'llmspec[aws]'") from error
-    return boto3.client("pricing", region_name=REGION)
-
-
-def _ask(client: Any, region: str, what: str) -> Price | None:
+def _ask(aws: Aws, region: str, what: str) -> Price | None:
     """The one on-demand price of a thing; None when there is none, or several that differ."""
     query = _query(what)
     if query is None:
         return None
     service, fields, ending = query
     filters = [{"Type": "TERM_MATCH", "Field": key, "Value": value} for key, value in {"regionCode": region, **fields}.items()]
-    prices = {price for item in _products(client, service, filters) for price in _prices(item, ending)}
+    listed = aws.pages("pricing", "get_products", "PriceList", ServiceCode=service, Filters=filters)
+    prices = {price for item in listed for price in _prices(json.loads(item), ending)}
     return prices.pop() if len(prices) == 1 else None
 
 
@@ -74,17 +67,6 @@ def _query(what: str) -> tuple[str, dict[str, str], tuple[str, ...]] | None:
         service, ending = _SERVICES[what]
         return service, {}, (ending,)
     return None
-
-
-def _products(client: Any, service: str, filters: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        for page in client.get_paginator("get_products").paginate(ServiceCode=service, Filters=filters):
-            yield from (json.loads(item) for item in page["PriceList"])
-    except (BotoCoreError, ClientError) as error:
-        cure = "sign in (aws sso login), with leave to call pricing:GetProducts"
-        raise PlaceError(f"AWS did not say its prices: {error}\n  {cure}") from error
 
 
 def _prices(item: dict[str, Any], ending: tuple[str, ...]) -> Iterator[Price]:

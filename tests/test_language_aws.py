@@ -60,6 +60,8 @@ FAULTS = {
     "failover to itself": (at(f"{{ecs: {{failover: bot-1.eu-central-1.elb.amazonaws.com, {NAMED}}}}}"), "bot-1.eu-central-1.elb.amazonaws.com", "it is lost with eu-central-1", "another region"),
     "an ARM machine at ecs": (at(f"{{ecs: {{instance: m7g.xlarge, {NAMED}}}}}"), "m7g.xlarge", "m7g.xlarge has an ARM processor, and the images are for x86", "m7i.large"),
     "an ARM machine at eks": (at(f"{{eks: {{instance: g5g.2xlarge, {NAMED}}}}}"), "g5g.2xlarge", "has an ARM processor", "m7i.large"),
+    "a chip that nothing computes on": (at("{sagemaker: {instance: ml.inf2.xlarge}}"), "ml.inf2.xlarge", "has a chip that nothing here computes on, and it is paid for", "ml.g5.xlarge"),
+    "a GPU without CUDA": (at(f"{{ecs: {{instance: g4ad.xlarge, {NAMED}}}}}"), "g4ad.xlarge", "has a chip that nothing here computes on", "g5.xlarge"),
     "an ARM machine at SageMaker": (at("{sagemaker: {instance: ml.c7gn.large}}"), "ml.c7gn.large", "has an ARM processor", "ml.m7i.large"),
     "a wait that nobody waits at ecs": (at(f"{{ecs: {{{NAMED}}}}}", "endpoint: {rollout: {wait: 7m}}\n"), "7m", "all_at_once at ecs has no steps to wait between", "canary or linear"),
     "a wait that nobody waits at lambda": (at("lambda", "endpoint: {rollout: {wait: 7m}}\n"), "7m", "all_at_once at lambda has no steps to wait between", "canary or linear"),

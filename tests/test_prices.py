@@ -350,7 +350,9 @@ def test_a_second_refresh_keeps_what_the_first_one_found(price_list: list[dict[s
 def test_who_may_not_ask_is_told_what_is_needed(price_list: list[dict[str, Any]]) -> None:
     from llmspec.price_list import refresh
 
-    with pytest.raises(PlaceError, match=r"not authorized.*\n.*pricing:GetProducts"):
+    with pytest.raises(
+        PlaceError, match=r"^pricing:GetProducts in us-east-1: access denied \(not authorized.*\n  whoever applies needs"
+    ):
         refresh({"us-east-1": {"lambda gb"}})
     assert not Path(".llmspec/prices.json").exists()
 

@@ -16,15 +16,20 @@ REQUIRES = ("boto3", "pulumi", "pulumi_aws")
 INSTALL = "pip install 'llmspec[aws]'"
 GB = 10**9
 _SIZE = r"(nano|micro|small|medium|large|[0-9]*xlarge|metal)"
+_IDLE = re.compile(r"(ml\.)?(inf|trn|dl|vt|f)[0-9][a-z0-9-]*\..*|g4ad\..*")
+"""Families with chips that nothing of ours computes on: Inferentia, Trainium, Gaudi, video, FPGA, and GPUs without CUDA."""
 _ARM = re.compile(r"(ml\.)?(a1|[a-z]+[0-9]+g[a-z]*|p6e-gb[0-9]+)\..*")
 """Families with AWS's own processors: a `g` after the number. And NVIDIA's, which have one too."""
 
 
 def _for_our_images(instance: str) -> str:
-    """CodeBuild makes images for x86: on another processor no copy ever starts."""
+    """CodeBuild makes images for x86 and CUDA: on another processor no copy ever starts, and another chip is paid for in vain."""
     if found := _ARM.fullmatch(instance):
         fault = f"{instance} has an ARM processor, and the images are for x86"
         raise wrong(fault, f"choose one of Intel's or AMD's: `{found[1] or ''}m7i.large`")
+    if found := _IDLE.fullmatch(instance):
+        fault = f"{instance} has a chip that nothing here computes on, and it is paid for"
+        raise wrong(fault, f"choose one of NVIDIA's, `{found[1] or ''}g5.xlarge`, or one without: `{found[1] or ''}m7i.large`")
     return instance
 
 

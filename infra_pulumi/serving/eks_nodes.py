@@ -54,8 +54,8 @@ def roles(wanted: Serving, with_group: bool, account: Account) -> dict[str, Role
 
 
 def tagging(wanted: Serving, account: Account) -> tuple[Statement, ...]:
-    """Machines and a load balancer with our tags on them: AWS's own policies let a cluster make and change them with EKS's only, and
-    what has none of ours is in no budget."""
+    """Machines and a load balancer with our tags on them: AWS's own policies let a cluster make and change them with EKS's only,
+    and what has none of ours is in no budget."""
     name, owner = fitted(wanted.owner.prefix, 100), wanted.owner
     asked = {"eks:eks-cluster-name": name, "llmspec:name": owner.name, "llmspec:target": owner.target}
     fence = {"StringEquals": {f"aws:RequestTag/{key}": value for key, value in asked.items()}}
