@@ -44,8 +44,8 @@ _PLAIN = {"m": 16.0, "r": 32.0, "c": 8.0}
 """GiB of memory of a size xlarge in the general, memory and compute families."""
 _LOCAL_DISKS = {
     *("g4dn", "g5", "g6", "g6e", "gr6", "g7", "g7e"),
-    *("p3dn", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300", "p6e-gb200"),
-    *("trn1", "trn1n", "trn2", "i3", "i3en", "i4i"),
+    *("p3dn", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200", "p6-b300"),
+    *("i3", "i3en", "i4i"),
 }
 """No list of AWS's own exists; `c5d`, `m6id` and their like are known by their letter."""
 

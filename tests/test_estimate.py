@@ -74,7 +74,7 @@ def test_its_price_is_in_the_plan_and_counts_against_the_budget(tmp_path: Path) 
     ("old", "new", "says"),
     [
         ("Qwen/Qwen3-8B", "acme/bot", "nothing says how large acme/bot is"),
-        ("ml.g5.2xlarge", "ml.trn1.2xlarge", "nothing is known of ml.trn1.2xlarge"),
+        ("ml.g5.2xlarge", "ml.p3.2xlarge", "nothing is known of ml.p3.2xlarge"),
         (BASE, "{path: empty}", "the base has no file of weights"),
     ],
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llmspec.spec import Spec
 
 DAY = 86400.0
-_FOR_TRAINING = re.compile(r"ml\.(c5n|p3dn|p4d|p4de|p5e|p5en|p6-b200|p6-b300|p6e-gb200|trn1|trn1n|trn2)\..*|ml\.p5\.48xlarge")
+_FOR_TRAINING = re.compile(r"ml\.(c5n|p3dn|p4d|p4de|p5e|p5en|p6-b200|p6-b300)\..*|ml\.p5\.48xlarge")
 """Machines that AWS has for training jobs only."""
 MOST_SERVERLESS = 200
 """Requests at once that a serverless endpoint takes."""
