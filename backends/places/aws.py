@@ -19,7 +19,7 @@ _SIZE = r"(nano|micro|small|medium|large|[0-9]*xlarge|metal)"
 _IDLE = re.compile(r"(ml\.)?(inf|trn|dl|vt|f)[0-9][a-z0-9-]*\..*|g4ad\..*")
 """Families with chips that nothing of ours computes on: Inferentia, Trainium, Gaudi, video, FPGA, and GPUs without CUDA."""
 _ARM = re.compile(r"(ml\.)?(a1|[a-z]+[0-9]+g[a-z]*|p6e-gb[0-9]+)\..*")
-"""Families with AWS's own processors: a `g` after the number. And NVIDIA's, which have one too."""
+"""Families with ARM processors: AWS's own, by the `g` after the number, and NVIDIA's Grace."""
 
 
 def _for_our_images(instance: str) -> str:
@@ -150,9 +150,7 @@ def doorless(
 
 def unwaited(name: str, rollout: "Rollout | None") -> PydanticCustomError | None:
     """What is wrong with a wait at a place that swaps all at once in one move, with nothing kept beside it."""
-    from llmspec.spec.traffic import Rollout
-
-    if rollout is None or rollout.strategy != "all_at_once" or rollout.wait == Rollout().wait:
+    if rollout is None or rollout.strategy != "all_at_once" or "wait" not in rollout.said:
         return None
     fault = f"all_at_once at {name} has no steps to wait between"
     return wrong(fault, "use strategy: canary or linear, or take it out", "endpoint.rollout.wait")

@@ -91,13 +91,9 @@ def _apply(args: argparse.Namespace) -> int:
             from llmspec.apply import agreed
 
             agreed(what, saved)
-        changes = cloud is not None and cloud.pending
-        if not what.pending and not what.blocked and not changes:
-            if _put_back(product, args, agreed=args.yes):
+        if not what.pending and not what.blocked and not (cloud and cloud.pending):
+            if _at_rest(product, args, started):
                 return 0
-            if product.settle():
-                _forget(product)
-                return 0 if args.candidate else _nothing(product, started)
             product = product.fresh()
             what = plan(product, select=select, force=force, **look(product))
         print("\n".join(plan_lines(what, _cloud_lines(product, what, cloud))))
@@ -109,6 +105,18 @@ def _apply(args: argparse.Namespace) -> int:
         if not any(step.stage == "endpoint" for step in what.pending):
             _put_back(product, args, agreed=True)
         return _do(_ready(product), select, force, started)
+
+
+def _at_rest(product: Product, args: argparse.Namespace, started: float) -> bool:
+    """What is left to do where no stage is pending: it is whole after that, or has to be planned anew."""
+    if _put_back(product, args, agreed=args.yes):
+        return True
+    if not product.settle():
+        return False
+    _forget(product)
+    if not args.candidate:
+        _nothing(product, started)
+    return True
 
 
 class _RefusedError(Exception):
@@ -197,11 +205,10 @@ def _read_plan(path: Path) -> dict[str, Any]:
     return saved
 
 
-def _nothing(product: Product, started: float) -> int:
+def _nothing(product: Product, started: float) -> None:
     live = product.place("endpoint").live(product.name, product.target)
     where = f" Release {live.release} is live: {live.url}" if live else ""
     print(f"Nothing to change.{where}  ({time.monotonic() - started:.1f} s)")
-    return 0
 
 
 def _wanted(what: Plan) -> bool:
