@@ -17,7 +17,7 @@ SECONDS = {
     "test_places_emr_job.py": 115,
     "test_infra_stack.py": 104,
     "test_plan.py": 100,
-    "test_serving_page.py": 97,
+    "test_serving_page.py": 60,
     "test_places_ecs_job.py": 93,
     "test_ci_jobs.py": 78,
     "test_infra_commands.py": 75,

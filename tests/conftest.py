@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pytest_collection_modifyitems"]
 ROOT = Path(__file__).parents[1]
-pytest.register_assert_rewrite("moto_parts")  # a plugin of some tests, and imported by others before those are seen
+pytest.register_assert_rewrite("moto_parts", "page_parts")  # plugins of some tests, and imported by others before those are seen
 
 # The same examples in every run: a test that fails today failed yesterday. Look further with --hypothesis-profile=default.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
