@@ -3,13 +3,13 @@
 import sys
 from importlib.metadata import distributions
 
-OURS_OR_PIP = {"llmspec", "pip", "setuptools", "wheel"}
+NOT_OURS_TO_SAY = {"llmspec", "setuptools", "wheel"}
 
 
 def lines() -> list[str]:
     """name==version, without local build tags: torch's CPU and CUDA builds have one version."""
     found = {dist.name.lower(): f"{dist.name}=={dist.version.split('+')[0]}" for dist in distributions()}
-    return [line for name, line in sorted(found.items()) if name not in OURS_OR_PIP]
+    return [line for name, line in sorted(found.items()) if name not in NOT_OURS_TO_SAY]
 
 
 if __name__ == "__main__":
