@@ -1,7 +1,7 @@
-"""What this machine could do at best: weights' bytes over memory bandwidth, int8 operations over the cores' rate.
+"""What this machine could do at best: weights' bytes over memory bandwidth, operations over the cores' rate.
 
-python benchmarks/floors.py          both rates are measured here, the second through onnxruntime's own int8 product,
-                                     as exact as the engine needs it
+python benchmarks/floors.py          both rates are measured here, the second through onnxruntime's own products, int4 and
+                                     int8, one after another and with nothing between them
 """
 
 import time
@@ -13,10 +13,15 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from load import median
-from onnx import TensorProto, helper
+from onnx import helper, numpy_helper
 from servers import CPUS
 
-from backends.serving import sums
+from backends.serving.decoder import options
+from backends.work.rewrites import int4
+
+DEEP, WIDE, COPIES = 1536, 576, 152
+"""Together as many weights as the model has: a cache that would hold fewer of them helps nobody."""
+Product = Callable[[int, np.random.Generator], tuple[onnx.NodeProto, list[onnx.TensorProto]]]
 
 
 def bandwidth(size: int, seconds: float = 1.0) -> float:
@@ -26,28 +31,42 @@ def bandwidth(size: int, seconds: float = 1.0) -> float:
         return size / _fastest(lambda: list(pool.map(np.max, parts)), seconds)
 
 
-def int8_rate(rows: int, seconds: float = 1.0) -> float:
+def int8_product(copy: int, rng: np.random.Generator) -> tuple[onnx.NodeProto, list[onnx.TensorProto]]:
+    """x times a matrix of its own, as exact as the engine needs it."""
+    weights = rng.integers(-127, 127, (DEEP, WIDE), np.int8)
+    return helper.make_node("MatMulInteger", ["x", f"w{copy}"], [f"y{copy}"]), [numpy_helper.from_array(weights, f"w{copy}")]
+
+
+def int4_product(copy: int, rng: np.random.Generator) -> tuple[onnx.NodeProto, list[onnx.TensorProto]]:
+    """The same, as `int4.py` writes it."""
+    blocks = DEEP // int4.BLOCK
+    inputs = {
+        f"w{copy}": rng.integers(0, 255, (WIDE, blocks, int4.BLOCK // 2), np.uint8),
+        f"s{copy}": rng.random((WIDE, blocks), np.float32),
+        f"z{copy}": rng.integers(0, 255, (WIDE, blocks // 2), np.uint8),
+    }
+    size = {"K": DEEP, "N": WIDE, "bits": 4, "block_size": int4.BLOCK, "accuracy_level": int4.INT8_INSIDE}
+    node = helper.make_node("MatMulNBits", ["x", *inputs], [f"y{copy}"], domain="com.microsoft", **size)
+    return node, [numpy_helper.from_array(values, name) for name, values in inputs.items()]
+
+
+def rate(product: Product, rows: int, seconds: float = 1.0) -> float:
     """Multiplications and additions per second of `rows` x 1536 by 1536 x 576: the model's own size of product."""
-    k, n, copies = 1536, 576, 64  # as many weights as caches do not hold
-    x = helper.make_tensor_value_info("x", TensorProto.UINT8, [rows, k])
-    weights, nodes, outputs = [], [], []
-    for copy in range(copies):
-        values = np.random.default_rng(copy).integers(-127, 127, (k, n), np.int8)
-        weights.append(onnx.numpy_helper.from_array(values, f"w{copy}"))
-        nodes.append(helper.make_node("MatMulInteger", ["x", f"w{copy}"], [f"y{copy}"]))
-        outputs.append(helper.make_tensor_value_info(f"y{copy}", TensorProto.INT32, [rows, n]))
-    session = _load(helper.make_graph(nodes, "products", [x], outputs, weights))
-    data = np.ones((rows, k), np.uint8)
-    return 2 * rows * k * n * copies / _fastest(lambda: session.run(None, {"x": data}), seconds)
+    made = [product(copy, np.random.default_rng(copy)) for copy in range(COPIES)]
+    kind, result = (np.float32, np.float32) if product is int4_product else (np.uint8, np.int32)
+    x = helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(np.dtype(kind)), [rows, DEEP])
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(result))
+    outputs = [helper.make_tensor_value_info(node.output[0], element, [rows, WIDE]) for node, _ in made]
+    weights = [tensor for _, tensors in made for tensor in tensors]
+    session = _load(helper.make_graph([node for node, _ in made], "products", [x], outputs, weights))
+    data = np.ones((rows, DEEP), kind)
+    return 2 * rows * DEEP * WIDE * COPIES / _fastest(lambda: session.run(None, {"x": data}), seconds)
 
 
 def _load(graph: onnx.GraphProto) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = CPUS
-    for name, value in sums.settings().items():
-        options.add_session_config_entry(name, value)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    return ort.InferenceSession(model.SerializeToString(), options(CPUS), providers=["CPUExecutionProvider"])
 
 
 def _fastest(run: Callable[[], object], seconds: float) -> float:
@@ -69,9 +88,10 @@ def main() -> None:
         reads = median([bandwidth(size) for _ in range(3)])
         read = f"{size / 1e6:.0f} MB to read for a token, at {reads / 1e9:.1f} GB/s"
         print(f"{precision}: {read}: one client gets at most {reads / size:.0f} tok/s")
-    for rows in (1, 8, 16, 32):
-        rate = median([int8_rate(rows) for _ in range(3)])
-        print(f"int8, {rows:2} rows: {rate / 1e9:6.0f} G op/s: at most {rate / (2 * weights):6.0f} tok/s of decoding")
+    for product, name, several in ((int4_product, "int4", (1, 64)), (int8_product, "int8", (1, 8, 16, 32, 64))):
+        for rows in several:  # 64 are a prompt, fewer a step
+            reached = median([rate(product, rows) for _ in range(3)])
+            print(f"{name}, {rows:2} rows: {reached / 1e9:6.0f} G op/s: at most {reached / (2 * weights):6.0f} tok/s")
 
 
 if __name__ == "__main__":

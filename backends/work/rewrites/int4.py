@@ -18,7 +18,7 @@ _SHRINKS = np.linspace(0.6, 1.05, 16, dtype=np.float32)
 """Of a block's range: a little less of it costs the outermost numbers and serves all others."""
 _AT_ONCE = 1 << 16
 """Blocks that are searched at once: they fit into a processor's cache."""
-_INT8_INSIDE = 4
+INT8_INSIDE = 4
 """accuracy_level: activations are rounded to int8 by block, so that the products are of integers."""
 
 
@@ -81,7 +81,7 @@ class _Int4(Rewriting):
         assert w is not None
         matrix = weights(w).T
         inputs = [x, *self.weight(str(w.name), matrix)]
-        size = {"K": matrix.shape[1], "N": matrix.shape[0], "bits": 4, "block_size": BLOCK, "accuracy_level": _INT8_INSIDE}
+        size = {"K": matrix.shape[1], "N": matrix.shape[0], "bits": 4, "block_size": BLOCK, "accuracy_level": INT8_INSIDE}
         self.replace(node, self.before(node, "MatMulNBits", inputs, f"{node.name}/int4", domain="com.microsoft", **size))
 
     def embedding(self, node: ir.Node, table: ir.Value) -> None:
