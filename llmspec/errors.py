@@ -133,3 +133,7 @@ class StaleError(LLMSpecError):
     """A saved plan no longer says what would happen."""
 
     exit_code = 2
+
+
+class DeclinedError(Exception):
+    """Somebody was asked, and said no. Its text is what was not done, and no fault."""

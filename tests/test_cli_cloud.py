@@ -13,7 +13,7 @@ from test_policy import CLEAN
 
 from llmspec.cli.cloud import left, put_back, same_cloud, spared
 from llmspec.cli.plan import Found
-from llmspec.errors import BlockedError, StaleError
+from llmspec.errors import BlockedError, DeclinedError, StaleError
 from llmspec.infra.change import CloudChange
 from llmspec.infra.stack import Held
 from llmspec.infra.told import budget_lines
@@ -72,8 +72,10 @@ def test_a_service_that_was_changed_by_hand_is_served_again_once_somebody_agrees
         Product, SimpleNamespace(place=lambda _: place, releases=releases, located=lambda release: f"{release}, located")
     )
     monkeypatch.setattr("llmspec.cli.cloud.standing", lambda *_: SimpleNamespace(drift=lambda: changed))
-    monkeypatch.setattr("llmspec.cli.cloud.agree", lambda _: False)
-    assert not put_back(product, agreed=False)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+    with pytest.raises(DeclinedError, match=r"Nothing was put back\."):
+        put_back(product, agreed=False)
     assert "! service      cloudwatch MetricAlarm bot-prod-1-error_rate is gone in AWS" in capsys.readouterr().out
     assert served == []
     assert put_back(product, agreed=True)

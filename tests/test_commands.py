@@ -1,7 +1,11 @@
 """The commands around plan and apply, as typed."""
 
 import json
+import os
+import pty
+import subprocess
 
+import pytest
 from conftest import Project
 from fake_collector import collecting, plain
 
@@ -38,6 +42,22 @@ def test_apply_asks_and_takes_no_answer_for_no(project: Project) -> None:
     assert said.returncode == 2
     assert "add --yes" in said.stderr
     assert not project.store.exists() or not list(project.store.glob("tiny/*/*/manifest.json"))
+
+
+@pytest.mark.parametrize("said", ["n", "\x04"], ids=["no", "end of input"])
+def test_a_no_at_a_terminal_ends_with_1_and_nothing_is_run(project: Project, said: str) -> None:
+    ours, theirs = pty.openpty()
+    asked = subprocess.Popen(
+        project.command("apply", "tiny.yaml"), cwd=project.folder, env=project.environment(), stdin=theirs, stdout=subprocess.PIPE
+    )
+    os.write(ours, said.encode() + b"\n")
+    told = asked.communicate(timeout=120)[0].decode()
+    os.close(ours)
+    os.close(theirs)
+    assert asked.returncode == 1
+    assert told.endswith("Nothing was run.\n")
+    assert "Apply? [y/N]" in told
+    assert not list(project.store.glob("tiny/*/*/manifest.json"))
 
 
 def test_doctor_names_what_is_missing_with_its_cure(project: Project) -> None:

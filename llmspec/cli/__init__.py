@@ -10,7 +10,7 @@ import os
 import sys
 
 from llmspec import __version__
-from llmspec.errors import LLMSpecError
+from llmspec.errors import DeclinedError, LLMSpecError
 
 COMMANDS = {
     "init": "write a first llm.yaml and data to go with it",
@@ -61,6 +61,9 @@ def main(argv: list[str] | None = None) -> int:
     except LLMSpecError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except DeclinedError as declined:
+        print(declined)
+        return 1
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
+NOTHING = "Nothing was run."
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="an llm.yaml")
     target_option(parser)
@@ -45,10 +48,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        return _aside(args) if args.candidate else _apply(args)
-    except _RefusedError:
-        return 1
+    return _aside(args) if args.candidate else _apply(args)
 
 
 def _aside(args: argparse.Namespace) -> int:
@@ -98,8 +98,8 @@ def _apply(args: argparse.Namespace) -> int:
             what = plan(product, select=select, force=force, **look(product))
         print("\n".join(plan_lines(what, _cloud_lines(product, what, cloud))))
         missing(product, what)
-        if not (args.yes or saved) and not _wanted(what):
-            return 1
+        if not (args.yes or saved):
+            _ask(what)
         if what.pending or not what.blocked:  # at a gate that is shut already nothing in the cloud is touched
             _found(product, cloud, args)
         if not any(step.stage == "endpoint" for step in what.pending):
@@ -117,10 +117,6 @@ def _at_rest(product: Product, args: argparse.Namespace, started: float) -> bool
     if not args.candidate:
         _nothing(product, started)
     return True
-
-
-class _RefusedError(Exception):
-    """Somebody was asked, and said no."""
 
 
 def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], select: str | None, force: bool) -> "Wanted | None":
@@ -152,9 +148,8 @@ def _cloud(product: Product, args: argparse.Namespace, saved: dict[str, Any], se
 def _with_store(product: Product, what: Plan, found: "Wanted", args: argparse.Namespace, *, agreed: bool) -> None:
     """A foundation that has yet to make the store comes first, and is asked apart: no plan lies anywhere else."""
     print("\n".join(plan_lines(what, _cloud_lines(product, what, found))))
-    if not agreed and not agree("apply"):
-        print("Nothing was run.")
-        raise _RefusedError
+    if not agreed:
+        agree("apply", NOTHING)
     _found(product, found, args)
 
 
@@ -211,14 +206,11 @@ def _nothing(product: Product, started: float) -> None:
     print(f"Nothing to change.{where}  ({time.monotonic() - started:.1f} s)")
 
 
-def _wanted(what: Plan) -> bool:
-    """Whether somebody says yes to it. Nobody is asked about what is blocked anyhow."""
+def _ask(what: Plan) -> None:
+    """Somebody says yes to it. Nobody is asked about what is blocked anyhow."""
     if what.blocked and not what.pending:
         raise BlockedError(_why_blocked(what))
-    if agree("apply"):
-        return True
-    print("Nothing was run.")
-    return False
+    agree("apply", NOTHING)
 
 
 def _why_blocked(what: Plan) -> str:

@@ -53,7 +53,7 @@ def found(product: Product, cloud: Wanted, asked: bool = False) -> None:
 
 def put_back(product: Product, agreed: bool) -> bool:
     """What was changed by hand of the stack that serves, where no next release does it: that one asks AWS by itself. False when
-    nothing was, or somebody said no."""
+    nothing was."""
     place, pointed = product.place("endpoint"), product.releases.live()
     changed = standing(place.site, "service").drift() if pointed else []
     if not pointed or not changed:
@@ -61,8 +61,8 @@ def put_back(product: Product, agreed: bool) -> bool:
     for each in changed:
         what = "gone" if each.op == "delete" else "changed"
         print(f"  ! service      {each.kind} {each.name} is {what} in AWS  {', '.join(each.keys)}".rstrip())
-    if not agreed and not agree("put it back"):
-        return False
+    if not agreed:
+        agree("put it back", "Nothing was put back.")
     live = place.serve(product.located(pointed))
     print(f"  ✓ service      as it was made; release {live.release} answers: {live.url}")
     return True

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from llmspec.card import Card
-from llmspec.errors import CallError, PlaceError
+from llmspec.errors import CallError, DeclinedError, PlaceError
 from llmspec.plan import Plan
 from llmspec.stage import Product
 
@@ -14,15 +14,17 @@ def target_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="T", help="which of the spec's targets; the default one when absent")
 
 
-def agree(verb: str) -> bool:
-    """Whether somebody at the terminal says yes; the end of the input is a no, and nobody is an error."""
+def agree(verb: str, otherwise: str) -> None:
+    """Somebody at the terminal says yes; else DeclinedError. The end of the input is a no, and nobody is an error."""
     if not sys.stdin.isatty():
         raise CallError(f"nobody is here to answer; add --yes to {verb} without asking")
     try:
-        return input(f"{verb.capitalize()}? [y/N] ").strip().lower() in ("y", "yes")
+        said = input(f"{verb.capitalize()}? [y/N] ")
     except EOFError:
         print()
-        return False
+        said = ""
+    if said.strip().lower() not in ("y", "yes"):
+        raise DeclinedError(otherwise)
 
 
 def missing(product: Product, plan: Plan) -> None:

@@ -40,9 +40,8 @@ def run(args: argparse.Namespace) -> int:
     for shelf in shelves:
         print(f"  - {shelf.uri}  {megabytes(sum(shelf.sizes().values()) / 1e6)}")
     print("\n".join(_held_lines(stacks)), end="\n" if stacks else "")
-    if not args.yes and not agree("destroy"):
-        print("Nothing was removed.")
-        return 1
+    if not args.yes:
+        agree("destroy", "Nothing was removed.")
     with product.lock():
         drop(product, place)
         place.stop(product.name, product.target)
