@@ -1,6 +1,7 @@
 """The door for a job in a container that reads and writes S3 itself: no channel, no volume, an address for everything."""
 
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +11,10 @@ from container_parts import worked
 from serving_parts import eventually
 from test_container_work import data_job, interrupted, training_job
 
-from backends.work.kept import LAST, Kept
+from backends.work.kept import LAST, NAME, Kept
 from llmspec import container
 from llmspec.job import Job
-from llmspec.shelf import Folder, shelf_at
+from llmspec.shelf import File, Folder, Shelf, files_in, shelf_at
 from llmspec.store import Artifact, open_artifact
 
 if TYPE_CHECKING:
@@ -142,6 +143,23 @@ def test_while_the_work_goes_on_its_checkpoints_are_sent(tmp_path: Path, monkeyp
             write(tmp_path / "grown", text)
             eventually(lambda text=text: restored(shelf, tmp_path / "elsewhere") == text)
     assert len(list((tmp_path / "shelf").rglob(LAST))) == 1, "an earlier one is not paid for"
+
+
+def test_what_is_being_sent_is_no_part_of_the_artifact_that_may_be_sealed_meanwhile(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    class Looking(Folder):
+        def put(self, source: Path, files: Mapping[str, File], manifest: str) -> None:
+            seen.extend(files_in(tmp_path / "grown"))
+            super().put(source, files, manifest)
+
+        def below(self, name: str) -> Shelf:
+            return Looking(self.path / name)
+
+    write(tmp_path / "grown", "one")
+    Kept(Looking(tmp_path / "shelf"), tmp_path / "grown").save()
+    assert seen == [f"{NAME}/{LAST}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grown", "shelf"]
 
 
 def test_a_checkpoint_that_is_half_sent_leaves_the_one_before(tmp_path: Path) -> None:

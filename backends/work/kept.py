@@ -26,6 +26,8 @@ class Kept:
 
     def __init__(self, shelf: Shelf, grown: Path):
         self.shelf, self.folder = shelf, grown / NAME
+        self._frozen = grown.with_name(f"{grown.name}.sending")
+        """Beside the artifact: what lies in it when the work seals it is a part of it."""
         self._sent = 0
 
     def restore(self) -> bool:
@@ -45,7 +47,7 @@ class Kept:
 
     def save(self) -> None:
         """Send the last checkpoint, if it is another one than that which was sent."""
-        frozen = self.folder.with_name(f"{self.folder.name}.sending")
+        frozen = self._frozen
         shutil.rmtree(frozen, ignore_errors=True)
         frozen.mkdir(parents=True, exist_ok=True)
         try:
