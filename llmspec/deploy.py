@@ -55,8 +55,12 @@ def deploy(product: Product, place: Place) -> Deployed:
         exposure.check(product.loaded)
         seen = product.releases.seen()
         asked, now = product.next_release(), product.releases.live()
-        if now and now.content == asked.content:
+        if misnamed := product.releases.misnamed(asked):
+            raise BlockedError(f"{product.loaded.at('endpoint.variants')}: {'; '.join(misnamed)}\n  see `llmspec history`")
+        if now and now.content == asked.content and now.variants == asked.variants:
             done = Deployed(now, place.serve(product.located(now)), False)
+        elif now and now.content == asked.content:
+            done = _move(product, place, now.sharing(asked.variants), "shared anew", seen, commit())
         else:
             release = product.releases.add(_passed(product, asked))
             done = _move(product, place, release, "deployed", seen, release.git)
@@ -95,7 +99,7 @@ def promote(product: Product, place: Place) -> Deployed:
 
 
 def rollback(product: Product, place: Place, number: int | None = None) -> Deployed:
-    """An older release becomes live again, as it was; the one before when no number is said."""
+    """An older release becomes live again, as it was and with all of the traffic; the one before when no number is said."""
     with product.lock(wait=3600):
         seen = product.releases.seen()
         release = product.releases.before() if number is None else product.releases.get(number)
@@ -118,8 +122,9 @@ def _move(product: Product, place: Place, release: Release, event: str, seen: st
     if live.release != release.number:
         raise PlaceError(f"release {release.number} was to be live, but release {live.release} answers at {live.url}")
     product.releases.point(release, _now(), seen)
-    trail(product).add(event, release=release.number, before=before.number if before else None, git=git)
-    return Deployed(release, live, before is None or before.number != release.number)
+    shares = ", ".join(f"{variant['release']}: {variant['weight']} %" for variant in release.variants)
+    trail(product).add(event, release=release.number, before=before.number if before else None, shares=shares, git=git)
+    return Deployed(release, live, before is None or (before.number, before.variants) != (release.number, release.variants))
 
 
 def trail(product: Product) -> Trail:

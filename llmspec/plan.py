@@ -213,6 +213,12 @@ def _endpoint(product: Product, above: dict[str, Action], live: Live | None, loo
         asked = product.next_release()
     except NotReadyError as waiting:
         return Step("endpoint", "blocked", [waiting.fault])
+    if misnamed := product.releases.misnamed(asked):
+        cure = "see `llmspec history`, and name there what is to share the traffic"
+        return Step("endpoint", "blocked", [*(f"endpoint.variants: {fault}" for fault in misnamed), cure, _still(product)])
+    if now and now.content == asked.content and now.variants != asked.variants:
+        changes = compared(product, {"endpoint": now.serving}, {"endpoint": asked.serving})
+        return Step("endpoint", "redeploy", [f"release {now.number} stays, and the traffic is shared anew"], changes=changes)
     if now and now.content == asked.content:
         if looked and (live is None or live.release != now.number):
             return Step("endpoint", "restart", [f"release {now.number} should be live and does not answer"])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from llmspec.job import digest_of
@@ -23,7 +23,7 @@ class Release:
     contract: str
     """Hash of tokenizer, template, special and stop tokens: the server refuses another."""
     serving: dict[str, Any]
-    """The spec's whole `endpoint` section, with its certificate's files where they are."""
+    """The spec's whole `endpoint` section, with its certificate's files where they are; `variants` only while it is live."""
     evaluation_key: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     scored_on: str = ""
@@ -35,8 +35,19 @@ class Release:
 
     @property
     def content(self) -> str:
-        """What makes it another release: the artifact's bytes and how they are served."""
-        return digest_of([self.artifact_digest, self.serving, self.contract])
+        """What makes it another release: the artifact's bytes and how they are served. Not what is served beside it: an A/B
+        test names releases by their numbers, so it can give none."""
+        return digest_of([self.artifact_digest, self.sharing([]).serving, self.contract])
+
+    @property
+    def variants(self) -> list[dict[str, int]]:
+        """Releases and their percent of the traffic, while it is live beside others; empty when all of it is its own."""
+        return self.serving.get("variants") or []
+
+    def sharing(self, variants: list[dict[str, int]]) -> "Release":
+        """The same release beside these."""
+        alone = {name: value for name, value in self.serving.items() if name != "variants"}
+        return replace(self, serving=alone | ({"variants": variants} if variants else {}))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
@@ -90,8 +101,9 @@ class Releases:
         return None if text is None else Release.from_json(text)
 
     def live(self) -> Release | None:
-        """What the pointer says is live; whether it really answers, a place knows."""
-        return self._at("live")
+        """What the pointer says is live, and beside what; whether it really answers, a place knows."""
+        release = self._at("live")
+        return release and release.sharing(self._pointer("live").get("variants", release.variants))
 
     def candidate(self) -> Release | None:
         """What is tried out and not live."""
@@ -108,8 +120,19 @@ class Releases:
         known = self.get(release.number)
         assert known is None or known.content == release.content
         if known is None:
-            self.at.write(_name(release.number), release.to_json(), over=ABSENT)
-        return known or release
+            self.at.write(_name(release.number), release.sharing([]).to_json(), over=ABSENT)
+        return (known or release).sharing(release.variants)
+
+    def misnamed(self, asked: Release) -> list[str]:
+        """Why it cannot be live beside the releases that it names; the places say what of shares they can do."""
+        named = [variant["release"] for variant in asked.variants]
+        gone = [f"there is no release {number}" for number in named if number != asked.number and self.get(number) is None]
+        odd = (
+            [f"release {asked.number} is what the spec asks for, and is none of them"]
+            if named and asked.number not in named
+            else []
+        )
+        return gone + odd
 
     def seen(self) -> str:
         """The version of the pointer to what is live: `point` moves only that one."""
@@ -119,7 +142,8 @@ class Releases:
         """It is live. What was live before is remembered, for a way back. MovedError when the pointer is not as it was `seen`."""
         now = self._pointer("live")
         before = now.get("before") if now.get("release") == release.number else now.get("release")
-        self.at.write("live.json", json.dumps({"release": release.number, "since": at, "before": before}), over=seen)
+        pointer = {"release": release.number, "since": at, "before": before, "variants": release.variants}
+        self.at.write("live.json", json.dumps(pointer), over=seen)
 
     def nominate(self, release: Release, at: str) -> None:
         """It is tried out."""

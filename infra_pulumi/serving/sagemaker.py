@@ -16,7 +16,7 @@ from infra_pulumi.serving.sagemaker_configuration import OUTLIVES, configuration
 from infra_pulumi.serving.sagemaker_signals import health, signals
 from infra_pulumi.serving.scaling import scale_instances
 from infra_pulumi.serving.served import Served
-from infra_pulumi.serving.wanted import PlaceArgs, Release, Serving
+from infra_pulumi.serving.wanted import FIRST, PlaceArgs, Release, Serving
 
 PATHS = {"realtime": "openai/v1", "async": "async-invocations", "serverless": "invocations"}
 """Real-time endpoints speak OpenAI's API; the others take SageMaker's own calls."""
@@ -71,16 +71,18 @@ def sagemaker(wanted: Serving, place: SagemakerArgs) -> Served:
 
 
 def _model(wanted: Serving, place: SagemakerArgs, side: str, release: Release) -> aws.sagemaker.Model:
-    """An immutable thing: its name says which release, and the digest what exactly."""
+    """An immutable thing: its name says which release, and the digest what exactly. A release that goes over to another side
+    is made there while it is still here, so what stands beside the first is another thing by name."""
     ground = wanted.ground
     network = aws.sagemaker.ModelVpcConfigArgs(
         subnets=list(ground.subnet_ids)[: wanted.scale.zones], security_group_ids=list(ground.security_group_ids)
     )
     inside = None if place.form == "serverless" else network
     content = [release.digest, release.image, release.archive, settings(release), place.isolates, wanted.scale.zones]
+    beside = [] if side == FIRST else [side]
     return aws.sagemaker.Model(
         f"model-{side}",
-        name=immutable_name(wanted.owner, release.number, content),
+        name=immutable_name(wanted.owner, release.number, content + beside),
         execution_role_arn=ground.endpoint_role_arn,
         enable_network_isolation=place.isolates,
         primary_container=_container(place, release),

@@ -185,6 +185,10 @@ class PlaceArgs:
         return True
 
 
+FIRST = "primary"
+"""The side of the first release, or of the only one."""
+
+
 @dataclass(frozen=True)
 class Serving:
     """All that a service stack is made from."""
@@ -206,7 +210,7 @@ class Serving:
     def sides(self) -> dict[str, Variant]:
         """What is served under which name. Names do not change from release to release: guardrails compare variants by name."""
         given = list(self.variants) or [Variant(self.release, 100)]
-        return {"primary" if index == 0 else f"variant-{index + 1}": variant for index, variant in enumerate(given)}
+        return {FIRST if index == 0 else f"variant-{index + 1}": variant for index, variant in enumerate(given)}
 
     def tags(self, stage: str = "endpoint") -> dict[str, str]:
         return self.owner.tagged(stage, self.release.number)

@@ -23,15 +23,23 @@ def run(args: argparse.Namespace) -> int:
     if args.audit:
         return _trail(Trail(access_folder(product.name, product.target)), args.output)
     live, tried, every = product.releases.live(), product.releases.candidate(), product.releases.all()
+    now, beside = (release.number if release else 0 for release in (live, tried))
+    shares = {variant["release"]: variant["weight"] for variant in live.variants} if live else {}
     if args.output == "json":
-        print(json.dumps([vars(release) | {"live": release == live, "candidate": release == tried} for release in every], indent=1))
+        marks = [
+            {"live": each.number == now, "candidate": each.number == beside, "share": shares.get(each.number)} for each in every
+        ]
+        print(json.dumps([vars(each) | said for each, said in zip(every, marks, strict=True)], indent=1))
         return 0
     if not every:
         print(f"{product.name} has no release yet: llmspec apply {product.loaded.as_typed}")
     for release in reversed(every):
-        mark = "●" if release == live else "○" if release == tried else " "
+        mark = "●" if release.number == now else "○" if release.number == beside else " "
         passed = "; ".join(verdict["reason"] for verdict in release.verdict) or "no gates"
-        print(f"{mark} {release.number:>4}  {release.made_at}  {release.made_by:<12} onnx {release.artifact_key[:8]}  {passed}")
+        share = f"  {shares[release.number]} % of the traffic" if release.number in shares else ""
+        print(
+            f"{mark} {release.number:>4}  {release.made_at}  {release.made_by:<12} onnx {release.artifact_key[:8]}  {passed}{share}"
+        )
     return 0
 
 

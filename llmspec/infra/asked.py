@@ -77,7 +77,7 @@ def serving(
             f"the foundation of {spec.name} has no users yet, and without them everybody could ask"
             f"\n  build it: {site.apply_command}"
         )
-    sides = [(chosen.weight, _number(site, release, chosen.release)) for chosen in endpoint.variants or ()]
+    sides = [(chosen["weight"], _number(site, release, chosen["release"])) for chosen in release.variants]
     return Serving(
         owner=owner(spec, site.target),
         release=_served(spec, release, ground),
@@ -105,7 +105,7 @@ def _served(spec: Spec, release: Release, ground: Mapping[str, Any]) -> Served:
         image=image(ground, "serving", variant(spec.place("endpoint"))),
         digest=release.content,
         archive=archive.address(release) if archive.wanted(spec) else "",
-        environment={**container.packed(release), **grants(spec)},
+        environment={**container.packed(release.sharing([])), **grants(spec)},
         models=hosted(spec),
     )
 
