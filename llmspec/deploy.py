@@ -10,7 +10,7 @@ from llmspec.card import Place
 from llmspec.errors import BlockedError, CallError, DamagedError, PlaceError
 from llmspec.git import commit
 from llmspec.home import access_folder
-from llmspec.lock import user
+from llmspec.lock import Waiting, user
 from llmspec.make import require, sound
 from llmspec.progress import publish
 from llmspec.release import Live, Release
@@ -32,7 +32,7 @@ def revive(product: Product, place: Place) -> Live | None:
     pointed = product.releases.live()
     if pointed is None or place.live(product.name, product.target) is not None:
         return None
-    with product.lock(wait=3600):
+    with product.deploying():
         if not _there(product, pointed):
             return None
         return place.serve(product.located(pointed))
@@ -48,7 +48,11 @@ def _there(product: Product, release: Release) -> bool:
 
 def deploy(product: Product, place: Place) -> Deployed:
     """The gate, then the swap and the pointer. A gate that fails touches nothing."""
-    with product.lock(wait=3600, waiting=lambda who: publish("endpoint", "note", text=f"waiting for {who}")):
+
+    def waiting(who: str) -> None:
+        publish("endpoint", "note", text=f"waiting for {who}")
+
+    with product.lock(wait=3600, waiting=waiting), product.deploying(waiting):
         publish("endpoint", "started")
         started = time.monotonic()
         require(product.stage("endpoint"))
@@ -71,9 +75,9 @@ def deploy(product: Product, place: Place) -> Deployed:
     return done
 
 
-def nominate(product: Product, place: Place) -> Deployed:
+def nominate(product: Product, place: Place, waiting: Waiting = lambda _: None) -> Deployed:
     """The gate, then the release beside what is live, for those who may test. What is live is not touched."""
-    with product.lock(wait=3600):
+    with product.lock(wait=3600, waiting=waiting), product.deploying(waiting):
         require(product.stage("endpoint"))
         exposure.check(product.loaded)
         asked, now = product.next_release(), product.releases.live()
@@ -86,9 +90,9 @@ def nominate(product: Product, place: Place) -> Deployed:
     return Deployed(release, live, True)
 
 
-def promote(product: Product, place: Place) -> Deployed:
+def promote(product: Product, place: Place, waiting: Waiting = lambda _: None) -> Deployed:
     """The candidate becomes live, if it still passes against what is live now; its own endpoint ends."""
-    with product.lock(wait=3600):
+    with product.deploying(waiting):
         seen, release = product.releases.seen(), product.releases.candidate()
         if release is None:
             raise CallError(f"{product.name} has no candidate\n  make one: llmspec apply {product.loaded.as_typed} --candidate")
@@ -98,9 +102,10 @@ def promote(product: Product, place: Place) -> Deployed:
     return done
 
 
-def rollback(product: Product, place: Place, number: int | None = None) -> Deployed:
-    """An older release becomes live again, as it was and with all of the traffic; the one before when no number is said."""
-    with product.lock(wait=3600):
+def rollback(product: Product, place: Place, number: int | None = None, waiting: Waiting = lambda _: None) -> Deployed:
+    """An older release becomes live again, as it was and with all of the traffic; the one before when no number is said.
+    For no training is waited."""
+    with product.deploying(waiting):
         seen = product.releases.seen()
         release = product.releases.before() if number is None else product.releases.get(number)
         if release is None:

@@ -80,7 +80,7 @@ def watch(product: Product, place: Place, context: Any) -> Made:
     started = time.monotonic()
     job = stage.watch_job(live)
     product.place("endpoint").bring_journal(product.journal, horizon(product.spec.monitors, time.time()))
-    with product.lock(wait=3600):
+    with product.watching(lambda who: publish("monitors", "note", text=f"waiting for {who}")):
         place.run(context, job)
         product.store.move_head(product.name, product.target, "monitors", job.key)
     artifact = product.store.find(product.name, "monitors", job.key)

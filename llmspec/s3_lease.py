@@ -27,7 +27,7 @@ _held: dict[str, int] = {}
 
 
 @contextmanager
-def leased(bucket: Bucket, key: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> Iterator[None]:
+def leased(bucket: Bucket, key: str, doing: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> Iterator[None]:
     """Hold the lock, again from the same process if need be."""
     uri = f"s3://{bucket.name}/{key}"
     if uri in _held:
@@ -39,8 +39,8 @@ def leased(bucket: Bucket, key: str, *, wait: float = 0.0, waiting: Waiting = la
         return
     product = Path(key).parent.name
     gate = home() / "locks" / digest_of(uri)[:16] / product / LOCK
-    with locked(gate, f"{product} is being applied", wait=wait, waiting=waiting):
-        lease = Lease(bucket, key, _here(gate))
+    with locked(gate, f"{product} is being {doing}", wait=wait, waiting=waiting):
+        lease = Lease(bucket, key, doing, _here(gate))
         lease.acquire(wait, waiting)
         _held[uri] = 1
         try:
@@ -56,8 +56,8 @@ def leased(bucket: Bucket, key: str, *, wait: float = 0.0, waiting: Waiting = la
 class Lease:
     """The object, while it is ours."""
 
-    def __init__(self, bucket: Bucket, key: str, here: str):
-        self.bucket, self.key, self.here = bucket, key, here
+    def __init__(self, bucket: Bucket, key: str, doing: str, here: str):
+        self.bucket, self.key, self.doing, self.here = bucket, key, doing, here
         self.token, self.version, self.lost = uuid.uuid4().hex, "", False
         self._signed = json.loads(signature())
 
@@ -67,7 +67,7 @@ class Lease:
             holder = self._holder()
             if monotonic() >= until:
                 cure = f"wait for it, or end that process; a dead one is overtaken after {LEASE_SECONDS:.0f} s"
-                raise LockedError(f"{Path(self.key).parent.name} is being applied by {holder}\n  {cure}")
+                raise LockedError(f"{Path(self.key).parent.name} is being {self.doing} by {holder}\n  {cure}")
             if not said:
                 waiting(holder)
                 said = True

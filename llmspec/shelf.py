@@ -98,8 +98,10 @@ class Shelf(ABC):
         """Say now if nothing can be written, not after an hour of training."""
 
     @abstractmethod
-    def lock(self, name: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
-        """One holder at a time, gone with its holder."""
+    def lock(
+        self, name: str, *, doing: str = "applied", wait: float = 0.0, waiting: Waiting = lambda _: None
+    ) -> AbstractContextManager[None]:
+        """One holder at a time, gone with its holder. `doing` is what is being done to what lies here: for whoever has to wait."""
 
     @abstractmethod
     def steady(self) -> AbstractContextManager[None]:
@@ -197,9 +199,11 @@ class Folder(Shelf):
                 f"cannot write to the store {self.path}: {reason}\n  free or mount it, or name another `store:`"
             ) from error
 
-    def lock(self, name: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
-        doing = f"{self.path.name} is being applied"
-        return locked(self.path / name, doing, wait=wait, waiting=waiting, elsewhere="name another `store:`")
+    def lock(
+        self, name: str, *, doing: str = "applied", wait: float = 0.0, waiting: Waiting = lambda _: None
+    ) -> AbstractContextManager[None]:
+        what = f"{self.path.name} is being {doing}"
+        return locked(self.path / name, what, wait=wait, waiting=waiting, elsewhere="name another `store:`")
 
     def steady(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()

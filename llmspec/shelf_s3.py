@@ -108,7 +108,7 @@ class S3Shelf(Shelf):
 
     def clear(self) -> None:
         """Manifests first, so that at no moment half an artifact counts as one. A lock stays: it belongs to its holder."""
-        keys = [key for key in self.bucket.sizes(self.prefix) if not key.endswith(f"/{LOCK}")]
+        keys = [key for key in self.bucket.sizes(self.prefix) if not key.endswith(LOCK)]
         manifests = [key for key in keys if key.endswith(f"/{MANIFEST}")]
         self.bucket.remove(manifests)
         self.bucket.remove(key for key in keys if key not in set(manifests))
@@ -120,8 +120,10 @@ class S3Shelf(Shelf):
         self.write(".write", "llmspec")
         self.remove(".write")
 
-    def lock(self, name: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
-        return leased(self.bucket, self.prefix + name, wait=wait, waiting=waiting)
+    def lock(
+        self, name: str, *, doing: str = "applied", wait: float = 0.0, waiting: Waiting = lambda _: None
+    ) -> AbstractContextManager[None]:
+        return leased(self.bucket, self.prefix + name, doing, wait=wait, waiting=waiting)
 
     def steady(self) -> AbstractContextManager[None]:
         return self.bucket.steady()

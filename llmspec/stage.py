@@ -195,8 +195,16 @@ class Product:
         return journal_folder(self.name, self.target)
 
     def lock(self, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
-        """One writer per product."""
+        """One writer per product's artifacts: for as long as a training takes."""
         return self.store.lock(self.name, wait=wait, waiting=waiting)
+
+    def deploying(self, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
+        """One at a time changes what is live: for as long as a swap takes. Inside `lock`, where both are held."""
+        return self.store.lock_at(self.name, self.target, "deployed", waiting)
+
+    def watching(self, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
+        """One at a time reads the journal."""
+        return self.store.lock_at(self.name, self.target, "monitored", waiting)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, compl
 
 REPORT = "report"
 
+SWAP_SECONDS = 3600.0
+"""How long somebody waits for another who changes what is live, or looks at it: a rollout in steps may take that."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -197,8 +200,12 @@ class Store:
             yield
 
     def lock(self, name: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
-        """One writer per product."""
+        """One writer of a product's artifacts."""
         return self.root.below(name).lock(".lock", wait=wait, waiting=waiting)
+
+    def lock_at(self, name: str, target: str, doing: str, waiting: Waiting) -> AbstractContextManager[None]:
+        """One at a time does this to the product at a target, whatever artifact is being made meanwhile."""
+        return self.root.below(name).lock(f".{doing}-{target}.lock", doing=doing, wait=SWAP_SECONDS, waiting=waiting)
 
 
 def open_artifact(at: Shelf | Path) -> Artifact | None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from conftest import Project
 from serving_parts import processes
+from test_lock import held
 
 from llmspec.audit import Trail
 from llmspec.keys import Keys
@@ -72,7 +73,8 @@ def test_a_candidate_is_tried_by_developers_promoted_and_rolled_back_without_a_f
     assert set(heard) == {200}
 
     assert applied.actions()["endpoint"] == "redeploy", "the spec asks for release 2 still"
-    applied.run("rollback", "tiny.yaml", "--to", "2")
+    with held(applied.store / "tiny" / ".lock"):  # somebody trains
+        applied.run("rollback", "tiny.yaml", "--to", "2")
     assert applied.actions()["endpoint"] == "reuse"
     events = [(entry["event"], entry.get("release")) for entry in Trail(folder).entries() if entry.get("release")]
     assert events == [("deployed", 1), ("nominated", 2), ("promoted", 2), ("rolled back", 1), ("rolled back", 2)]

@@ -9,16 +9,17 @@ from typing import Any, cast
 import pytest
 
 from llmspec import copies
+from llmspec import store as store_module
 from llmspec.errors import LockedError, StoreError
-from llmspec.lock import locked, signature
+from llmspec.lock import holder, locked, signature
 from llmspec.shelf import Folder
-from llmspec.store import Artifact, Manifest
+from llmspec.store import Artifact, Manifest, Store
 
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """As another process holds it: through a file of its own."""
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(signature())
     with path.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -30,6 +31,24 @@ def test_a_product_that_is_locked_is_being_applied(tmp_path: Path) -> None:
         held(tmp_path / "shop" / ".lock"),
         pytest.raises(LockedError, match=r"^shop is being applied by .*, process "),
         Folder(tmp_path / "shop").lock(".lock"),
+    ):
+        pytest.fail("it was held")
+
+
+def test_nobody_waits_for_a_training_to_change_what_is_live_or_to_look_at_it(tmp_path: Path) -> None:
+    store = Store(Folder(tmp_path))
+    with held(tmp_path / "shop" / ".lock"):
+        for doing in ("deployed", "monitored"):
+            with store.lock_at("shop", "prod", doing, pytest.fail):
+                assert "process" in holder(tmp_path / "shop" / f".{doing}-prod.lock")
+
+
+def test_what_is_being_deployed_is_deployed_by_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "SWAP_SECONDS", 0.0)
+    with (
+        held(tmp_path / "shop" / ".deployed-prod.lock"),
+        pytest.raises(LockedError, match=r"^shop is being deployed by .*, process "),
+        Store(Folder(tmp_path)).lock_at("shop", "prod", "deployed", lambda _: None),
     ):
         pytest.fail("it was held")
 

@@ -214,7 +214,7 @@ def robbed_of_its_lock(bucket: Bucket) -> None:
 
 def test_a_lock_is_kept_fresh_and_its_loss_is_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path))
-    lease = s3_lease.Lease(bucket, "bot/.lock", "here")
+    lease = s3_lease.Lease(bucket, "bot/.lock", "applied", "here")
     lease.acquire(0, print)
     before = lease.version
     lease.renew()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmspec import exposure
 from llmspec.card import Place
-from llmspec.cli.common import agree, look, missing, target_option
+from llmspec.cli.common import agree, look, missing, target_option, waits
 from llmspec.deploy import nominate, revive
 from llmspec.errors import BlockedError, CallError
 from llmspec.make import expected
@@ -60,7 +60,7 @@ def _aside(args: argparse.Namespace) -> int:
     if code := _apply(args):
         return code
     product = Product.open(args.file, args.target)
-    made = nominate(product, product.place("endpoint"))
+    made = nominate(product, product.place("endpoint"), waits(product))
     print(f"Release {made.release.number} is tried out: {made.live.url}")
     typed = product.loaded.as_typed
     print(f"  Ask it:          llmspec ask {typed} --candidate …\n  Make it live:    llmspec promote {typed}")
@@ -82,10 +82,7 @@ def _apply(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
     exposure.check(product.loaded)
     cloud = _cloud(product, args, saved, select, force) if product.spec.in_aws else None
-    with product.lock(
-        wait=0 if args.no_wait else 86400,
-        waiting=lambda who: print(f"Waiting: {product.name} is being applied by {who}", flush=True),
-    ):
+    with product.lock(wait=0 if args.no_wait else 86400, waiting=waits(product)):
         what = plan(product, select=select, force=force, **look(product))
         if saved:
             from llmspec.apply import agreed

@@ -6,6 +6,7 @@ from typing import Any
 
 from llmspec.card import Card
 from llmspec.errors import CallError, DeclinedError, PlaceError
+from llmspec.lock import Waiting
 from llmspec.plan import Plan
 from llmspec.stage import Product
 
@@ -25,6 +26,11 @@ def agree(verb: str, otherwise: str) -> None:
         said = ""
     if said.strip().lower() not in ("y", "yes"):
         raise DeclinedError(otherwise)
+
+
+def waits(product: Product) -> Waiting:
+    """Says for whom it waits, when there is somebody."""
+    return lambda who: print(f"Waiting: {product.name} is being worked on by {who}", flush=True)
 
 
 def missing(product: Product, plan: Plan) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from llmspec.audit import Trail
-from llmspec.cli.common import agree, target_option
+from llmspec.cli.common import agree, target_option, waits
 from llmspec.copies import copies_of
 from llmspec.deploy import drop
 from llmspec.home import access_folder, journal_folder, log_folder, run_folder
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(_held_lines(stacks)), end="\n" if stacks else "")
     if not args.yes:
         agree("destroy", "Nothing was removed.")
-    with product.lock():
+    with product.lock(), product.deploying(waits(product)), product.watching(waits(product)):
         drop(product, place)
         place.stop(product.name, product.target)
         for shelf in shelves:

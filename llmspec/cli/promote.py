@@ -2,7 +2,7 @@
 
 import argparse
 
-from llmspec.cli.common import target_option
+from llmspec.cli.common import target_option, waits
 from llmspec.deploy import promote
 from llmspec.stage import Product
 
@@ -14,6 +14,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
-    done = promote(product, product.place("endpoint"))
+    done = promote(product, product.place("endpoint"), waits(product))
     print(f"Release {done.release.number} is live: {done.live.url}")
     return 0

@@ -5,7 +5,7 @@ The spec is not changed: `plan` shows the way forward again, and the next `apply
 
 import argparse
 
-from llmspec.cli.common import target_option
+from llmspec.cli.common import target_option, waits
 from llmspec.deploy import rollback
 from llmspec.stage import Product
 
@@ -20,7 +20,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     product = Product.open(args.file, args.target)
-    done = rollback(product, product.place("endpoint"), args.to)
+    done = rollback(product, product.place("endpoint"), args.to, waits(product))
     print(f"Release {done.release.number} is live again: {done.live.url}")
     print(f"The spec is as it was: the next `llmspec apply {product.loaded.as_typed}` makes live what it asks for.")
     return 0
