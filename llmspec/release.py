@@ -93,8 +93,12 @@ class Releases:
 
     def all(self) -> list[Release]:
         """The oldest first."""
-        names = sorted(name for name in self.at.sizes() if name[:1].isdigit() and name.endswith(".json"))
-        return [Release.from_json(text) for text in self.at.read_all(names)]
+        return [Release.from_json(text) for text in self.at.read_all(self._names())]
+
+    def moved(self) -> tuple[str, str, str]:
+        """How far they have come: of two stores that have releases of one product, the greater has the later ones."""
+        last = max(self._names(), default="")
+        return last, self._pointer("live").get("since", ""), self._pointer("candidate").get("since", "")
 
     def get(self, number: int) -> Release | None:
         text = self.at.read(_name(number))
@@ -153,6 +157,9 @@ class Releases:
         """Nothing is tried out."""
         self.at.remove("candidate.json")
 
+    def _names(self) -> list[str]:
+        return sorted(name for name in self.at.sizes() if name[:1].isdigit() and name.endswith(".json"))
+
     def _at(self, pointer: str) -> Release | None:
         number = self._pointer(pointer).get("release")
         return self.get(number) if number else None
@@ -161,7 +168,9 @@ class Releases:
         return dict(json.loads(self.at.read(f"{name}.json") or "{}"))
 
     def copy_to(self, shelf: Shelf) -> None:
-        """All of them, and the pointers last: a pointer never leads to a release that is not there."""
+        """All of them, and the pointers last: a pointer never leads to a release that is not there. A candidate of the time when
+        they were kept there before is none any more."""
+        Releases(shelf).dismiss()
         for name in sorted(self.at.sizes()):
             if text := self.at.read(name):
                 shelf.write(name, text)

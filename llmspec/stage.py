@@ -166,7 +166,7 @@ class Product:
     @cached_property
     def releases(self) -> Releases:
         """Here, or in an elder store until they are copied."""
-        return Releases(self.store.where(f"{self.name}/endpoint/{self.target}"))
+        return self.store.releases(self.name, self.target)
 
     def settle(self) -> bool:
         """What is reused is what the next plan compares with; what an elder store holds comes here; this store is remembered.

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from llmspec.errors import DamagedError, NoStoreError, StoreError
 from llmspec.home import home, root
 from llmspec.job import Digest, digest_of
 from llmspec.lock import Waiting
+from llmspec.release import Releases
 from llmspec.section import STAGES
 from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, complete, shelf_at, write_atomically
 
@@ -132,13 +134,15 @@ class Store:
                     return artifact
         return None
 
-    def where(self, name: str) -> Shelf:
-        """The shelf of this name: here, or in an elder store when only that one has it."""
+    def releases(self, name: str, target: str) -> Releases:
+        """Where their pointers moved last, which is here when it is the same everywhere. A store that a crash kept from getting
+        all of them is behind the one they come from, and so is one that was left and is come back to."""
+        found = []
         for shelf in self.everywhere:
             with self._asked(shelf):
-                if shelf.below(name).held():
-                    return shelf.below(name)
-        return self.root.below(name)
+                releases = Releases(shelf.below(f"{name}/endpoint/{target}"))
+                found.append((releases.moved(), releases))
+        return max(found, key=itemgetter(0))[1]
 
     @contextmanager
     def _asked(self, shelf: Shelf) -> Iterator[None]:
@@ -194,7 +198,7 @@ class Store:
         releases = f"{name}/endpoint/{target}"
         heads = {stage: f"{name}/{stage}/{target}.head" for stage in STAGES}
         with self.root.steady():
-            self.root.ahead([*heads.values(), f"{releases}/live.json"], [releases])
+            self.root.ahead([*heads.values(), f"{releases}/live.json", f"{releases}/candidate.json"], [releases])
             known = [f"{name}/{stage}/{key.strip()}" for stage, head in heads.items() if (key := self.root.read(head))]
             self.root.ahead([f"{place}/{MANIFEST}" for place in known], known)
             yield

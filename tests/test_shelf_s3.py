@@ -57,6 +57,52 @@ def test_of_two_releases_with_one_number_the_second_is_refused(shelf: Shelf) -> 
     assert shelf.read("000001.json") == "theirs"
 
 
+def released(releases: Releases, *numbers: int) -> None:
+    """Each was live, one after the other."""
+    for number in numbers:
+        release = releases.add(Release(number, "bot", "local", "", "", str(number), "", {}))
+        releases.point(release, f"2026-01-{number:02d}", releases.seen())
+
+
+def test_of_a_move_that_was_killed_between_two_releases_nothing_is_lost(shelf: Shelf) -> None:
+    left, root = Store(shelf.below("left")), shelf.below("root")
+    released(left.releases("bot", "local"), 1, 2)
+    store = Store(root, (left.root,))
+    first = left.root.read("bot/endpoint/local/000001.json")
+    assert first
+    root.write("bot/endpoint/local/000001.json", first)  # and here it was killed
+    releases = store.releases("bot", "local")
+    assert releases.at.uri.startswith(left.root.uri)
+    releases.copy_to(root.below("bot/endpoint/local"))
+    here = store.releases("bot", "local")
+    assert here.at == root.below("bot/endpoint/local"), "the same in both: there is nothing more to copy"
+    live, before = here.live(), here.before()
+    assert live
+    assert before
+    assert (live.number, before.number) == (2, 1)
+
+
+def test_a_store_that_is_come_back_to_gets_the_releases_made_since_and_no_candidate_of_then(shelf: Shelf) -> None:
+    first, second = shelf.below("first"), shelf.below("second")
+    released(Store(first).releases("bot", "local"), 1, 2)
+    tried = Release(3, "bot", "local", "", "", "3", "", {})
+    Store(first).releases("bot", "local").nominate(Store(first).releases("bot", "local").add(tried), "2026-01-03")
+    moved = Store(second, (first,))
+    moved.releases("bot", "local").copy_to(second.below("bot/endpoint/local"))
+    released(moved.releases("bot", "local"), 3, 4)  # the candidate became live, and then came another
+    moved.releases("bot", "local").dismiss()
+    back = Store(first, (second,))
+    assert back.releases("bot", "local").at == second.below("bot/endpoint/local")
+    back.releases("bot", "local").copy_to(first.below("bot/endpoint/local"))
+    here = back.releases("bot", "local")
+    assert here.at == first.below("bot/endpoint/local")
+    assert [release.number for release in here.all()] == [1, 2, 3, 4]
+    live, before = here.live(), here.before()
+    assert live
+    assert before
+    assert (live.number, before.number, here.candidate()) == (4, 3, None)
+
+
 def made(folder: Path, files: dict[str, bytes], key: str = "k") -> Artifact:
     """An artifact in a folder, of these bytes."""
     for name, content in files.items():
