@@ -8,7 +8,7 @@ from pathlib import Path
 from llmspec.errors import DamagedError, GoneError, StoreError
 from llmspec.home import home, root
 from llmspec.job import Job
-from llmspec.lock import locked
+from llmspec.lock import LOCK, locked
 from llmspec.shelf import S3, Folder, Shelf, shelf_at
 from llmspec.store import Artifact, Store, open_artifact, seal
 
@@ -43,7 +43,7 @@ def copied(artifact: Artifact, *, mends: bool = True) -> Artifact:
         return artifact
     manifest = artifact.manifest
     folder = copies_of(manifest.spec) / manifest.stage / manifest.key
-    with locked(folder.parent / ".lock", f"{manifest.stage} of {manifest.spec} is being copied to this machine", wait=WAIT_SECONDS):
+    with locked(folder.parent / LOCK, f"{manifest.stage} of {manifest.spec} is being copied to this machine", wait=WAIT_SECONDS):
         if found := _sound(folder, artifact):
             return found
         try:

@@ -14,6 +14,8 @@ from typing import TextIO
 
 from llmspec.errors import LockedError, StoreError
 
+LOCK = ".lock"
+"""The file that a product's writer holds."""
 Waiting = Callable[[str], None]
 """Called once with the holder's name, when there is one to be waited for."""
 
@@ -70,8 +72,7 @@ def locked(
         finally:
             _held[path] -= 1
         return
-    with _opened(path, elsewhere) as file:
-        _acquire(file.fileno(), path, doing, wait, waiting)
+    with _acquired(path, doing, wait, waiting, elsewhere) as file:
         file.truncate(0)
         file.write(signature())
         file.flush()
@@ -80,6 +81,25 @@ def locked(
             yield
         finally:
             del _held[path]
+
+
+@contextmanager
+def _acquired(path: Path, doing: str, wait: float, waiting: Waiting, elsewhere: str) -> Iterator[TextIO]:
+    """The lock's file, held. Where the last holder removed it (`destroy` does), what was waited for locks nothing any more."""
+    while True:
+        with _opened(path, elsewhere) as file:
+            _acquire(file.fileno(), path, doing, wait, waiting)
+            if _stands(file, path):
+                yield file
+                return
+
+
+def _stands(file: TextIO, path: Path) -> bool:
+    """Whether others who open this path come to this file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _opened(path: Path, elsewhere: str) -> TextIO:

@@ -15,10 +15,9 @@ from time import monotonic, sleep
 from llmspec.errors import GoneError, LockedError, MovedError, StoreError
 from llmspec.home import home
 from llmspec.job import digest_of
-from llmspec.lock import Waiting, locked, named, signature
+from llmspec.lock import LOCK, Waiting, locked, named, signature
 from llmspec.s3 import Bucket, age
 
-LOCK = ".lock"
 LEASE_SECONDS = 60.0
 """How long a dead holder on another machine keeps others out."""
 ASK_SECONDS = 1.0

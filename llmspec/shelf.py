@@ -15,7 +15,7 @@ from pathlib import Path
 
 from llmspec.errors import MovedError, StoreError
 from llmspec.job import Digest
-from llmspec.lock import Waiting, locked
+from llmspec.lock import LOCK, Waiting, locked
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
@@ -182,7 +182,17 @@ class Folder(Shelf):
         self.path.replace(aside)
 
     def clear(self) -> None:
-        shutil.rmtree(self.path)
+        """Its locks go last: until then they keep others out."""
+        locks = sorted(self.path.glob(f"*{LOCK}"))
+        for path in self.path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path not in locks:
+                path.unlink()
+        for path in locks:
+            path.unlink()
+        with contextlib.suppress(OSError):  # whoever came next has a lock of their own in it by now
+            self.path.rmdir()
 
     def stands(self) -> bool:
         return True

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from llmspec import s3_files
 from llmspec.errors import MovedError
-from llmspec.lock import Waiting
+from llmspec.lock import LOCK, Waiting
 from llmspec.s3 import Bucket
-from llmspec.s3_lease import LOCK, leased
+from llmspec.s3_lease import leased
 from llmspec.shelf import ABSENT, DAMAGED, MANIFEST, S3, File, Shelf
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from llmspec.errors import DamagedError, NoStoreError, StoreError
 from llmspec.home import home, root
 from llmspec.job import Digest, digest_of
-from llmspec.lock import Waiting
+from llmspec.lock import LOCK, Waiting
 from llmspec.release import Releases
 from llmspec.section import STAGES
 from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, complete, shelf_at, write_atomically
@@ -205,7 +205,7 @@ class Store:
 
     def lock(self, name: str, *, wait: float = 0.0, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
         """One writer of a product's artifacts."""
-        return self.root.below(name).lock(".lock", wait=wait, waiting=waiting)
+        return self.root.below(name).lock(LOCK, wait=wait, waiting=waiting)
 
     def lock_at(self, name: str, target: str, doing: str, waiting: Waiting) -> AbstractContextManager[None]:
         """One at a time does this to the product at a target, whatever artifact is being made meanwhile."""

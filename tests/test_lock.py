@@ -1,6 +1,7 @@
 """Whoever finds a lock held, or cannot make one, is told what is being done there and what to do."""
 
 import fcntl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,26 @@ def test_what_is_being_deployed_is_deployed_by_one_at_a_time(tmp_path: Path, mon
         Store(Folder(tmp_path)).lock_at("shop", "prod", "deployed", lambda _: None),
     ):
         pytest.fail("it was held")
+
+
+def test_who_waited_for_a_lock_that_went_with_its_product_still_keeps_others_out(tmp_path: Path) -> None:
+    shop, waits, holds, ends = Folder(tmp_path / "shop"), threading.Event(), threading.Event(), threading.Event()
+
+    def next_one() -> None:
+        with shop.lock(".lock", wait=60, waiting=lambda _: waits.set()):
+            holds.set()
+            ends.wait(60)
+
+    applying = threading.Thread(target=next_one)
+    with held(shop.path / ".lock"):
+        applying.start()
+        assert waits.wait(60)
+        shop.clear()  # as `destroy --artifacts` does
+    assert holds.wait(60)
+    with (shop.path / ".lock").open("a") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    ends.set()
+    applying.join()
 
 
 def test_a_stage_whose_copy_is_locked_is_being_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
