@@ -6,6 +6,7 @@ examples) and not part of the content digest.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from llmspec.section import STAGES
 from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, complete, shelf_at, write_atomically
 
 REPORT = "report"
+_OF_A_TARGET = re.compile(r"[a-z]+/([^/]+)\.head|endpoint/([^/]+)/.+|foundation/([^/]+)\.json")
 
 SWAP_SECONDS = 3600.0
 """How long somebody waits for another who changes what is live, or looks at it: a rollout in steps may take that."""
@@ -134,6 +136,15 @@ class Store:
                     return artifact
         return None
 
+    def holding(self, name: str) -> list[Shelf]:
+        """The shelves of this name that hold something: here, and in elder stores."""
+        found = []
+        for shelf in self.everywhere:
+            with self._asked(shelf):
+                if shelf.below(name).held():
+                    found.append(shelf.below(name))
+        return found
+
     def releases(self, name: str, target: str) -> Releases:
         """Where their pointers moved last, which is here when it is the same everywhere. A store that a crash kept from getting
         all of them is behind the one they come from, and so is one that was left and is come back to."""
@@ -210,6 +221,11 @@ class Store:
     def lock_at(self, name: str, target: str, doing: str, waiting: Waiting) -> AbstractContextManager[None]:
         """One at a time does this to the product at a target, whatever artifact is being made meanwhile."""
         return self.root.below(name).lock(f".{doing}-{target}.lock", doing=doing, wait=SWAP_SECONDS, waiting=waiting)
+
+
+def targets_in(product: Shelf) -> set[str]:
+    """The targets that have something of their own on a product's shelf: a head, a release, the paper of a foundation."""
+    return {str(found[found.lastindex or 0]) for name in product.sizes() if (found := _OF_A_TARGET.fullmatch(name))}
 
 
 def open_artifact(at: Shelf | Path) -> Artifact | None:

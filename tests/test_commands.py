@@ -6,7 +6,7 @@ import pty
 import subprocess
 
 import pytest
-from conftest import Project
+from conftest import TINY, Project
 from fake_collector import collecting, plain
 
 
@@ -29,6 +29,30 @@ def test_destroy_with_artifacts_leaves_nothing_of_the_product(applied: Project) 
     assert not (applied.store / "tiny").exists()
     assert set(applied.actions().values()) == {"run", "deploy"}
     assert "Nothing to destroy." in applied.run("destroy", "tiny.yaml", "--artifacts", "--yes").stdout
+
+
+def moved(project: Project) -> Project:
+    """Its spec names another store now, and nothing was copied there yet."""
+    (project.folder / ".llmspec" / "stores.json").write_text(json.dumps({"tiny": [str(project.store)]}))
+    return project.write(TINY + "store: elsewhere\n")
+
+
+def test_destroy_after_a_move_leaves_nothing_in_the_earlier_store_either(applied: Project) -> None:
+    said = moved(applied).run("destroy", "tiny.yaml", "--artifacts", "--yes").stdout
+    assert f"  - {applied.store / 'tiny'} " in said
+    assert not (applied.store / "tiny").exists()
+    assert "nothing deployed" in applied.run("status", "tiny.yaml").stdout
+    assert set(applied.actions().values()) == {"run", "deploy"}
+
+
+def test_destroy_spares_an_earlier_store_that_another_target_uses_but_for_its_own_releases(applied: Project) -> None:
+    before = applied.digests()
+    heads = applied.store / "tiny" / "data"
+    (heads / "prod.head").write_text((heads / "local.head").read_text())
+    said = moved(applied).run("destroy", "tiny.yaml", "--artifacts", "--yes").stdout
+    assert f"  = {applied.store / 'tiny'}  stays: prod has things there too" in said
+    assert applied.digests() == before
+    assert "nothing deployed" in applied.run("status", "tiny.yaml").stdout
 
 
 def test_status_says_when_what_should_be_live_is_down(applied: Project) -> None:
