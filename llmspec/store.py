@@ -17,7 +17,7 @@ from typing import Any
 from llmspec.errors import DamagedError, NoStoreError, StoreError
 from llmspec.home import home, root
 from llmspec.job import Digest, digest_of
-from llmspec.lock import LOCK, Waiting
+from llmspec.lock import LOCK, Waiting, locked
 from llmspec.release import Releases
 from llmspec.section import STAGES
 from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, complete, shelf_at, write_atomically
@@ -249,19 +249,30 @@ def _known_stores() -> Path:
     return home() / "stores.json"
 
 
+def _remembered() -> dict[str, list[str]]:
+    """Product -> the stores that it was kept in, the latest last."""
+    path = _known_stores()
+    try:
+        text = Folder(path.parent).read(path.name)
+        return {} if text is None else dict(json.loads(text))
+    except (OSError, ValueError, TypeError) as error:
+        cure = "mend it, or remove it to do without what earlier stores hold"
+        raise StoreError(f"{path}: cannot be read: {error}\n  {cure}") from error
+
+
 def elders(name: str, store: Shelf) -> tuple[Shelf, ...]:
     """Stores that this project used for this product before, the latest first. A folder that is gone is none any more."""
-    try:
-        known = json.loads(_known_stores().read_text(encoding="utf-8")).get(name, [])
-    except (OSError, ValueError):
-        return ()
+    known = _remembered().get(name, [])
     shelves = [shelf_at(address, root()) for address in reversed(known) if address != store.uri]
     return tuple(shelf for shelf in shelves if not isinstance(shelf, Folder) or shelf.held())
 
 
 def remember_store(name: str, store: Shelf) -> None:
-    """Moving house must not retrain, so the old address is kept."""
+    """Moving house must not retrain, so the old address is kept. Other products may be applied meanwhile."""
+    if _remembered().get(name, [])[-1:] == [store.uri]:
+        return
     path = _known_stores()
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    roots = [address for address in known.get(name, []) if address != store.uri]
-    write_atomically(path, json.dumps(known | {name: [*roots, store.uri]}, indent=1))
+    with locked(path.with_name(f"{path.name}{LOCK}"), f"{path} is being written", wait=60):
+        known = _remembered()
+        roots = [address for address in known.get(name, []) if address != store.uri]
+        write_atomically(path, json.dumps(known | {name: [*roots, store.uri]}, indent=1))

@@ -3,9 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import TINY, Project
+
+from llmspec.errors import StoreError
+from llmspec.shelf import Folder
+from llmspec.store import elders, remember_store
 
 BUILT = ("data", "features", "model", "onnx", "evaluation")
 UP_TO = ("--select", "+evaluation")
@@ -68,6 +73,36 @@ def test_a_damaged_artifact_in_the_old_store_is_made_again_in_the_new_one(applie
     applied.run("apply", "tiny.yaml", "--yes")
     remade = next((applied.folder / "elsewhere" / "tiny" / "onnx").glob("*/manifest.json"))
     assert json.loads(remade.read_text())["digest"] == before["onnx"]
+
+
+def test_two_products_that_are_applied_at_once_are_both_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path / "home"))
+    many = """
+import sys
+from pathlib import Path
+from llmspec.shelf import Folder
+from llmspec.store import remember_store
+for number in range(100):
+    remember_store(f"{sys.argv[1]}-{number}", Folder(Path("/somewhere")))
+"""
+    both = [subprocess.Popen([sys.executable, "-c", many, name]) for name in ("shop", "school")]
+    assert [each.wait(120) for each in both] == [0, 0]
+    assert len(json.loads((tmp_path / "home" / "stores.json").read_text())) == 200
+
+
+def test_a_list_of_stores_that_is_torn_or_cannot_be_written_is_named_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path))
+    (tmp_path / "stores.json").write_text('{"tiny": ["/some')
+    torn = rf"^{tmp_path}/stores\.json: cannot be read: Unterminated string[^\n]*\n  mend it, or remove it"
+    with pytest.raises(StoreError, match=torn):
+        elders("tiny", Folder(tmp_path / "store"))
+    with pytest.raises(StoreError, match=torn):
+        remember_store("tiny", Folder(tmp_path / "store"))
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path / "stores.json"))
+    with pytest.raises(StoreError, match=r"^cannot write to .*: File exists\n  .*LLMSPEC_HOME$"):
+        remember_store("tiny", Folder(tmp_path / "store"))
 
 
 def test_more_epochs_rerun_the_model_and_what_is_below_with_the_line_that_says_so(applied: Project) -> None:
