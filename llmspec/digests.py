@@ -1,4 +1,4 @@
-"""Digests of files outside the store, remembered by size, time and inode so that a plan stays quick."""
+"""Digests of files outside the store, remembered by size, times and inode so that a plan stays quick."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,8 @@ class Digests:
 
     def file(self, path: Path) -> Digest:
         stat = path.stat()
-        seen = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        # The last one is the kernel's own: `cp -p` brings another file's time of change along, and no program can set this one.
+        seen = [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
         known = self._known.get(str(path))
         if known and known[1:] == seen:
             return str(known[0])
