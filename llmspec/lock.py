@@ -102,6 +102,21 @@ def _stands(file: TextIO, path: Path) -> bool:
         return False
 
 
+def held(path: Path) -> bool:
+    """Whether a process lives that has this lock."""
+    try:
+        lock = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def _opened(path: Path, elsewhere: str) -> TextIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

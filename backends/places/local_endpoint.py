@@ -20,6 +20,7 @@ from typing import Any
 from llmspec import tls
 from llmspec.errors import PlaceError
 from llmspec.home import access_folder, journal_folder, run_folder
+from llmspec.lock import held
 from llmspec.release import Live, Release
 from llmspec.shelf import write_atomically
 
@@ -107,17 +108,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def supervised(folder: Path) -> bool:
     """Whether a supervisor lives: it holds the lock as long as it does."""
-    try:
-        lock = os.open(folder / "lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
+    return held(folder / "lock")
 
 
 def _ask_for(folder: Path, release: Release | None, candidate: bool = False) -> str:
