@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmspec.expressions import Comparison, Verdict, shown
+from llmspec.job import digest_of
 from llmspec.release import Release
 from llmspec.spec import Spec
+from llmspec.store import Manifest
 
 
 def names(stage: str, spec: Spec) -> list[str]:
@@ -30,6 +32,12 @@ def judge(stage: str, spec: Spec, metrics: Mapping[str, Any], scored_on: str, ch
         case "evaluation":
             return gates(spec, metrics, scored_on, champion)
     return []
+
+
+def scored_on(evaluation: Manifest) -> str:
+    """The digest of the rows that judged: of which data, which part, how many at most."""
+    asked = evaluation.options["evaluation"]
+    return digest_of([evaluation.inputs["data"], asked["data"], asked.get("rows")])
 
 
 def gates(spec: Spec, scores: Mapping[str, float], scored_on: str, champion: Release | None) -> list[Verdict]:

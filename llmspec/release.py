@@ -49,6 +49,11 @@ class Release:
         alone = {name: value for name, value in self.serving.items() if name != "variants"}
         return replace(self, serving=alone | ({"variants": variants} if variants else {}))
 
+    @property
+    def judged(self) -> tuple[str, str]:
+        """Its content, and the evaluation that let it through: one number is for both, or its scores would be another's."""
+        return self.content, self.evaluation_key
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
@@ -122,7 +127,7 @@ class Releases:
         """Immutable: the same number again must be the same content (a crash came between writing it and making it live), and
         then it is the one that was written: a platform that got it already finds that nothing changed."""
         known = self.get(release.number)
-        assert known is None or known.content == release.content
+        assert known is None or known.judged == release.judged
         if known is None:
             self.at.write(_name(release.number), release.sharing([]).to_json(), over=ABSENT)
         return (known or release).sharing(release.variants)
@@ -175,11 +180,12 @@ class Releases:
             if text := self.at.read(name):
                 shelf.write(name, text)
 
-    def number_for(self, content: str) -> int:
-        """The number of the latest release when it has this content and a later number than what is live, or the next free one."""
+    def number_for(self, draft: Release) -> int:
+        """The number of the latest release when it is this one, judged by the same evaluation, and has a later number than what is
+        live, or the next free one."""
         every, live = self.all(), self.live()
         last = every[-1] if every else None
-        if last and last.content == content and (live is None or last.number > live.number):
+        if last and last.judged == draft.judged and (live is None or last.number > live.number):
             return last.number
         return last.number + 1 if last else 1
 

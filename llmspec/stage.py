@@ -152,10 +152,10 @@ class Product:
             serving=self.everything["endpoint"] | tls.located(self.loaded),
             evaluation_key=evaluation.manifest.key,
             scores={name: value for name, value in evaluation.manifest.metrics.items() if isinstance(value, float | int)},
-            scored_on=evaluation.manifest.inputs["data"],
+            scored_on=checks.scored_on(evaluation.manifest),
         )
         live = self.releases.live()
-        number = live.number if live and live.content == draft.content else self.releases.number_for(draft.content)
+        number = live.number if live and live.content == draft.content else self.releases.number_for(draft)
         return replace(draft, number=number)
 
     def located(self, release: Release) -> Release:
@@ -305,6 +305,5 @@ class Stage:
     def verdicts(self, artifact: Artifact) -> list[Verdict]:
         """What the spec demands of this artifact, judged from its manifest."""
         manifest = artifact.manifest
-        return checks.judge(
-            self.name, self.product.spec, manifest.metrics, manifest.inputs.get("data", ""), self.product.releases.live()
-        )
+        scored_on = checks.scored_on(manifest) if self.name == "evaluation" else ""
+        return checks.judge(self.name, self.product.spec, manifest.metrics, scored_on, self.product.releases.live())

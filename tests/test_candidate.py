@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -107,3 +109,12 @@ def test_the_way_back_leads_to_what_was_live_before(tmp_path_factory: pytest.Tem
         found = releases.before()
         before.append(found.number if found else None)
     assert before == [None, 1, 1, 3]
+
+
+def test_a_release_that_another_evaluation_let_through_is_another_release(tmp_path: Path) -> None:
+    releases = Releases(Folder(tmp_path))
+    written = releases.add(Release(1, "bot", "local", "", "", "", "", {}, evaluation_key="easy", scores={"perplexity": 5.0}))
+    assert releases.number_for(written) == 1, "a crash came before it was live"
+    harder = replace(written, evaluation_key="hard", scores={"perplexity": 50.0})
+    added = releases.add(replace(harder, number=releases.number_for(harder)))
+    assert (added.number, added.scores["perplexity"]) == (2, 50.0)

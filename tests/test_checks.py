@@ -1,6 +1,7 @@
 """What blocks: checks of the data, parity of the artifact, gates; each a pure function of stored numbers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TINY, Project
@@ -9,6 +10,7 @@ from llmspec import checks
 from llmspec.load import load
 from llmspec.release import Release
 from llmspec.spec import Spec
+from llmspec.store import Manifest
 
 
 @pytest.fixture
@@ -46,6 +48,19 @@ def test_a_champion_that_was_scored_on_other_rows_is_named_as_such_wherever_the_
     for rows, said in (("new rows", note), ("old rows", "")):
         judged = checks.judge("evaluation", spec, {"perplexity": 5.0}, rows, champion)
         assert [verdict.reason for verdict in judged] == [f"perplexity 5 <= 6{said}", "perplexity 5 <= 9"]
+
+
+@pytest.mark.parametrize(
+    ("data", "asked"),
+    [("other", {"data": "test", "rows": 4}), ("same", {"data": "validation", "rows": 4}), ("same", {"data": "test"})],
+)
+def test_other_data_another_part_and_another_number_are_other_rows(data: str, asked: dict[str, Any]) -> None:
+    def scored_on(data: str, asked: dict[str, Any]) -> str:
+        scores = Manifest("tiny", "evaluation", "k", "d", "score_onnx", 1, {"evaluation": asked}, {"data": data}, {}, {}, {})
+        return checks.scored_on(scores)
+
+    assert scored_on(data, asked) != scored_on("same", {"data": "test", "rows": 4})
+    assert scored_on(data, asked) == scored_on(data, {**asked, "metrics": ["rouge_l"]}), "the same rows, measured otherwise"
 
 
 def test_data_that_fails_its_checks_trains_nothing_in_this_run_in_the_next_and_in_one_that_leaves_data_out(
