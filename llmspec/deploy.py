@@ -68,8 +68,8 @@ def deploy(product: Product, place: Place) -> Deployed:
         else:
             release = product.releases.add(_passed(product, asked))
             done = _move(product, place, release, "deployed", seen, release.git)
-            if (tried := product.releases.candidate()) and tried.number == release.number:
-                drop(product, place)
+        if (tried := product.releases.candidate()) and tried.content == done.release.content:
+            drop(product, place)
         summary = f"release {done.release.number} at {done.live.url}"
         publish("endpoint", "done", reused=not done.changed, seconds=time.monotonic() - started, summary=summary)
     return done
@@ -115,9 +115,10 @@ def rollback(product: Product, place: Place, number: int | None = None, waiting:
 
 
 def drop(product: Product, place: Place) -> bool:
-    """Nothing is tried out any more. False when nothing was."""
+    """Nothing is tried out any more. False when nothing was. The pointer goes last: nothing runs that it does not name."""
+    ended = place.end_trial(product.name, product.target)
     product.releases.dismiss()
-    return place.end_trial(product.name, product.target)
+    return ended
 
 
 def _move(product: Product, place: Place, release: Release, event: str, seen: str, git: str) -> Deployed:

@@ -222,6 +222,8 @@ def _endpoint(product: Product, above: dict[str, Action], live: Live | None, loo
     if now and now.content == asked.content:
         if looked and (live is None or live.release != now.number):
             return Step("endpoint", "restart", [f"release {now.number} should be live and does not answer"])
+        if (tried := product.releases.candidate()) and tried.content == now.content:
+            return Step("endpoint", "restart", [f"release {now.number} is live, so its candidate's endpoint ends"])
         where = f" at {live.url}" if live else ""
         return Step("endpoint", "reuse", [f"release {now.number} is live{where}"])
     failed = [verdict for verdict in checks.gates(product.spec, asked.scores, asked.scored_on, now) if not verdict.passed]

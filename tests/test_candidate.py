@@ -1,5 +1,7 @@
 """A release is tried out beside what is live, made live, and taken back, and nobody who asks what is live notices."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +89,23 @@ def test_a_candidate_is_tried_by_developers_promoted_and_rolled_back_without_a_f
     applied.run("apply", "tiny.yaml", "--candidate", "--yes", check=False)
     applied.run("stop", "tiny.yaml")
     assert processes(applied.folder / ".llmspec") == []
+
+
+def test_what_a_promotion_that_was_killed_left_running_ends_with_the_next_apply(applied: Project) -> None:
+    applied.run("apply", "tiny.yaml", "--yes")
+    applied.edit("concurrency: 4", "concurrency: 3")
+    tried = url_in(applied.run("apply", "tiny.yaml", "--candidate", "--yes").stdout)
+    killed = (
+        "import os; from llmspec import deploy; from llmspec.stage import Product; deploy.drop = lambda *_: os._exit(9); "
+        "product = Product.open('tiny.yaml'); deploy.promote(product, product.place('endpoint'))"
+    )
+    command = [sys.executable, "-P", "-c", killed]
+    assert subprocess.run(command, cwd=applied.folder, env=applied.environment(), check=False).returncode == 9
+    assert applied.actions()["endpoint"] == "restart"
+    assert "Release 2 is live" in applied.run("apply", "tiny.yaml", "--yes").stdout
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{tried}/health")
+    assert applied.actions()["endpoint"] == "reuse"
 
 
 def test_a_candidate_that_does_not_pass_the_gates_is_not_served(applied: Project) -> None:
