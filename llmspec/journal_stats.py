@@ -201,7 +201,7 @@ def ringing(alarm: Alarm, minutes: Sequence[Minute], now: float, every: float = 
 
 def _lasting(alarm: Alarm, minutes: Sequence[Minute], now: float) -> Ringing:
     whole = math.floor(now / MINUTE) * MINUTE  # the minute that is not over yet says too little
-    start = whole - max(1, math.ceil(alarm.lasting / MINUTE)) * MINUTE
+    start = whole - _judged(alarm)
     values = [minute.numbers.get(alarm.metric) for minute in minutes if start <= minute.start < whole]
     known = [value for value in values if value is not None]
     if not known:
@@ -209,6 +209,11 @@ def _lasting(alarm: Alarm, minutes: Sequence[Minute], now: float) -> Ringing:
     true = [value for value in known if alarm.rings(value)]
     reason = f"true in {len(true)} of {len(known)} minutes with data, at last {alarm.metric} {said(alarm.metric, known[-1])}"
     return Ringing(alarm.text, len(true) == len(known), reason)
+
+
+def _judged(alarm: Alarm) -> float:
+    """Seconds of the whole minutes that it asks for: `for 90s` is two of them."""
+    return math.ceil(alarm.lasting / MINUTE) * MINUTE
 
 
 def said(metric: str, value: float) -> str:
@@ -245,8 +250,8 @@ class Look:
 
 
 def horizon(monitors: Monitors, now: float) -> float:
-    """As far back as `monitors.every` and the longest alarm want."""
-    return now - max([monitors.every, *(alarm.lasting + MINUTE for alarm in monitors.alarms)])
+    """As far back as `monitors.every` and the longest alarm want, whose minutes are whole: one more for that which is not over."""
+    return now - max([monitors.every, *(_judged(alarm) + MINUTE for alarm in monitors.alarms)])
 
 
 def look(folder: Path, monitors: Monitors, now: float) -> Look:

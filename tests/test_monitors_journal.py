@@ -19,12 +19,14 @@ from llmspec.journal_stats import (
     Request,
     busy_seconds,
     by_minute,
+    look,
     numbers,
     percentile,
     requests_since,
     ringing,
     summary,
 )
+from llmspec.spec.monitors import Monitors
 
 NOW = 1_800_000_000.0 + 30  # half a minute into a minute
 
@@ -234,6 +236,15 @@ def test_an_alarm_may_look_further_back_than_the_period(tmp_path: Path) -> None:
     recovered = [*slow[:58], line(ago=60 * 58 + 45, seconds=0.1)]
     metrics = watch(options(journal(tmp_path / "two", *recovered), "p95_latency > 1s for 1h"), {}, output, report())
     assert not metrics["alarms"][0]["ringing"]
+
+
+def test_an_alarm_looks_at_the_whole_of_its_first_minute_however_short_the_period(tmp_path: Path) -> None:
+    answered = [line(ago) for ago in range(130, 150)]  # at the beginning of the first of the two minutes
+    folder = journal(tmp_path / "journal", *answered, line(95, status=500), line(35, status=500))
+    for every in ("1m", "15m"):
+        monitors = Monitors.model_validate({"every": every, "alarms": ["error_rate > 50% for 90s"]})
+        (alarm,) = look(folder, monitors, NOW + 29).alarms
+        assert (alarm.ringing, alarm.reason[:14]) == (False, "true in 1 of 2")
 
 
 def test_watching_before_anything_was_asked_is_no_failure(tmp_path: Path) -> None:
