@@ -1,4 +1,4 @@
-"""data: no question and no group is in two parts, and growing data moves nobody to another part."""
+"""data: no question and no group is in two parts, and growing data moves nobody but whom a part had no room for."""
 
 from collections import Counter
 from pathlib import Path
@@ -64,6 +64,16 @@ def test_shares_are_met_about() -> None:
 def test_more_rows_move_none_to_another_part() -> None:
     few, many = (divide(questions(n), [None] * n, Split()) for n in (500, 2000))
     assert many[:500] == few
+
+
+def test_a_group_too_big_for_its_part_goes_there_once_there_is_room_and_moves_nobody() -> None:
+    parts = set()
+    for seed in range(20):
+        few, many = (divide([b"big"] * 60 + questions(n), [None] * (60 + n), Split(seed=seed)) for n in (200, 2000))
+        assert few[0] == "train"
+        assert many[60:260] == few[60:]
+        parts.add(many[0])
+    assert parts == PARTS
 
 
 def test_another_seed_is_another_split() -> None:

@@ -40,13 +40,13 @@ def joined(questions: Sequence[bytes], groups: Sequence[bytes | None]) -> list[l
 
 
 def point(rows: list[int], questions: Sequence[bytes], seed: int) -> float:
-    """Where a group falls depends on its questions and the seed only: new rows elsewhere never move it to another part."""
+    """Where a group falls depends on its questions and the seed only: new rows elsewhere never move its point."""
     first = min(blake2b(questions[row], digest_size=8, key=str(seed).encode()).digest() for row in rows)
     return int.from_bytes(first, "big") / 2**64
 
 
 def fallen(group: Group, split: Split, total: int) -> str:
-    """The part whose stretch the point lies in; a group too big for its part trains."""
+    """The part whose stretch the point lies in; a group too big for its part trains, until the data has grown enough for it."""
     part = "train" if group.point < split.train else "validation" if group.point < split.train + split.validation else "test"
     return part if len(group.rows) <= max(1, getattr(split, part) * total) else "train"
 
