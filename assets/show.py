@@ -2,7 +2,8 @@
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from llmspec import checks
 from llmspec.card import Place
 from llmspec.errors import LLMSpecError
 from llmspec.expressions import Verdict
+from llmspec.job import digest_of
 from llmspec.make import FORCE, Made, make
 from llmspec.progress import publish
 from llmspec.stage import Stage
@@ -35,17 +37,27 @@ def asset(
         owners=[product.spec.owner] if product.spec.owner else None,
         tags={**product.spec.tags, "llmspec/stage": stage.name, "llmspec/target": product.target},
         description=f"{text}\n\n```yaml\n{said}\n```" if said else text,
-        check_specs=check_specs or [_check(stage, name) for name in checks.names(stage.name, product.spec)] or None,
+        check_specs=check_specs or declared(stage, checks.names(stage.name, product.spec), blocking=True) or None,
     )
     return make_asset  # type: ignore[no-any-return]
 
 
-def _check(stage: Stage, label: str) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(check_name(label), asset=dg.AssetKey(stage.asset_key), description=label, blocking=True)
+def declared(stage: Stage, labels: Sequence[str], *, blocking: bool) -> list[dg.AssetCheckSpec]:
+    """The checks that a stage will be put to, as Dagster wants to know them before it runs."""
+    key = dg.AssetKey(stage.asset_key)
+    named = check_names(labels).items()
+    return [dg.AssetCheckSpec(name, asset=key, description=label, blocking=blocking) for label, name in named]
 
 
-def check_name(label: str) -> str:
-    """'token_f1 >= 0.80' -> 'token_f1_ge_0_80': what Dagster allows as a name."""
+def check_names(labels: Sequence[str]) -> dict[str, str]:
+    """Label -> what Dagster allows as a name. Two that differ only in what it does not allow (`+` and `*`) get a digest each."""
+    plain = {label: _plain(label) for label in labels}
+    alike = Counter(plain.values())
+    return {label: name if alike[name] == 1 else f"{name}_{digest_of(label)[:6]}" for label, name in plain.items()}
+
+
+def _plain(label: str) -> str:
+    """'token_f1 >= 0.80' -> 'token_f1_ge_0_80'."""
     for sign, word in ((">=", "ge"), ("<=", "le"), ("==", "eq"), ("!=", "ne"), (">", "gt"), ("<", "lt")):
         label = label.replace(sign, word)
     return re.sub(r"\W+", "_", label).strip("_")
@@ -76,15 +88,17 @@ class told:
 def shown(stage: Stage, made: Made) -> dg.MaterializeResult:
     """Manifest -> metadata, data version and check results."""
     manifest = made.artifact.manifest
+    verdicts = stage.verdicts(made.artifact)
+    names = check_names([verdict.gate for verdict in verdicts])
     return dg.MaterializeResult(
         metadata={**metadata(made.artifact), "reused": made.reused},
         data_version=dg.DataVersion(manifest.digest),
-        check_results=[_result(verdict) for verdict in stage.verdicts(made.artifact)],
+        check_results=[_result(names[verdict.gate], verdict) for verdict in verdicts],
     )
 
 
-def _result(verdict: Verdict) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(check_name=check_name(verdict.gate), passed=verdict.passed, description=verdict.reason)
+def _result(name: str, verdict: Verdict) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(check_name=name, passed=verdict.passed, description=verdict.reason)
 
 
 def metadata(artifact: Artifact) -> dict[str, Any]:

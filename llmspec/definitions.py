@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from llmspec.compile import definitions
-from llmspec.errors import LLMSpecError
+from llmspec.errors import CallError, LLMSpecError
 from llmspec.stage import Product
 
 
@@ -18,11 +18,10 @@ def spec_files() -> list[Path]:
     return [file for place in places for file in (sorted(place.glob("*.yaml")) if place.is_dir() else [place])]
 
 
-def invalid(path: Path, error: LLMSpecError) -> dg.Definitions:
+def invalid(name: str, path: Path, error: Exception) -> dg.Definitions:
     """An asset that says what is wrong with its spec."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", path.stem)
     spec = dg.AssetSpec(
-        dg.AssetKey(["invalid", name]),
+        dg.AssetKey(["invalid", re.sub(r"[^A-Za-z0-9_]", "_", name)]),
         group_name="invalid_specs",
         description=f"`{path}` is not loaded:\n\n```\n{error}\n```",
         kinds={"yaml"},
@@ -33,13 +32,18 @@ def invalid(path: Path, error: LLMSpecError) -> dg.Definitions:
 def load_all() -> dg.Definitions:
     """All specs, merged; each fails alone."""
     found = []
+    named: dict[str, Path] = {}
     for path in spec_files():
         if path.name == "workspace.yaml":
             continue
+        if (namesake := named.setdefault(path.stem, path)) != path:
+            fault = CallError(f"{namesake} has the same name, and assets are known by it\n  rename one of the two files")
+            found.append(invalid(str(path), path, fault))
+            continue
         try:
             found.append(definitions(Product.open(path)))
-        except LLMSpecError as error:
-            found.append(invalid(path, error))
+        except (LLMSpecError, dg.DagsterInvalidDefinitionError) as error:
+            found.append(invalid(path.stem, path, error))
     return dg.Definitions.merge(*found, dg.Definitions(executor=dg.in_process_executor)) if found else dg.Definitions()
 
 

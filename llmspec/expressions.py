@@ -12,7 +12,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -189,9 +189,9 @@ def _unreadable(word: str) -> PydanticCustomError:
 
 @dataclass(frozen=True)
 class _Expression:
-    """Text outside, parsed inside; equal when the text is."""
+    """Text outside, parsed inside; equal when it asks the same, however that is written."""
 
-    text: str
+    text: str = field(compare=False)
     pattern: ClassVar[str]
 
     @classmethod

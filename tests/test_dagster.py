@@ -1,41 +1,10 @@
 """Dagster's face: what the UI shows of a spec, and that a bad spec harms nobody else."""
 
 import json
-import subprocess
-import sys
-from typing import Any
 
 import pytest
 from conftest import TINY, Project
-
-LOOK = """
-import json
-from llmspec.definitions import defs
-graph = defs.resolve_asset_graph()
-print(json.dumps({
-    "assets": {
-        key.to_user_string(): {
-            "group": node.group_name, "kinds": sorted(node.kinds), "owners": list(node.owners), "tags": dict(node.tags),
-            "description": node.description, "checks": sorted(check.name for check in node.check_keys),
-            "parents": sorted(parent.to_user_string() for parent in node.parent_keys), "code": node.code_version,
-        } for key in graph.get_all_asset_keys() for node in [graph.get(key)]
-    },
-    "schedules": {schedule.name: schedule.cron_schedule for schedule in defs.schedules or []},
-}))
-"""
-
-
-def python(project: Project, code: str) -> str:
-    command = [sys.executable, "-P", "-c", code]
-    done = subprocess.run(command, cwd=project.folder, env=project.environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def look(project: Project) -> dict[str, Any]:
-    found = json.loads(python(project, LOOK).splitlines()[-1])
-    assert isinstance(found, dict)
-    return found
+from dagster_parts import look, python
 
 
 @pytest.fixture
@@ -59,6 +28,25 @@ def test_every_spec_becomes_seven_assets_and_a_bad_one_shows_its_error(shelf: Pr
     assert sorted(key for key in assets if key.startswith("second-one/")) == [f"second-one/{stage}" for stage in stages]
     assert "did you mean 'epochs'" in assets["invalid/broken"]["description"]
     assert assets["invalid/torn"]["group"] == "invalid_specs"
+
+
+def test_of_two_specs_with_one_name_the_first_is_shown_and_the_other_says_so(project: Project) -> None:
+    twin = project.folder / "twin"
+    twin.mkdir()
+    (twin / "tiny.yaml").write_text(TINY)
+    project.env["LLMSPEC_SPECS"] = "tiny.yaml:twin"
+    assets = look(project)["assets"]
+    assert "tiny/model" in assets
+    assert "tiny.yaml has the same name" in assets["invalid/twin_tiny_yaml"]["description"]
+
+
+def test_gates_and_alarms_that_differ_in_a_sign_alone_are_checks_of_their_own(project: Project) -> None:
+    project.edit("perplexity <= 100000", "perplexity <= champion * 2, perplexity <= champion + 2, perplexity <= 9")
+    project.write(project.spec.read_text() + "monitors: {alarms: [error_rate > 5%, error_rate > 5]}\n")
+    assets = look(project)["assets"]
+    assert len(assets["tiny/evaluation"]["checks"]) == 3
+    assert "perplexity_le_9" in assets["tiny/evaluation"]["checks"]
+    assert len(assets["tiny/monitors"]["checks"]) == 2
 
 
 def test_an_asset_says_whose_it_is_what_made_it_and_which_yaml_it_came_from(shelf: Project) -> None:

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import TINY, Project
+from dagster_parts import look
 
 PLUGIN = Path(__file__).parent / "plugin"
 SPEC = """\
@@ -121,6 +122,14 @@ def test_a_missing_extra_is_said_with_the_line_that_installs_it_before_anything_
     assert "data needs acme_soap_sdk: pip install 'acme-llmspec[soap]'" in said.stderr
     assert "acme_soap_sdk" in acme.run("backends").stdout
     assert "acme_soap_sdk" in acme.run("doctor").stdout
+
+
+def test_a_foreign_card_that_dagster_refuses_takes_no_other_spec_down(acme: Project) -> None:
+    acme.edit('{acme_rows: {shout: true, badge: "${secret.ACME_BADGE}"}}', "acme_soap")
+    (acme.folder / "good.yaml").write_text(TINY.replace("name: tiny", "name: good"), encoding="utf-8")
+    assets = look(acme)["assets"]
+    assert "soap & water" in assets["invalid/tiny"]["description"]
+    assert "good/model" in assets
 
 
 def test_the_contract_of_engines_and_places_holds_for_foreign_cards(installed: Path) -> None:

@@ -34,6 +34,13 @@ class Evaluation(Section):
         return self
 
     @model_validator(mode="after")
+    def _gates_are_asked_once(self) -> Self:
+        for number, gate in enumerate(self.gates):
+            if gate in (before := self.gates[:number]):
+                raise wrong(f"it asks the same as '{before[before.index(gate)]}'", "keep one of them", f"gates[{number}]")
+        return self
+
+    @model_validator(mode="after")
     def _gates_are_measured(self) -> Self:
         for number, gate in enumerate(self.gates):
             if gate.metric not in self.metrics:

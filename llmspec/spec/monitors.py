@@ -47,3 +47,10 @@ class Monitors(Section):
     """Who is told when an alarm rings, where the endpoint is in AWS: `{email: oncall@acme.example}`."""
     dashboards: list[Literal["cloudwatch"]] = Field(default=[], max_length=1)
     """Pages with the endpoint's numbers, where it is in AWS: `[cloudwatch]`. Its own /metrics is for Prometheus everywhere."""
+
+    @model_validator(mode="after")
+    def _alarms_are_asked_once(self) -> Self:
+        for number, alarm in enumerate(self.alarms):
+            if alarm in (before := self.alarms[:number]):
+                raise wrong(f"it asks the same as '{before[before.index(alarm)]}'", "keep one of them", f"alarms[{number}]")
+        return self

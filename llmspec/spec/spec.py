@@ -24,7 +24,7 @@ StageName = Literal["data", "features", "model", "onnx", "evaluation", "endpoint
 DEFAULT_STORE = ".llmspec/store"
 _TAG = Like("a tag is letters, digits, '.', '_' and '-', at most 63 of them")
 _VAR = Like("a var is letters, digits, '_' and '-', a letter first: `region`")
-_TARGET = Like("a target is small letters, digits and '-': `prod`")
+_TARGET = Like("a target is small letters, digits and '-', a letter first, at most 63 of them: `prod`")
 
 
 class Target(Section):
@@ -77,8 +77,8 @@ class Spec(Section):
     """One sentence for people."""
     owner: Annotated[
         str | None,
-        Field(pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$"),
-        Like("write an e-mail or `team:NAME`: `ana@acme.example`, `team:search`"),
+        Field(pattern=r"^(team:[\w.-]+|[A-Za-z0-9_][A-Za-z0-9._%+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,7})$"),
+        Like("write `team:NAME` or an e-mail that Dagster can show: `team:search`, `ana@acme.example`"),
     ] = None
     """Who answers for it: an e-mail or `team:NAME`."""
     tags: dict[
@@ -110,7 +110,7 @@ class Spec(Section):
     """What is watched once it is live."""
     governance: Governance | None = None
     """What is recorded, kept, copied and spent in AWS."""
-    targets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$"), _TARGET], Target] = Field(default={}, max_length=50)
+    targets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$"), _TARGET], Target] = Field(default={}, max_length=50)
     """Named overlays of this spec: `local`, `prod`."""
 
     @field_validator("store")

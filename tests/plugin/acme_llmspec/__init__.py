@@ -53,5 +53,6 @@ class AcmeSoap(Engine):
 
     stage: ClassVar[str] = "data"
     work: ClassVar[str] = "acme_llmspec.rows:rows"
+    tool: ClassVar[str] = "soap & water"  # a kind that Dagster refuses
     requires: ClassVar[tuple[str, ...]] = ("acme_soap_sdk",)
     install: ClassVar[str] = "pip install 'acme-llmspec[soap]'"
