@@ -173,6 +173,7 @@ def test_a_failed_gate_stops_before_the_endpoint(applied: Project) -> None:
     applied.edit("perplexity <= 100000", "token_f1 >= 0.999")
     applied.edit("concurrency: 4", "concurrency: 5")
     assert applied.actions()["endpoint"] == "blocked"
+    assert applied.run("plan", "tiny.yaml", "--exit-code", check=False).returncode == 1, "as apply ends"
     said = applied.run("apply", "tiny.yaml", "--yes", check=False)
     assert said.returncode == 1
     assert "the endpoint still serves release 1" in said.stdout + said.stderr

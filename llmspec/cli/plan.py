@@ -31,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("text", "json", "markdown"), default="text")
     parser.add_argument("--out", metavar="PLAN", help="save the plan, for `llmspec apply --plan PLAN`")
     parser.add_argument("--offline", action="store_true", help="ask neither the store nor a cloud: as if nothing were made")
-    parser.add_argument("--exit-code", action="store_true", help="3 when changes are pending")
+    parser.add_argument("--exit-code", action="store_true", help="3 when changes are pending, 1 when all that would change is blocked")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
             print(_markdown(found, args.offline))
         case _:
             _tell(args, found, started)
-    return 3 if args.exit_code and any(each.pending for each in found) else 0
+    if not args.exit_code:
+        return 0
+    return 3 if any(each.pending for each in found) else 1 if any(each.plan.blocked for each in found) else 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Found:
 
     @property
     def pending(self) -> bool:
-        return bool(self.plan.pending) or any(stack.pending for stack in self.cloud)
+        """Whether apply would do something. Where all is blocked that the stages lack it touches nothing in the cloud either."""
+        return bool(self.plan.pending) or (not self.plan.blocked and any(stack.pending for stack in self.cloud))
 
     def to_dict(self) -> dict[str, Any]:
         cloud = {"cloud": [stack.to_dict() for stack in self.cloud]} if self.cloud else {}
