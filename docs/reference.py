@@ -20,7 +20,7 @@ def lines() -> Iterator[str]:
     yield HEAD
     yield "## Commands\n\n| command | what it does |\n|---|---|"
     yield from (f"| `llmspec {name}` | {summary} |" for name, summary in COMMANDS.items())
-    yield "\nExit codes: 0 fine, 1 failed or blocked, 2 the spec or the call is wrong, 3 changes are pending (`plan --exit-code`).\n"
+    yield "\nExit codes: 0 fine, 1 failed or blocked, 2 a wrong spec or call, 3 changes are pending (`plan --exit-code`).\n"
     section = ""
     for key in all_keys():
         top = key.split(".")[0]

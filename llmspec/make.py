@@ -90,15 +90,12 @@ def watch(product: Product, place: Place, context: Any) -> Made:
 
 
 def require(stage: Stage) -> None:
-    """What this stage reads exists, has the bytes its manifest says, and passed its checks."""
+    """What this stage reads exists and has the bytes its manifest says, and all that is above it passes its checks."""
     for need in stage.needs:
-        upstream = stage.product.stage(need)
-        artifact = sound(stage.product, upstream.artifact)
-        if artifact is None:
+        if sound(stage.product, stage.product.stage(need).artifact) is None:
             raise NotReadyError(stage.name, need)
-        failed = [verdict.reason for verdict in upstream.verdicts(artifact) if not verdict.passed]
-        if failed and need != "evaluation":
-            raise BlockedError(f"{need} does not pass: {'; '.join(failed)}")
+    if unfit := stage.unfit:
+        raise BlockedError("\n".join(unfit))
 
 
 def sound(product: Product, artifact: Artifact | None) -> Artifact | None:

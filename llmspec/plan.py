@@ -9,7 +9,7 @@ from llmspec.errors import CallError
 from llmspec.estimate import estimate
 from llmspec.job import digest_of
 from llmspec.prices import Costs, costs
-from llmspec.reads import NEEDS
+from llmspec.reads import NEEDS, upstream
 from llmspec.release import Live
 from llmspec.section import KEPT, STAGES
 from llmspec.shelf import S3
@@ -91,11 +91,9 @@ def selected(select: str | None) -> tuple[str, ...]:
         raise CallError(f"--select {select}: no stage named '{name}' (known: {', '.join(STAGES)})")
     chosen = {name}
     if select.startswith("+"):
-        for stage in reversed(STAGES):
-            chosen |= set(NEEDS[stage]) if stage in chosen else set()
+        chosen |= upstream(name)
     if select.endswith("+"):
-        for stage in STAGES:
-            chosen |= {stage} if set(NEEDS[stage]) & chosen else set()
+        chosen |= {stage for stage in STAGES if upstream(stage) & chosen}
     return tuple(stage for stage in STAGES if stage in chosen)
 
 
@@ -155,16 +153,23 @@ def _unsettled(name: str, steps: list[Step]) -> dict[str, Action]:
     return {step.stage: step.action for step in steps if step.stage in NEEDS[name] and (step.pending or step.action == "blocked")}
 
 
-def _step(stage: Stage, above: dict[str, Action], force: bool) -> Step:
-    blocked = [name for name, action in above.items() if action == "blocked"]
-    if blocked:
-        return Step(stage.name, "blocked", [f"{blocked[0]} is blocked"])
+def _blocked(stage: Stage, unsettled: dict[str, Action]) -> list[str]:
+    """Why it cannot be this stage's turn, whether or not what is above it was selected."""
+    for name, action in unsettled.items():
+        if action == "blocked":
+            return [f"{name} is blocked"]
+    return stage.unfit
+
+
+def _step(stage: Stage, unsettled: dict[str, Action], force: bool) -> Step:
+    if blocked := _blocked(stage, unsettled):
+        return Step(stage.name, "blocked", blocked)
     head = stage.head
     changes = differences(stage, head.manifest) if head else []
     try:
         if stage.name in ("features", "model"):
             stage.product.base()
-        key = "" if above else stage.job.key
+        key = "" if unsettled else stage.job.key
     except NotReadyError as waiting:
         return Step(stage.name, "blocked", [waiting.fault])
     if key and stage.artifact and not force:
@@ -182,10 +187,9 @@ def _step(stage: Stage, above: dict[str, Action], force: bool) -> Step:
         return Step(stage.name, "rerun", ["its files are damaged or gone"], **more)
     if key:
         return Step(stage.name, "rerun", [f"{name} changed" for name in changed_inputs(stage, head.manifest)], hint=hint, **more)
-    sure = any(action == "run" for action in above.values())
-    return Step(
-        stage.name, "rerun" if sure else "may rerun", [f"{name} will change" for name in above], hint="" if sure else hint, **more
-    )
+    sure = any(action == "run" for action in unsettled.values())
+    why = [f"{name} will change" for name in unsettled]
+    return Step(stage.name, "rerun" if sure else "may rerun", why, hint="" if sure else hint, **more)
 
 
 def _reuse(stage: Stage) -> Step:
@@ -202,13 +206,12 @@ def _reuse(stage: Stage) -> Step:
     )
 
 
-def _endpoint(product: Product, above: dict[str, Action], live: Live | None, looked: bool) -> Step:
-    blocked = [name for name, action in above.items() if action == "blocked"]
-    if blocked:
-        return Step("endpoint", "blocked", [f"{blocked[0]} is blocked", _still(product)])
+def _endpoint(product: Product, unsettled: dict[str, Action], live: Live | None, looked: bool) -> Step:
+    if blocked := _blocked(product.stage("endpoint"), unsettled):
+        return Step("endpoint", "blocked", [*blocked, _still(product)])
     now = product.releases.live()
-    if above:
-        return Step("endpoint", "may redeploy" if now else "deploy", [f"after {' and '.join(above)}", *_gates(product)])
+    if unsettled:
+        return Step("endpoint", "may redeploy" if now else "deploy", [f"after {' and '.join(unsettled)}", *_gates(product)])
     try:
         asked = product.next_release()
     except NotReadyError as waiting:
@@ -239,15 +242,15 @@ def _endpoint(product: Product, above: dict[str, Action], live: Live | None, loo
     )
 
 
-def _monitors(product: Product, above: dict[str, Action]) -> Step:
+def _monitors(product: Product, unsettled: dict[str, Action]) -> Step:
     alarms = len(product.spec.monitors.alarms)
     what = f"{alarms} alarm{'' if alarms == 1 else 's'}"
-    if "blocked" in above.values():
+    if "blocked" in unsettled.values():
         return Step("monitors", "blocked", ["endpoint is blocked"])
     live = product.releases.live()
     if live is None:
         return Step("monitors", "run", [what])
-    if above:
+    if unsettled:
         return Step("monitors", "may rerun", [what, "after endpoint"])
     stage = product.stage("monitors")
     found = product.store.find(product.name, "monitors", stage.watch_job(live).key)

@@ -23,6 +23,12 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 }
 """Whose artifacts a stage reads."""
 
+
+def upstream(stage: str) -> set[str]:
+    """All that a stage is made from, by way of others as well."""
+    return set(NEEDS[stage]).union(*map(upstream, NEEDS[stage]))
+
+
 READS: Mapping[str, tuple[str, ...]] = {
     "data": ("data.engine", "data.sources", "data.clean", "data.split"),
     "features": ("features", "data.template", "model.base", "endpoint.system_prompt"),

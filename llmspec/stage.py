@@ -16,7 +16,7 @@ from llmspec.home import journal_folder
 from llmspec.job import Input, Job, digest_of
 from llmspec.load import Loaded, load
 from llmspec.lock import Waiting
-from llmspec.reads import HOSTED_READS, NEEDS, READS, keyed, picked, secret_paths
+from llmspec.reads import HOSTED_READS, NEEDS, READS, keyed, picked, secret_paths, upstream
 from llmspec.registry import name_of
 from llmspec.release import Release, Releases
 from llmspec.section import KEPT, STAGES
@@ -301,6 +301,16 @@ class Stage:
     def head(self) -> Artifact | None:
         """The artifact that was last made or reused here."""
         return self.product.store.head(self.product.name, self.product.target, self.name)
+
+    @property
+    def unfit(self) -> list[str]:
+        """What does not pass among all that this is made from. Gates are not asked: scores that miss them are still scores."""
+        found = []
+        for name in (name for name in KEPT if name in upstream(self.name) and name != "evaluation"):
+            stage = self.product.stage(name)
+            failed = [verdict.reason for verdict in stage.verdicts(stage.artifact) if not verdict.passed] if stage.artifact else []
+            found += [f"{name} does not pass: {'; '.join(failed)}"] if failed else []
+        return found
 
     def verdicts(self, artifact: Artifact) -> list[Verdict]:
         """What the spec demands of this artifact, judged from its manifest."""

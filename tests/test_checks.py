@@ -72,6 +72,7 @@ def test_data_that_fails_its_checks_trains_nothing_in_this_run_in_the_next_and_i
         assert said.returncode == 1
         assert "rows 40, asked >= 1000" in said.stdout + said.stderr
         assert not list(project.store.glob("tiny/features/*"))
+    assert project.actions("--select", "features")["features"] == "blocked"
     said = project.run("apply", "tiny.yaml", "--yes", "--select", "features", check=False)
     assert said.returncode == 1
     assert "data does not pass" in said.stdout + said.stderr

@@ -79,8 +79,11 @@ def test_two_targets_of_one_spec_share_artifacts(applied: Project) -> None:
     assert actions["endpoint"] == "deploy"
 
 
-def test_materialising_the_endpoint_alone_after_a_failed_gate_fails(applied: Project) -> None:
-    applied.edit("perplexity <= 100000", "token_f1 >= 0.999")
+@pytest.mark.parametrize(
+    ("old", "new"), [("perplexity <= 100000", "token_f1 >= 0.999"), ("data:\n", 'data:\n  checks: {rows: ">= 1000"}\n')]
+)
+def test_materialising_the_endpoint_alone_after_a_failed_gate_or_check_fails(applied: Project, old: str, new: str) -> None:
+    applied.edit(old, new)
     applied.edit("concurrency: 4", "concurrency: 5")
     code = (
         "import dagster as dg; from llmspec.apply import dagster_home; dagster_home(); from llmspec.compile import assets; "

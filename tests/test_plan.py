@@ -180,6 +180,14 @@ def test_a_failed_gate_stops_before_the_endpoint(applied: Project) -> None:
     assert json.loads(applied.run("history", "tiny.yaml", "-o", "json").stdout) == live
 
 
+def test_a_selection_below_data_that_fails_its_checks_is_blocked_although_data_was_left_out(applied: Project) -> None:
+    applied.edit("data:\n", 'data:\n  checks: {rows: ">= 1000"}\n').edit("concurrency: 4", "concurrency: 5")
+    endpoint = applied.plan("--select", "endpoint")["steps"][5]
+    assert (endpoint["action"], endpoint["why"][0]) == ("blocked", "data does not pass: rows 40, asked >= 1000")
+    said = applied.run("apply", "tiny.yaml", "--select", "endpoint", "--yes", check=False)
+    assert (said.returncode, "data does not pass" in said.stderr) == (1, True)
+
+
 def test_a_saved_plan_is_applied_as_it_is_and_refused_once_it_is_stale(applied: Project) -> None:
     applied.edit("concurrency: 4", "concurrency: 6")
     applied.run("plan", "tiny.yaml", "--out", "saved.json")

@@ -31,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("text", "json", "markdown"), default="text")
     parser.add_argument("--out", metavar="PLAN", help="save the plan, for `llmspec apply --plan PLAN`")
     parser.add_argument("--offline", action="store_true", help="ask neither the store nor a cloud: as if nothing were made")
-    parser.add_argument("--exit-code", action="store_true", help="3 when changes are pending, 1 when all that would change is blocked")
+    parser.add_argument("--exit-code", action="store_true", help="3 when changes are pending, 1 when all of them are blocked")
 
 
 def run(args: argparse.Namespace) -> int:
