@@ -1,16 +1,20 @@
 """Sampling: what a request asks for is what is drawn, whoever else is in the batch."""
 
+import itertools
 import random
 from typing import Any
 
 import numpy as np
 import pytest
+from annotated_types import Ge, Gt, Le
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_parts import exported
 
+from backends.serving.bodies import Request
 from backends.serving.chooser import Chooser, draw, highest, nucleus
 from backends.serving.engine import Engine
+from backends.serving.grammar import Grammars
 from backends.serving.sampling import Sampling
 
 VOCAB = 320
@@ -162,6 +166,28 @@ def test_logits_of_a_broken_model_or_a_temperature_of_almost_nothing_still_give_
             assert 0 <= chooser.next(np.array(row, np.float32)) < len(row)
             chooser.score(np.array([row], np.float32), np.array([1]))
     assert Chooser(Sampling(1, temperature=1e-30), [0]).next(np.array([1, 3, 2], np.float32)) == 1
+
+
+def test_no_number_that_a_body_may_hold_makes_a_token_possible_that_its_grammar_forbids(engine: Engine) -> None:
+    borders = [{field: border} for field in Request.model_fields for border in borders_of(field)]
+    assert {"repetition_penalty": 10.0} in borders
+    grammars = Grammars(engine.tokenizer.to_str(), VOCAB, engine.contract.stop_ids)
+    wishes: dict[str, Any] = {"temperature": 1.0, "seed": 1, "grammar": grammars.json_schema({"type": "object"})}
+    for said in (60.0, -60.0):  # of the tokens of the prompt
+        logits = np.array([said] * 300 + [1.0] * (VOCAB - 300), np.float32)
+        for first, second in itertools.product(borders, borders):
+            chooser = Chooser(Sampling(1, **wishes | first | second), list(range(300)))
+            chooser.next(logits)
+            assert not chooser.fault, (first, second)
+
+
+def borders_of(field: str) -> list[float]:
+    """The lowest and the highest number that a body may have there."""
+    found = []
+    for border in Request.model_fields[field].metadata:
+        found += [border.ge] if isinstance(border, Ge) else [border.le] if isinstance(border, Le) else []
+        found += [np.nextafter(border.gt, np.inf)] if isinstance(border, Gt) else []
+    return found if field in Sampling.__dataclass_fields__ else []
 
 
 def test_a_prompt_is_scored_as_the_engine_scores_a_sequence(engine: Engine) -> None:

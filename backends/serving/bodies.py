@@ -9,6 +9,8 @@ from backends.serving.neutral import Neutral, OfChat, OfCompletion, OfMessage, d
 from backends.serving.text import HALF_SENT, has_half
 
 LONGEST_STOP = 200
+LEAST_REPETITION = 0.01
+"""Logits are divided by it. Far below, they are no numbers any more, or higher than what a grammar forbids is low."""
 TOKEN_ID = "[0-9]{1,9}"
 
 
@@ -168,7 +170,7 @@ class Request(Part):
     """Makes tokens that the answer has already less likely (below 0: likelier)."""
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2, allow_inf_nan=False)
     """Likewise, once for each time that the answer has it."""
-    repetition_penalty: float = Field(default=1.0, gt=0, le=10, allow_inf_nan=False)
+    repetition_penalty: float = Field(default=1.0, ge=LEAST_REPETITION, le=10, allow_inf_nan=False)
     """Above 1, tokens of prompt and answer become less likely to come again. An extension, as vLLM has it."""
     logit_bias: Bias = Field(default={}, max_length=1000)
     """Token id and what is added to its logit: -100 forbids the token."""
