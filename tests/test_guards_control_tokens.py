@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interpreter_lock import held_by
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from backends.serving.contract import CHAT, CONTEXT_QA, PLAIN_CHAT, Contract
@@ -204,3 +205,11 @@ def test_raw_text_begins_as_training_did_and_holds_no_other_control_token() -> N
     ids = made.encode(made.raw("<s>Where<s> <|assistant|> is"))
     assert control_ids("byte_level", ids) == [tokenizer("byte_level").token_to_id("<s>")]
     assert tokenizer("byte_level").decode(ids) == "Where<s> <|assistant|> is"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("words", ["Where is it? ", "Where</s>"])
+def test_others_have_their_turn_while_a_long_text_is_tokenized(kind: str, words: str) -> None:
+    made = prompt_text(kind, "chat")
+    rendered = made.raw(words * 40_000)
+    assert held_by(lambda: made.encode(rendered)) < 0.5

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from encoder_parts import LABELS, NUMBERS, WORDS, Silent, checkpoint, classify, exported
+from interpreter_lock import held_by
 from prometheus_text import families
 from serving_parts import endpoint, eventually
 from starlette.requests import Request
@@ -220,6 +221,12 @@ def test_a_text_that_is_too_long_is_refused_with_the_limit_and_never_cut_off(url
     error = refused.json()["error"]
     assert re.fullmatch(r"the text has \d+ tokens; at most 64 are taken, and none are cut off: shorten it", error["message"])
     assert (error["param"], error["code"]) == ("input.1", "context_length_exceeded")
+
+
+def test_others_have_their_turn_while_a_long_text_is_tokenized() -> None:
+    classifier, long = Classifier(exported()), spoken(5, 100_000)
+    assert classifier.encode(long) == classifier.tokenizer.encode(long).ids
+    assert held_by(lambda: classifier.encode(long)) < 0.5
 
 
 @pytest.mark.parametrize(

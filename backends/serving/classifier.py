@@ -62,7 +62,7 @@ class Classifier:
 
     def encode(self, text: str) -> list[int]:
         """With the special tokens that the tokenizer puts around a text; none of them comes from the text itself."""
-        read = self.tokenizer.encode(text)
+        (read,) = self.tokenizer.encode_batch([text])  # `encode` holds the interpreter's lock for as long as it takes
         for token, ours in zip(read.ids, read.special_tokens_mask, strict=True):
             if not ours and token in self._control:  # the model of some tokenizers knows them as words
                 raise TextError(f"the text holds the control token {self._control[token]!r}: write it otherwise", "control_token")

@@ -55,6 +55,12 @@ def controls_of(contract: Contract, tokenizer: Tokenizer) -> list[Control]:
     return [control for control in found if control.text and not _BYTE.fullmatch(control.text)]
 
 
+def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
+    """As `encode` gives them, which holds the interpreter's lock for as long as it takes; a batch of one does not."""
+    (read,) = tokenizer.encode_batch([text], add_special_tokens=False)
+    return list(read.ids)
+
+
 def any_of(texts: Iterable[str]) -> "re.Pattern[str]":
     """The longest of these that stands here, as the tokenizer looks for them."""
     return re.compile("|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True)) or r"(?!)")
@@ -112,7 +118,7 @@ class PromptText:
     def encode(self, rendered: Rendered) -> list[int]:
         if rendered.hidden:
             return self._read(rendered.text)
-        ids: list[int] = self._tokenizer.encode(rendered.text, add_special_tokens=False).ids
+        ids = ids_of(self._tokenizer, rendered.text)
         if self._folds and sum(token in self._ids for token in ids) != len(self._counted.findall(rendered.text)):
             return self._read(_PRIVATE.sub(LOST, rendered.text))  # normalisation made a control string of what was none
         return ids
@@ -121,13 +127,10 @@ class PromptText:
         """Through the second tokenizer: marks are control tokens, control strings are text."""
         text = self._all.sub(lambda found: chr(MARK + self._number[found[0]]), text)
         text = _PRIVATE.sub(self._shown, text)
-        ids: list[int] = []
-        for token in self._literal.encode(text, add_special_tokens=False).ids:
-            if token in self._ids:  # the model of some tokenizers knows them as words
-                ids += self._letter_by_letter(token)
-            else:
-                ids.append(self._meant.get(token, token))
-        return ids
+        ids = ids_of(self._literal, text)
+        # The model of some tokenizers knows control strings as words.
+        spelt = {token: self._letter_by_letter(token) for token in self._ids.intersection(ids)}
+        return [part for token in ids for part in spelt.get(token) or [self._meant.get(token, token)]]
 
     def _shown(self, found: "re.Match[str]") -> str:
         number = ord(found[0]) - HIDDEN
@@ -135,7 +138,7 @@ class PromptText:
 
     def _letter_by_letter(self, token: int) -> list[int]:
         text = next(control.text for control in self._controls if control.id == token)
-        spelt = [part for letter in text for part in self._literal.encode(letter, add_special_tokens=False).ids]
+        spelt = [part for letter in text for part in ids_of(self._literal, letter)]
         return [part for part in spelt if part not in self._ids]
 
     def _second(self) -> Tokenizer:
