@@ -110,6 +110,14 @@ def test_a_file_is_begun_every_day_and_those_older_than_keep_are_removed(tmp_pat
     assert list(read(tmp_path)) == []
 
 
+def test_quiet_days_are_kept_as_long_as_the_spec_says_however_many_files_they_are(tmp_path: Path) -> None:
+    calendar, kept = Calendar(20_000.5), Kept(keep="30d")  # type: ignore[arg-type]
+    for _ in range(40):
+        calendar.now += DAY
+        written(tmp_path, calendar, "a line a day", kept=kept)
+    assert len(list(read(tmp_path))) == 31
+
+
 def test_a_worker_that_runs_over_midnight_begins_a_file(tmp_path: Path) -> None:
     calendar = Calendar(20_000.9)
     journal = Journal(tmp_path, clock=calendar)

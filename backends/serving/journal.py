@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 FILE_BYTES = 32 * 2**20
 KEEP_FILES = 20
-"""Full files kept; with FILE_BYTES this bounds the disk to about 670 MB, also when `keep` would take more."""
+"""Full files kept, or as many bytes in files of a quiet day; with FILE_BYTES this bounds the disk to about 670 MB, also when
+`keep` would take more."""
 WRITTEN = ("question", "answer", "comment", "correction")
 """What people wrote, and what they were told: kept as `content` says."""
 REMEMBERED = 10_000
@@ -184,9 +185,11 @@ class Journal:
 
     def _remove_old(self) -> None:
         assert self._folder
-        full, oldest = full_files(self._folder), self._clock() - self._kept.keep
-        for number, path in enumerate(reversed(full), 1):
-            if number > self._keep or path.stat().st_mtime < oldest:
+        oldest, taken = self._clock() - self._kept.keep, 0
+        for path in reversed(full_files(self._folder)):
+            found = path.stat()
+            taken += min(found.st_size, self._file_bytes)  # the last line of a full file goes a little beyond
+            if taken > self._keep * self._file_bytes or found.st_mtime < oldest:
                 path.unlink(missing_ok=True)
 
     def _shut(self) -> None:
