@@ -26,6 +26,7 @@ SPELT = [
     (r'{"a": "\u0062ob@x.org"}', {"a": "[EMAIL]"}),
     (r'{"a": "say \"bob@x.org\" \\n or \\bob@x.org \ud83d\ude00"}', {"a": 'say "[EMAIL]" \\n or \\[EMAIL] 😀'}),
     (r'{"a": "password:\nhunter22"}', {"a": "password:\n[SECRET]"}),
+    (r'{"a": "**Password:**\n\n```\nhunter22\n```"}', {"a": "**Password:**\n\n```\n[SECRET]\n```"}),
     (r'{"password": "hunter\n22"}', {"password": "[SECRET]"}),
     (r'{"a": "-----BEGIN RSA PRIVATE KEY-----\nMIIE", "b": "x y"}', {"a": "[SECRET]", "b": "x y"}),
 ]

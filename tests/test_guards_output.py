@@ -1,5 +1,7 @@
 """What is said is the same however it came in pieces, and what a guard looks for never comes out."""
 
+import re
+
 import pytest
 from growth import IN_PROPORTION, growth
 from guard_tables import output_html, pii, secrets, system_prompt_leak
@@ -43,6 +45,12 @@ PIECES = [
     *(
         "password",
         "password:",
+        "**Password:** ",
+        "**API key**:",
+        "Password:\n\n```",
+        "hunter2x9",
+        "**",
+        "__",
         "is",
         "mot",
         "de",
@@ -156,6 +164,41 @@ def test_a_private_key_never_comes_out_not_even_half_of_it() -> None:
     assert through(guards("secrets").listener(), cut("Look:\n" + key[:100], [3])) == "Look:\n[SECRET]"
 
 
+LABELLED = [
+    "**Password:** hunter2x9",
+    "**Password**: `hunter2x9`, please",
+    "- **API key:** hunter2x9abcdefgh",
+    "__Password:__ hunter2x9",
+    "*Password*: **hunter2x9**",
+    "Password:\nhunter2x9\nUser: ann",
+    "Your **API key**:\n\n```text\nhunter2x9abcdefgh\n```\nKeep it.",
+]
+NO_SECRETS = [
+    "**Password:** at least 12 characters",
+    "- **Token**: a piece of about 4 letters",
+    "Password:\nIPv4-Address:\nPort:",
+    "DB_PASSWORD=\nDB_HOST2=db",
+    "To change the password:\n\n1. Open Windows11 settings\n2. Save",
+    "if token:\n    s3_client2\n",
+    "secret:\n  db_password_v2\n",
+    "Send the token:\n```python\ns3_client2 = client(token)\n```",
+    "| Username | Password | OAuth2 |",
+]
+
+
+@pytest.mark.parametrize("text", LABELLED)
+def test_a_credential_is_masked_behind_a_bold_label_and_below_one(text: str) -> None:
+    said = through(guards("secrets").listener(), list(text))
+    assert said == re.sub("hunter2x9(abcdefgh)?", "[SECRET]", text)
+    for at in range(1, len(text)):
+        assert through(guards("secrets").listener(), [text[:at], text[at:]]) == said
+
+
+@pytest.mark.parametrize("text", NO_SECRETS)
+def test_what_only_stands_beside_or_below_such_a_label_is_said(text: str) -> None:
+    assert through(guards("secrets").listener(), list(text)) == text
+
+
 def test_a_leak_ends_the_answer_before_it_is_said() -> None:
     made = guards("system_prompt_leak")
     listener = made.listener()
@@ -194,6 +237,8 @@ HOSTILE = {
     "fences": "```\n" * 20_000,
     "keys": "-----BEGIN RSA PRIVATE KEY-----" * 3_000,
     "passwords": "password is " * 10_000,
+    "labels": "**password:** " * 10_000,
+    "labels and lines": "password:\n\n```\n" * 10_000,
     "mails": "a@b." * 25_000,
     "links": "https://" * 12_000,
     "the prompt's words": (PROMPT[:30] + "x ") * 3_000,

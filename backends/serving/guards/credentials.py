@@ -34,14 +34,20 @@ _NAME = (
 )
 _BLANK = r"[ \t\x1d-\x1f]"
 """The last three are what the line breaks and tabs of JSON's strings are read as (`in_json`)."""
+_BOLD = r"(?:\*{1,3}|_{1,2})"
+"""Markdown's, before or behind the colon of a label."""
+_LINE, _FENCE = r"[\n\x1e]", "```[a-z]{0,10}"
 _SET = re.compile(
     rf"""(?P<name>(?<![A-Za-z])(?i:[A-Za-z0-9]{{1,40}}[_.\-]){{0,4}}(?i:{_NAME}))
-        (?P<sign>["'`]?{_BLANK}{{0,3}}(?:=>|:=|==?|:|(?i:(?<={_BLANK})(?:is|ist|lautet|est|es)(?=:|{_BLANK})):?){_BLANK}{{0,3}})
-        (?P<value>"[^"\n]{{4,200}}"|'[^'\n]{{4,200}}'|`[^`\n]{{4,200}}`|\*\*[^*\s]{{4,200}}\*\*|[^\s"'`*][^\s"'`]{{3,200}})""",
+        (?P<sign>["'`]?{_BOLD}?{_BLANK}{{0,3}}(?:=>|:=|==?|:|(?i:(?<={_BLANK})(?:is|ist|lautet|est|es)(?=:|{_BLANK})):?)
+            {_BOLD}??{_BLANK}{{0,3}}(?P<below>(?<![=>]){_LINE}{{1,2}}(?:{_FENCE}{_LINE})?)?)
+        (?P<value>"[^"\n]{{4,200}}"|'[^'\n]{{4,200}}'|`[^`\n]{{4,200}}`|\*\*[^*\s]{{4,200}}\*\*|[^\s"'`*][^\s"'`]{{3,200}})
+        (?(below)(?<!:)(?={_LINE}|"|\Z))            # below its name it stands alone: code and YAML are indented""",
     re.VERBOSE,
 )
 OPEN = re.compile(
-    rf"""(?:(?i:{_NAME})["'`]?(?:{_BLANK}{{0,3}}(?:=>|:=|==?|:|(?i:is|ist|lautet|est|es):?)?{_BLANK}{{0,3}}(?:["'`][^"'`\n]{{0,200}})?)?
+    rf"""(?:(?i:{_NAME})["'`]?{_BOLD}?(?:{_BLANK}{{0,3}}(?:=>|:=|==?|:|(?i:is|ist|lautet|est|es):?)?
+            {_BOLD}?{_BLANK}{{0,3}}(?:{_LINE}{{1,2}}(?:{_FENCE})?)?(?:["'`][^"'`\n]{{0,200}})?)?
         |(?i:mot|mot\ de|secret|secret\ access|api|access|auth|private|client|account|encryption|signing|master|bearer|basic)
          \s{{0,3}})\Z""",
     re.VERBOSE,
