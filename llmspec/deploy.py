@@ -57,22 +57,26 @@ def deploy(product: Product, place: Place) -> Deployed:
         started = time.monotonic()
         require(product.stage("endpoint"))
         exposure.check(product.loaded)
-        seen = product.releases.seen()
-        asked, now = product.next_release(), product.releases.live()
-        if misnamed := product.releases.misnamed(asked):
-            raise BlockedError(f"{product.loaded.at('endpoint.variants')}: {'; '.join(misnamed)}\n  see `llmspec history`")
-        if now and now.content == asked.content and now.variants == asked.variants:
-            done = Deployed(now, place.serve(product.located(now)), False)
-        elif now and now.content == asked.content:
-            done = _move(product, place, now.sharing(asked.variants), "shared anew", seen, commit())
-        else:
-            release = product.releases.add(_passed(product, asked))
-            done = _move(product, place, release, "deployed", seen, release.git)
+        done = _as_asked(product, place)
         if (tried := product.releases.candidate()) and tried.content == done.release.content:
             drop(product, place)
         summary = f"release {done.release.number} at {done.live.url}"
         publish("endpoint", "done", reused=not done.changed, seconds=time.monotonic() - started, summary=summary)
     return done
+
+
+def _as_asked(product: Product, place: Place) -> Deployed:
+    """It is live already, shares the traffic anew, or is another release that passes the gate."""
+    seen = product.releases.seen()
+    asked, now = product.next_release(), product.releases.live()
+    if misnamed := product.releases.misnamed(asked):
+        raise BlockedError(f"{product.loaded.at('endpoint.variants')}: {'; '.join(misnamed)}\n  see `llmspec history`")
+    if now is None or now.content != asked.content:
+        release = product.releases.add(_passed(product, asked))
+        return _move(product, place, release, "deployed", seen, release.git)
+    if now.variants != asked.variants:
+        return _move(product, place, now.sharing(asked.variants), "shared anew", seen, commit())
+    return Deployed(now, place.serve(product.located(now)), False)
 
 
 def nominate(product: Product, place: Place, waiting: Waiting = lambda _: None) -> Deployed:
