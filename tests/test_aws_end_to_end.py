@@ -181,24 +181,20 @@ def test_two_releases_share_the_traffic_as_the_spec_says_and_a_rollback_ends_tha
         return [(each["VariantName"], int(each["CurrentWeight"])) for each in found]
 
     share(newer + 1, 90, newer + 2)
-    for faults in (cloud.project.run("plan", *PROD).stdout, cloud.apply(check=False).stderr):
-        assert f"there is no release {newer + 1}" in faults
-        assert f"release {newer} is what the spec asks for, and is none of them" in faults
+    planned = cloud.project.run("plan", *PROD).stdout
+    assert f"there is no release {newer + 1}" in planned
+    assert f"release {newer} is what the spec asks for, and is none of them" in planned
     for weight in (90, 50):
         share(older, weight, newer)
-        assert f"release {newer} stays, and the traffic is shared anew" in cloud.project.run("plan", *PROD).stdout
         cloud.hosting.asked.clear()
-        cloud.apply()
+        assert f"release {newer} stays, and the traffic is shared anew" in cloud.apply().stdout
         assert shares() == [("primary", weight), ("variant-2", 100 - weight)]
         assert {asked["side"] for asked in cloud.hosting.asked} == {"primary", "variant-2"}
         assert (cloud.live()[0], cloud.pointer()["before"]) == (newer, older)
-        assert f"{weight} % of the traffic" in cloud.project.run("history", *PROD).stdout
+    assert "50 % of the traffic" in cloud.project.run("history", *PROD).stdout
     assert "Nothing to change" in cloud.apply().stdout
     cloud.project.run("rollback", *PROD)
     assert (cloud.live()[0], shares()) == (older, [("primary", 100)])
-    cloud.project.write(alone)
-    cloud.apply()
-    assert (cloud.live()[0], shares()) == (newer, [("primary", 100)])
 
 
 def test_destroy_keeps_the_store_tells_of_what_is_in_no_stack_and_an_apply_goes_on_with_what_was_kept(cloud: Cloud) -> None:
