@@ -32,9 +32,8 @@ class Digests:
         return digest
 
     def folder(self, folder: Path) -> Digest:
-        """Of every file's name and bytes: a checkpoint from outside the store."""
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        return digest_of({path.relative_to(folder).as_posix(): self.file(path) for path in files})
+        """Of a checkpoint from outside the store: every file's name and bytes."""
+        return digest_of({name: self.file(folder / name) for name in checkpoint_in(folder)})
 
     def remember(self) -> None:
         """Keep what was learned; a folder that cannot be written only costs the next plan some time."""
@@ -43,3 +42,10 @@ class Digests:
                 write_atomically(self._path, json.dumps(self._known))
             except OSError:
                 self._new = False
+
+
+def checkpoint_in(folder: Path) -> list[str]:
+    """The files of a checkpoint, by name. What begins with a dot is some tool's bookkeeping: the hub's client keeps the time of
+    each download in `.cache/`, and fetching the same files again must not retrain."""
+    names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)]

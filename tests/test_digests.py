@@ -20,6 +20,19 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def test_what_tools_keep_for_themselves_in_a_checkpoint_is_no_part_of_it(rows: Path) -> None:
+    folder = rows.parent / "base"
+    kept = folder / ".cache" / "huggingface" / "download" / "config.json.metadata"
+    kept.parent.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    kept.write_text("c1899de\netag\n1730000000.1\n")
+    known = Digests().folder(folder)
+    kept.write_text("c1899de\netag\n1730000999.9\n")
+    assert Digests().folder(folder) == known
+    (folder / "config.json").write_text("{ }")
+    assert Digests().folder(folder) != known
+
+
 def test_another_content_under_the_same_size_and_time_is_another_file(rows: Path) -> None:
     known, before = Digests().file(rows), rows.stat()
     rows.write_text("shelf 9")

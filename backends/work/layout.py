@@ -8,6 +8,7 @@ from pathlib import Path
 from backends.work import fetched
 from backends.work.kept import Kept
 from llmspec import container
+from llmspec.digests import checkpoint_in
 from llmspec.errors import PlaceError
 from llmspec.home import root
 from llmspec.job import Digest, Input, Job, digest_of
@@ -179,5 +180,4 @@ def _is(folder: Path, item: Input) -> bool:
     if artifact and artifact.manifest.digest == item.digest:
         artifact.verify()
         return True
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest_of({path.relative_to(folder).as_posix(): sha256_of(path) for path in files}) == item.digest
+    return digest_of({name: sha256_of(folder / name) for name in checkpoint_in(folder)}) == item.digest
