@@ -253,8 +253,9 @@ def partial(output: Path) -> Path:
 
 
 def complete(grown: Path, output: Path, manifest: str) -> None:
-    """Give the partial folder its manifest and its name."""
-    write_atomically(grown / MANIFEST, manifest)
+    """Give the partial folder its manifest and its name. The name is what counts: a manifest that a kill cut short is written
+    again, while a file that grew beside it would stay, and be taken for a part of the artifact."""
+    _write(grown / MANIFEST, manifest)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(output)
     grown.replace(output)
@@ -264,10 +265,15 @@ def write_atomically(path: Path, text: str, mode: int | None = None) -> None:
     """All of it or nothing, also when power goes. With a mode, nobody else ever sees more than that."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as file:
+    _write(beside, text, mode)
+    beside.replace(path)
+
+
+def _write(path: Path, text: str, mode: int | None = None) -> None:
+    """As far as the disk."""
+    with path.open("w", encoding="utf-8") as file:
         if mode is not None:
             os.fchmod(file.fileno(), mode)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    beside.replace(path)

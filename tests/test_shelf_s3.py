@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +19,7 @@ from llmspec.errors import DamagedError, LockedError, MovedError, StoreError
 from llmspec.job import Job
 from llmspec.release import Release, Releases
 from llmspec.s3 import Bucket
-from llmspec.shelf import File, Folder, Shelf, sha256_of, shelf_at
+from llmspec.shelf import File, Folder, Shelf, files_in, sha256_of, shelf_at
 from llmspec.shelf_s3 import S3Shelf
 from llmspec.store import Artifact, Manifest, Store, content_digest, open_artifact
 
@@ -164,6 +167,21 @@ def test_what_is_put_again_leaves_nothing_of_what_was_there(shelf: Shelf, tmp_pa
 @pytest.fixture
 def bucket(aws_here: Moto) -> Bucket:
     return Bucket(aws_here.bucket())
+
+
+def test_killed_just_before_it_gets_its_name_an_artifact_has_grown_no_part_that_is_not_its_own(tmp_path: Path) -> None:
+    grown = tmp_path / "k.partial"
+    grown.mkdir()
+    (grown / "rows.parquet").write_text("rows")
+    killed = """
+import os, signal, sys
+from pathlib import Path
+from llmspec.shelf import complete
+sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
+complete(Path(sys.argv[1]), Path(sys.argv[1]).with_suffix(""), "{}")
+"""
+    assert subprocess.run([sys.executable, "-c", killed, str(grown)]).returncode == -signal.SIGKILL
+    assert list(files_in(grown)) == ["rows.parquet"]
 
 
 def test_a_large_file_goes_up_in_parts_and_goes_on_where_it_was_cut_off(bucket: Bucket, aws_here: Moto, tmp_path: Path) -> None:
