@@ -4,12 +4,15 @@ S3 knows how old an object is and not whether it is live, so no rule of the buck
 a folder alike.
 """
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+from llmspec.copies import COMING, copies_of
 from llmspec.release import Releases
 from llmspec.section import KEPT
-from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL
+from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, Folder
 from llmspec.stage import Product
 from llmspec.store import Artifact, Store, open_artifact
 
@@ -27,7 +30,9 @@ def sweep(product: Product) -> list[Artifact]:
 
 
 def remove(store: Store, name: str, before: datetime) -> list[Artifact]:
-    """What was made before this moment and is not current."""
+    """What was made before this moment and is not current; and what a job that died left before it, which nobody was to use."""
+    for folder in _unfinished(store, name, before):
+        shutil.rmtree(folder)
     if not (old := list(_older(store, name, before))):
         return []
     current = _current(store, name)
@@ -46,6 +51,19 @@ def _older(store: Store, name: str, before: datetime) -> Iterator[Artifact]:
             artifact = open_artifact(shelf.below(folder))
             if artifact and artifact.manifest.finished and datetime.fromisoformat(artifact.manifest.finished) < before:
                 yield artifact
+
+
+def _unfinished(store: Store, name: str, before: datetime) -> Iterator[Path]:
+    """Rows that grew, or were coming as a copy, and that nobody went on with since."""
+    at = store.root.path / name if isinstance(store.root, Folder) else copies_of(name)
+    for stage in HOLDS_ROWS:
+        for folder in (at / stage).glob("*.*"):
+            if folder.name.endswith((PARTIAL, COMING)) and _touched(folder) < before.timestamp():
+                yield folder
+
+
+def _touched(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
 def _current(store: Store, name: str) -> set[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from llmspec.errors import DamagedError, LockedError, MovedError, StoreError
 from llmspec.job import Job
 from llmspec.release import Release, Releases
 from llmspec.s3 import Bucket
-from llmspec.shelf import File, Folder, Shelf, files_in, sha256_of, shelf_at
+from llmspec.shelf import File, Folder, Shelf, files_in, partial, sha256_of, shelf_at
 from llmspec.shelf_s3 import S3Shelf
 from llmspec.store import Artifact, Manifest, Store, content_digest, open_artifact
 
@@ -145,6 +146,20 @@ def test_old_rows_go_and_what_is_live_anywhere_stays_with_what_it_was_made_from(
     assert not {"data/old", "features/ids-old", "data/new.damaged"} & left
     assert {"model/model-old", "onnx/onnx-old", "evaluation/scores-old"} <= left  # none of them holds rows
     assert retention.remove(Store(shelf), "bot", datetime(2026, 6, 1, tzinfo=UTC)) == []
+
+
+def test_rows_of_a_job_that_died_go_too_once_they_are_old(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path / "home"))
+    for age in ("old", "young"):
+        job = Job("bot", "data", "e", 1, "", {}, {"age": age}, {}, output=shelf.below(f"bot/data/{age}").uri)
+        rows = partial(copies.grows_at(job)) / "train.parquet"
+        rows.parent.mkdir(parents=True)
+        rows.write_text(age)
+        if age == "old":
+            os.utime(rows, (0, 0))
+            os.utime(rows.parent, (0, 0))
+    retention.remove(Store(shelf), "bot", datetime.now(UTC) - timedelta(days=1))
+    assert [found.read_text() for found in tmp_path.rglob("train.parquet")] == ["young"]
 
 
 def test_what_is_put_again_leaves_nothing_of_what_was_there(shelf: Shelf, tmp_path: Path) -> None:
