@@ -4,11 +4,13 @@
 the last line of a file, so a line that is no JSON is passed over.
 """
 
+import contextlib
+import io
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 CURRENT = "journal.jsonl"
 MOST_BYTES = 64 * 2**20
@@ -37,43 +39,63 @@ def feedback(folder: Path, since: float = 0.0) -> Iterator[dict[str, Any]]:
 
 
 def _all(folder: Path, since: float) -> Iterator[dict[str, Any]]:
-    for path in [*full_files(folder), folder / CURRENT]:
-        if path.exists() and path.stat().st_mtime >= since:
-            yield from (entry for entry in _entries(path) if entry["time"] >= since)
+    full, current = _files(folder)
+    with current:
+        for path in full:
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                yield from (entry for entry in _entries(file) if entry["time"] >= since)
+        yield from (entry for entry in _entries(current) if entry["time"] >= since)
 
 
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(entry, dict) and "time" in entry:
-                yield entry
+def _entries(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    for line in file:
+        try:
+            entry = json.loads(line.decode(errors="replace"))
+        except json.JSONDecodeError:
+            continue
+        if isinstance(entry, dict) and "time" in entry:
+            yield entry
+
+
+def _files(folder: Path) -> tuple[list[Path], BinaryIO]:
+    """The full files, the oldest first, and the current one, opened: it may be turned over while it is read, and is then neither
+    missed nor read twice. A full one may be too old and gone when its turn comes."""
+    while True:
+        full = full_files(folder)
+        try:
+            current: BinaryIO = (folder / CURRENT).open("rb")
+        except FileNotFoundError:
+            current = io.BytesIO()
+        if full_files(folder) == full:
+            return full, current
+        current.close()  # it was turned over just then, and which of the two it is nobody knows
+
+
+def _newest_first(folder: Path) -> Iterator[BinaryIO]:
+    full, current = _files(folder)
+    with current:
+        yield current
+    for path in reversed(full):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            yield file
 
 
 def backwards(folder: Path) -> Iterator[bytes]:
     """Every line of the journal, the last one first, a block at a time."""
-    for path in [folder / CURRENT, *reversed(full_files(folder))]:
-        yield from _lines_backwards(path)
+    for file in _newest_first(folder):
+        yield from _lines_backwards(file)
 
 
-def _lines_backwards(path: Path) -> Iterator[bytes]:
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:  # nothing written yet, or turned over since we looked
-        return
-    with file:
-        at, rest = file.seek(0, 2), b""
-        while at > 0:
-            size = min(_BLOCK, at)
-            at -= size
-            file.seek(at)
-            rest, *lines = (file.read(size) + rest).split(b"\n")
-            yield from (line for line in reversed(lines) if line)
-        if rest:
-            yield rest
+def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
+    at, rest = file.seek(0, 2), b""
+    while at > 0:
+        size = min(_BLOCK, at)
+        at -= size
+        file.seek(at)
+        rest, *lines = (file.read(size) + rest).split(b"\n")
+        yield from (line for line in reversed(lines) if line)
+    if rest:
+        yield rest
 
 
 def release_of(folder: Path, id: str) -> int | None:
@@ -82,15 +104,12 @@ def release_of(folder: Path, id: str) -> int | None:
     # In what people wrote, a quote has a backslash before it.
     mark = re.compile(rb'"id": "%s", "release": ([0-9]+), "path": "[^"]*", "status": ([0-9]+)' % id.encode())
     left = MOST_BYTES
-    for path in [folder / CURRENT, *reversed(full_files(folder))]:
-        if left <= 0 or not path.exists():
-            continue
-        with path.open("rb") as file:
-            at = file.seek(0, 2)
-            while at > 0 and left > 0:
-                at = max(0, at - _BLOCK)
-                left -= _BLOCK
-                file.seek(at)
-                if found := mark.search(file.read(_BLOCK + _HEAD)):
-                    return int(found[1]) if int(found[2]) == ANSWERED else None
+    for file in _newest_first(folder):
+        at = file.seek(0, 2)
+        while at > 0 and left > 0:
+            at = max(0, at - _BLOCK)
+            left -= _BLOCK
+            file.seek(at)
+            if found := mark.search(file.read(_BLOCK + _HEAD)):
+                return int(found[1]) if int(found[2]) == ANSWERED else None
     return None

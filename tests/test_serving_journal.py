@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from growth import IN_PROPORTION, growth
 from serving_parts import eventually
 
 from backends.serving.journal import Journal
-from llmspec.journal import CURRENT, feedback, full_files, read
+from llmspec.journal import CURRENT, backwards, feedback, full_files, read
 from llmspec.journal_stats import Feedback, feedback_since, requests_since
 from llmspec.redaction import redact
 from llmspec.spec.endpoint import DAY
@@ -136,6 +137,51 @@ def test_workers_that_turn_the_journal_over_at_once_lose_no_line(tmp_path: Path)
     for journal in both:
         journal.close()
     assert sorted(entry["id"] for entry in read(tmp_path)) == list(range(400))
+
+
+def numbered(folder: Path, name: str, *numbers: int) -> None:
+    (folder / name).write_text("".join(json.dumps({"time": float(number), "id": str(number)}) + "\n" for number in numbers))
+
+
+def turn_over(folder: Path) -> None:
+    (folder / CURRENT).rename(folder / "journal-000002.jsonl")
+    numbered(folder, CURRENT, 3)
+
+
+def test_a_file_that_is_turned_over_while_it_is_read_is_neither_missed_nor_read_twice(tmp_path: Path) -> None:
+    numbered(tmp_path, "journal-000001.jsonl", 0, 1)
+    numbered(tmp_path, CURRENT, 2)
+    seen = []
+    for entry in read(tmp_path):
+        seen.append(entry["id"])
+        if entry["id"] == "0":
+            turn_over(tmp_path)
+    assert seen == ["0", "1", "2"]
+
+
+def backwards_by_read(folder: Path) -> list[str]:
+    return [entry["id"] for entry in read(folder)][::-1]
+
+
+def by_backwards(folder: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in backwards(folder)]
+
+
+@pytest.mark.parametrize("reading", [backwards_by_read, by_backwards])
+def test_a_file_that_is_turned_over_just_before_it_is_opened_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: Callable[[Path], list[str]]
+) -> None:
+    numbered(tmp_path, "journal-000001.jsonl", 0, 1)
+    numbered(tmp_path, CURRENT, 2)
+
+    def looked(folder: Path) -> list[Path]:
+        monkeypatch.undo()
+        found = full_files(folder)
+        turn_over(folder)
+        return found
+
+    monkeypatch.setattr("llmspec.journal.full_files", looked)
+    assert reading(tmp_path) == ["3", "2", "1", "0"]
 
 
 @pytest.mark.parametrize(
