@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmspec.expressions import Comparison, Verdict, shown
+from llmspec.expressions import Comparison, Verdict, shown_beside
 from llmspec.job import digest_of
 from llmspec.release import Release
 from llmspec.spec import Spec
@@ -68,5 +68,6 @@ def _compare(name: str, comparison: Comparison, metrics: Mapping[str, Any], labe
     value = metrics.get(name)
     if value is None:
         return Verdict(label, False, f"{name} was not measured")
-    passed = comparison.holds(value)
-    return Verdict(label, passed, f"{name} {shown(value)}, asked {comparison}")
+    limit = comparison.bound.evaluate(None)
+    assert limit is not None, "the language takes no bound without a number here"
+    return Verdict(label, comparison.holds(value), f"{name} {shown_beside(value, limit)}, asked {comparison}")

@@ -283,16 +283,23 @@ class Gate(_Expression):
         rival = None if champion is None else champion.get(self.metric)
         limit = self.bound.evaluate(rival)
         if limit is None and rival is None:
-            return Verdict(self.text, True, f"{self.metric} {shown(value)}, no champion to compare with")
+            lacks = "no champion" if champion is None else f"the champion has no {self.metric}"
+            return Verdict(self.text, True, f"{self.metric} {shown(value)}, {lacks} to compare with")
         if limit is None or math.isnan(limit):
             return Verdict(self.text, False, f"{self.metric} {shown(value)}, and the champion's {rival:.4g} gives no limit")
         passed = _OPS[self.op](value, limit)
-        return Verdict(self.text, passed, f"{self.metric} {shown(value)} {self.op if passed else _not(self.op)} {shown(limit)}")
+        score, bound = shown_beside(value, limit), shown_beside(limit, value)
+        return Verdict(self.text, passed, f"{self.metric} {score} {self.op if passed else _not(self.op)} {bound}")
 
 
 def shown(value: float) -> str:
     """Four digits, or all of them before the point."""
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def shown_beside(value: float, other: float) -> str:
+    """As short as that, or whole where it would read like the other one and is not."""
+    return shown(value) if value == other or shown(value) != shown(other) else repr(value)
 
 
 def _not(op: str) -> str:

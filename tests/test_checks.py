@@ -25,6 +25,7 @@ def spec(tmp_path: Path) -> Spec:
     [
         ("data", {"rows": 30, "dropped": 0.1}, []),
         ("data", {"rows": 29, "dropped": 0.11}, ["rows 29, asked >= 30", "dropped 0.11, asked <= 10%"]),
+        ("data", {"rows": 30, "dropped": 0.100001}, ["dropped 0.100001, asked <= 10%"]),
         ("data", {"rows": 30}, ["dropped was not measured"]),
         ("onnx", {"parity_tokens": 0.9, "parity_perplexity": 1.1}, []),
         ("onnx", {"parity_tokens": 0.899, "parity_perplexity": 1.0}, ["parity_tokens 0.899, asked >= 0.9"]),

@@ -39,6 +39,8 @@ def test_a_comparison_is_arithmetic_as_everybody_learnt_it(text: str, value: flo
         ("token_f1 >= champion - 0.01", 0.79, 0.8, True, "token_f1 0.79 >= 0.79"),
         ("token_f1 >= champion", 0.79, 0.8, False, "token_f1 0.79 < 0.8"),
         ("token_f1 >= champion", 0.1, None, True, "token_f1 0.1, no champion to compare with"),
+        ("token_f1 >= 0.8", 0.79999, None, False, "token_f1 0.79999 < 0.8"),
+        ("token_f1 > champion", 0.80001, 0.80002, False, "token_f1 0.80001 ≤ 0.80002"),
         ("token_f1 >= 1 / champion", 0.1, 0.0, False, "token_f1 0.1, and the champion's 0 gives no limit"),
         ("token_f1 != 0", float("nan"), None, False, "token_f1 is not a number"),
         ("token_f1 <= champion * 1.02", 0.5, float("nan"), False, "token_f1 0.5, and the champion's nan gives no limit"),
@@ -49,6 +51,11 @@ def test_a_gate_judges_a_score_against_a_number_or_the_champion(
 ) -> None:
     verdict = Gate.parse(gate).judge({"token_f1": score}, None if champion is None else {"token_f1": champion})
     assert (verdict.passed, verdict.reason) == (passed, reason)
+
+
+def test_a_champion_that_was_not_measured_so_stops_nobody_and_is_not_called_none() -> None:
+    verdict = Gate.parse("rouge_l >= champion").judge({"rouge_l": 0.4}, {"token_f1": 0.8})
+    assert (verdict.passed, verdict.reason) == (True, "rouge_l 0.4, the champion has no rouge_l to compare with")
 
 
 def test_a_gate_on_a_score_that_is_not_there_does_not_hold() -> None:
