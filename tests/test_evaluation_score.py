@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from backends.serving.contract import Contract
-from backends.work.predictions import cell
+from backends.work.predictions import Asked, cell, latency
 from backends.work.report import Report
 from backends.work.score_onnx import chosen, score
 from llmspec.errors import BlockedError
@@ -176,3 +176,8 @@ def test_progress_counts_the_questions(tmp_path: Path) -> None:
 def test_whatever_a_model_writes_stays_in_its_cell() -> None:
     assert cell("a|b\n<script>\t c") == "a\\|b &lt;script> c"
     assert len(cell("word " * 200)) == 300
+
+
+def test_percentiles_of_times_are_those_of_the_monitors() -> None:
+    found = latency([Asked({}, [], [], seconds=float(value), first_token=value / 10) for value in range(20, 0, -1)])
+    assert (found["p50_seconds"], found["p95_seconds"], found["p95_first_token_seconds"]) == (10.0, 19.0, 1.9)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from llmspec.journal_stats import percentile
+
 if TYPE_CHECKING:
     from backends.serving.engine import Generation
 
@@ -91,8 +93,8 @@ def latency(asked: list[Asked]) -> dict[str, float]:
     """Times of this machine: for people, and no part of the artifact's content."""
     seconds, first = sorted(item.seconds for item in asked), sorted(item.first_token for item in asked)
     return {
-        "p50_seconds": seconds[len(seconds) // 2],
-        "p95_seconds": seconds[int(len(seconds) * 0.95)],
-        "p95_first_token_seconds": first[int(len(first) * 0.95)],
+        "p50_seconds": percentile(seconds, 50),
+        "p95_seconds": percentile(seconds, 95),
+        "p95_first_token_seconds": percentile(first, 95),
         "answer_tokens": sum(item.tokens for item in asked),
     }
