@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from backends.work.clean_sources import Fault, Record, records
+from backends.work.clean_spark import clean
+from backends.work.report import Report
 from llmspec.errors import PlaceError
-from tests.data_parts import asked, jsonl, run, run_sources
+from llmspec.shelf import sha256_of
+from tests.data_parts import Heard, asked, jsonl, run, run_sources
 
 QA = ["question", "answer"]
 
@@ -129,6 +132,16 @@ def test_bad_rows_stop_the_stage_and_are_named_with_their_file(tmp_path: Path) -
     good, bad = jsonl(tmp_path / "a.jsonl", asked(5)), written(tmp_path / "b.jsonl", "{}\n{oops\n")
     with pytest.raises(PlaceError, match=r"b\.jsonl: line 2: not JSON"):
         run(tmp_path, good, bad)
+
+
+def test_a_file_that_was_written_to_since_it_was_planned_stops_the_stage(tmp_path: Path) -> None:
+    faq, tickets = (jsonl(tmp_path / name, asked(20)) for name in ("faq.jsonl", "tickets.jsonl"))
+    planned = {str(path): sha256_of(path) for path in (faq, tickets)}
+    with tickets.open("a") as file:
+        file.write('{"question": "half')
+    options = {"data": {"sources": [{"name": "all", "path": "*.jsonl"}]}, "files": {"all": list(planned)}, "digests": planned}
+    with pytest.raises(PlaceError, match=r"^data\.sources: no longer as planned: tickets\.jsonl\n  apply again"):
+        clean(options, {}, tmp_path, Report(Heard()))
 
 
 def test_a_column_that_a_header_lacks_is_named_with_what_there_is(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backends.work.clean_sources import ROW_BITS, header_of, parse
-from backends.work.fetched import opened
+from backends.work.fetched import opened, there
 from llmspec.errors import PlaceError, StoreError
 from llmspec.job import Digest
+from llmspec.shelf import sha256_of
 from llmspec.spec.data import Data, Source
 
 
@@ -54,6 +55,15 @@ def header_problems(file: File) -> Iterator[str]:
             yield no_column(file.name, theirs, known)
         elif known.count(theirs) > 1:
             yield f"{file.name}: two columns are called '{theirs}'; rename one"
+
+
+def refuse_changed(found: list[File]) -> None:
+    """A file that somebody wrote to after it was hashed: its rows would be kept under the digest of others. What comes from S3 is
+    compared as it comes."""
+    planned = {Path(file.path): file.digest for file in found if file.digest and not there(file.path)}
+    changed = [path.name for path, digest in planned.items() if not path.is_file() or sha256_of(path) != digest]
+    if changed:
+        raise PlaceError(f"data.sources: no longer as planned: {', '.join(changed)}\n  apply again, once nobody writes to it")
 
 
 def refuse_absent(rows: pa.Table, found: list[File]) -> None:

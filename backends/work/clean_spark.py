@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from backends.engines.clean_spark import Sail
 from backends.work import clean_sources, clean_steps, clean_text
-from backends.work.clean_columns import File, listed, refuse_absent
+from backends.work.clean_columns import File, listed, refuse_absent, refuse_changed
 from backends.work.clean_engine import session
 from backends.work.clean_report import Told, tell
 from backends.work.clean_sources import ROW_BITS, TEXT, reader
@@ -117,6 +117,7 @@ def clean(options: dict[str, Any], inputs: dict[str, Path], output: Path, report
         report.progress(1, 4, "steps", now="read and clean")
         rows = cleaned(spark, found, data).toArrow()
     report.progress(2, 4, "steps", now="split")
+    refuse_changed(found)
     refuse_faults(rows, found)
     refuse_absent(rows, found)
 
