@@ -104,6 +104,24 @@ def test_a_secret_is_sealed_in_the_state_and_never_given_out(engine: Engine) -> 
         made.up()
 
 
+def test_a_passphrase_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path))
+    made, phrase = local(tmp_path / "pulumi" / "state"), tmp_path / "pulumi" / "passphrase"
+
+    def killed(_: int) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("secrets.token_urlsafe", killed)
+        with pytest.raises(KeyboardInterrupt):
+            made.make()
+    made.make()
+    first = phrase.read_text()
+    made.make()
+    assert phrase.read_text() == first != ""
+    assert {path.name for path in phrase.parent.iterdir()} == {"passphrase", "state"}
+
+
 def test_what_changes_is_named_by_its_keys_and_what_nobody_asks_for_goes(engine: Engine) -> None:
     stack(shop(extra="a")).up()
     changed = stack(shop(policy="write"))

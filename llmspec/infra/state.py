@@ -4,6 +4,7 @@ The shared one is a bucket of its own, `<store's bucket>-state`, made here and n
 make anything, and destroying a product must not destroy what tells what is left of it.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -14,7 +15,7 @@ from typing import Any
 
 from llmspec.errors import PlaceError
 from llmspec.home import home
-from llmspec.shelf import Folder, Shelf
+from llmspec.shelf import Folder, Shelf, write_atomically
 from llmspec.shelf_s3 import S3Shelf
 from llmspec.spec import Spec
 
@@ -38,8 +39,8 @@ class State:
     def make(self) -> None:
         """It and what encrypts it; again is nothing."""
         if self._local:
-            self._folder.mkdir(parents=True, exist_ok=True)
             _passphrase()
+            self._folder.mkdir(parents=True, exist_ok=True)
         elif not self.stands():
             _make_bucket(self._bucket, self._region)
 
@@ -86,11 +87,13 @@ def _phrase() -> Path:
 
 def _passphrase() -> None:
     """It keeps a copy of the state that gets about from being read, not this machine from its owner."""
-    try:
-        with os.fdopen(os.open(_phrase(), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
-    except FileExistsError:
+    if _phrase().exists():
         return
+    beside = _phrase().with_name(f"passphrase.{os.getpid()}")
+    write_atomically(beside, secrets.token_urlsafe(32), mode=0o600)
+    with contextlib.suppress(FileExistsError):  # of two who make one at once, the first one's seals the state
+        _phrase().hardlink_to(beside)
+    beside.unlink()
 
 
 def _complete(bucket: str, region: str) -> bool:
