@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,20 @@ def test_a_run_asked_to_end_does_so_within_five_seconds_and_killed_after_that_it
     assert "going on from the checkpoint at step" in said
     assert manifest["digest"] == uninterrupted
     assert not any("checkpoint" in name for name in manifest["files"])
+
+
+def test_a_run_killed_while_its_files_are_hashed_does_not_train_again(
+    tmp_path: Path, parts: dict[str, Path], uninterrupted: str
+) -> None:
+    asked = long_run(parts, tmp_path / "model")
+    paper = tmp_path / "model.job.json"
+    paper.write_text(asked.to_json(), encoding="utf-8")
+    killed = "import os; from backends.work import door; door.sha256_of = lambda _: os._exit(9); door.main()"
+    assert subprocess.run([sys.executable, "-c", killed, str(paper)], check=False).returncode == 9
+    manifest, said = through_the_door(asked)
+    assert "going on from the checkpoint at step" in said
+    assert manifest["digest"] == uninterrupted
+    assert not (tmp_path / "model" / "checkpoint").exists()
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,6 @@ def clear_but(output: Path) -> None:
             shutil.rmtree(path)
 
 
-def remove(output: Path) -> None:
-    """The work is done."""
-    shutil.rmtree(output / NAME, ignore_errors=True)
-
-
 class Whole:
     """What is inside happens wholly: a signal to end waits until it is over."""
 

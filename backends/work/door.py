@@ -5,6 +5,7 @@ import importlib
 import os
 import platform
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from backends.work.kept import NAME
 from backends.work.report import Channel, Report
 from llmspec import copies
 from llmspec.errors import DAMAGED_CODE, FAILED, DamagedError, LLMSpecError
@@ -131,7 +133,8 @@ def do(job: Job, report: Report) -> Manifest:
     sources = {"files": {source: sorted(files) for source, files in job.files.items()}, "digests": digests}
     options = resolve_at(job.options, job.secrets) | sources
     metrics = work(options, inputs, grown, report)
-    files = {name: File(sha256_of(grown / name), (grown / name).stat().st_size) for name in files_in(grown)}
+    made = [name for name in files_in(grown) if not name.startswith(f"{NAME}/")]
+    files = {name: File(sha256_of(grown / name), (grown / name).stat().st_size) for name in made}
     manifest = Manifest(
         spec=job.spec,
         stage=job.stage,
@@ -151,6 +154,7 @@ def do(job: Job, report: Report) -> Manifest:
         git=commit(),
         versions=installed(),
     )
+    shutil.rmtree(grown / NAME, ignore_errors=True)  # not before: a kill while much was hashed would cost all of the training
     seal(grown, output, manifest)
     if str(output) != job.output:
         report.log(f"sending {sum(file.bytes for file in files.values()) / 1e6:,.1f} MB to {job.output}")

@@ -14,7 +14,7 @@ from llmspec.errors import StoreError
 from llmspec.shelf import MANIFEST, File, Folder, Shelf, sha256_of
 
 NAME = "checkpoint"
-"""The folder of a checkpoint, in that of the artifact which grows."""
+"""The folder of a checkpoint, in that of the artifact which grows; no part of it, and gone when it is sealed."""
 LAST = "last.pt"
 LOOK_SECONDS = 5.0
 SHARE = 4.0

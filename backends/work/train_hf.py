@@ -59,7 +59,6 @@ def train(options: dict[str, Any], inputs: dict[str, Path], output: Path, report
     loss_curve.save(run.state.curve, output / "report")
     # Asked of what was saved, so that merging and rounding are in it.
     last = mean_loss(networks.widened(network), held_out, machine)
-    checkpoint.remove(output)
     return told(run, last, report) | counted
 
 
