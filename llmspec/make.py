@@ -90,10 +90,17 @@ def watch(product: Product, place: Place, context: Any) -> Made:
 
 
 def require(stage: Stage) -> None:
-    """What this stage reads exists and has the bytes its manifest says, and all that is above it passes its checks."""
+    """What this stage reads, a base in another spec too, exists and has the bytes its manifest says, and all that is above it
+    passes its checks."""
     for need in stage.needs:
         if sound(stage.product, stage.product.stage(need).artifact) is None:
             raise NotReadyError(stage.name, need)
+    if base := stage.base_product:
+        try:
+            sound(base, base.stage("model").artifact)
+        except DamagedError as error:
+            cure = f"what was there is damaged and set aside; make it again: {base.apply_model}"
+            raise NotReadyError(stage.name, f"the model of {base.loaded.path}", cure) from error
     if unfit := stage.unfit:
         raise BlockedError("\n".join(unfit))
 

@@ -10,7 +10,7 @@ from typing import Any
 from llmspec import checks, copies, files, tls
 from llmspec.card import Engine, Place
 from llmspec.digests import Digests
-from llmspec.errors import CallError, DamagedError, LLMSpecError
+from llmspec.errors import CallError, DamagedError, LLMSpecError, SpecError
 from llmspec.expressions import Verdict
 from llmspec.home import journal_folder
 from llmspec.job import Input, Job, digest_of
@@ -112,12 +112,29 @@ class Product:
         base = self.spec.model.base
         if not isinstance(base, SpecBase):
             return None
-        path = (self.loaded.path.parent / base.spec).resolve()
+        path = self.loaded.path.parent / base.spec
         above = (*self.above, self.loaded.path.resolve())
-        if path in above:
+        if path.resolve() in above:
             raise CallError(f"{self.loaded.path}: model.base goes round in a circle: {' → '.join(p.name for p in (*above, path))}")
-        product = Product.open(path, self.target if self.target in load(path).targets else None, above=above, digests=self.digests)
-        return Product(product.loaded, self.store, self.digests, above)
+        found = Product.open(path, self.target if self.target in load(path).targets else None, above=above, digests=self.digests)
+        self._within_reach(found)
+        product = Product(found.loaded, self.store, self.digests, above)
+        _ = product.base_product  # a circle further down is told here: it would be a model that can never be made
+        return product
+
+    def _within_reach(self, base: "Product") -> None:
+        """A base's model is looked for in this product's store: one that is kept elsewhere would be missing for ever."""
+        if base.loaded.site.store.uri == self.loaded.site.store.uri:
+            return
+        fault = f"its model is kept in {base.spec.store}, and what is made here in {self.spec.store}"
+        apart = "in AWS each product has a bucket of its own: start from a folder or from the hub"
+        cure = apart if base.spec.in_a_cloud or self.spec.in_a_cloud else f"name the same `store:` in {base.loaded.path}"
+        raise SpecError(self.loaded.problem("model.base.spec", fault, cure))
+
+    @property
+    def apply_model(self) -> str:
+        """What makes the model that another product starts from, as a person types it."""
+        return f"llmspec apply {self.loaded.as_typed} --select +model"
 
     def base(self) -> Input | None:
         """The checkpoint that training starts from, when it is one on disk."""
@@ -131,8 +148,7 @@ class Product:
                 assert self.base_product
                 artifact = self.base_product.stage("model").artifact
                 if artifact is None:
-                    other = self.loaded.path.parent / spec
-                    raise NotReadyError("features", f"the model of {spec}", f"llmspec apply {other} --select +model")
+                    raise NotReadyError("features", f"the model of {spec}", self.base_product.apply_model)
                 return Input(artifact.uri, artifact.manifest.digest)
 
     def next_release(self) -> Release:
@@ -231,8 +247,12 @@ class Stage:
     def deps(self) -> list[list[str]]:
         """Upstream asset keys, the base's model in another spec included."""
         own = [[self.product.name, need] for need in self.needs]
-        base = self.product.base_product if self.name in ("features", "model") else None
-        return own + ([[base.name, "model"]] if base else [])
+        return own + ([[self.base_product.name, "model"]] if self.base_product else [])
+
+    @property
+    def base_product(self) -> Product | None:
+        """The product whose model this stage reads."""
+        return self.product.base_product if self.name in ("features", "model") else None
 
     @property
     def engine(self) -> Engine:
