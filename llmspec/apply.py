@@ -100,5 +100,5 @@ def agreed(now: Plan, saved: dict[str, object]) -> None:
     if saved.get("fingerprint") != now.fingerprint:
         raise StaleError(
             f"the saved plan is stale: the spec, its data or the store changed since\n"
-            f"  plan again: llmspec plan {now.file} --out FILE"
+            f"  plan again: llmspec plan {now.typed} --out FILE"
         )

@@ -114,7 +114,7 @@ def rollback(product: Product, place: Place, number: int | None = None, waiting:
         release = product.releases.before() if number is None else product.releases.get(number)
         if release is None:
             what = "nothing was live before" if number is None else f"there is no release {number}"
-            raise CallError(f"{what}\n  see: llmspec history {product.loaded.path}")
+            raise CallError(f"{what}\n  see: llmspec history {product.loaded.as_typed}")
         return _move(product, place, release, "rolled back", seen, commit())
 
 

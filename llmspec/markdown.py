@@ -110,7 +110,7 @@ def _warnings(findings: Iterable[Finding]) -> Iterator[str]:
 def _how_to_apply(seen: Seen) -> Iterator[str]:
     plan = seen.plan
     if plan.pending and not seen.offline:
-        yield f"Just this, or nothing: `llmspec apply {plan.file} --target {plan.target} --plan {plan.fingerprint}`\n"
+        yield f"Just this, or nothing: `llmspec apply {plan.typed} --plan {plan.fingerprint}`\n"
 
 
 def _details(seen: Seen) -> Iterator[str]:

@@ -54,6 +54,8 @@ class Plan:
     store: str
     spec_digest: str
     steps: list[Step]
+    typed: str
+    """File, target and selection as a command takes them: a cure that left one out would do something else."""
     costs: Costs | None = None
     """Where something of it is in AWS."""
 
@@ -107,7 +109,8 @@ def plan(
     product.digests.remember()
     where, store = str(loaded.path), str(product.spec.store)
     priced = _costs(product, steps)
-    return Plan(where, product.name, product.target, store, digest_of(product.everything), steps, priced)
+    typed = loaded.as_typed + (f" --select {select}" if select else "") + (" --force" if force else "")
+    return Plan(where, product.name, product.target, store, digest_of(product.everything), steps, typed, priced)
 
 
 def _steps(product: Product, chosen: tuple[str, ...], force: bool, live: Live | None, looked: bool) -> list[Step]:

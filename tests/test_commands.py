@@ -111,6 +111,15 @@ def test_a_command_that_does_not_exist_and_one_without_a_file_end_with_2(project
     assert "Traceback" not in missing.stderr
 
 
+def test_what_a_command_says_to_do_next_names_the_target_and_the_selection_that_it_was_about(project: Project) -> None:
+    project.write(project.spec.read_text() + "targets: {a: {default: true}, b: {}}\n")
+    said = project.run("plan", "tiny.yaml", "--target", "b", "--select", "data", "--force").stdout
+    assert said.endswith("Apply with: llmspec apply tiny.yaml --target b --select data --force\n")
+    stale = project.run("apply", "tiny.yaml", "--target", "b", "--select", "data", "--plan", "0" * 64, check=False).stderr
+    assert "plan again: llmspec plan tiny.yaml --target b --select data --out FILE" in stale
+    assert "see: llmspec history tiny.yaml --target b" in project.run("rollback", "tiny.yaml", "--target", "b", check=False).stderr
+
+
 def test_apply_hands_its_environment_on_to_the_endpoint(applied: Project) -> None:
     with collecting() as collector:
         applied.env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}

@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def a_plan(*steps: Step, name: str = "shop") -> Plan:
-    return Plan(f"{name}.yaml", name, "prod", "s3://acme/bots", "0" * 64, list(steps))
+    return Plan(f"{name}.yaml", name, "prod", "s3://acme/bots", "0" * 64, list(steps), f"{name}.yaml --target prod")
 
 
 @pytest.mark.parametrize(("name", "text", "words"), [("tiny", TINY, []), ("shop", WARNED, ["--target", "prod"])])

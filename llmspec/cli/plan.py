@@ -122,6 +122,6 @@ def _tell(args: argparse.Namespace, found: list[Found], started: float) -> None:
         if args.offline:
             print("Planned offline: neither the store nor a cloud was asked, so every stage counts as not made yet.")
         elif each.pending:
-            print(f"Apply with: llmspec apply {each.plan.file}" + (f" --target {args.target}" if args.target else ""))
+            print(f"Apply with: llmspec apply {each.plan.typed}")
         else:
             print(f"({time.monotonic() - started:.1f} s)")
