@@ -12,9 +12,14 @@ def find(loaded: Loaded) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     problems = []
     for number, source in enumerate(loaded.spec.data.sources):
-        paths = _glob(loaded.path.parent, source.path)
+        where = f"data.sources[{number}].path"
+        try:
+            paths = _glob(loaded.path.parent, source.path)
+        except OSError as error:
+            problems.append(_unseen(loaded, where, source.path, error))
+            continue
         if not paths:
-            problems.append(_missing(loaded, f"data.sources[{number}].path", source.path, "file"))
+            problems.append(_missing(loaded, where, source.path, "file"))
         found.setdefault(source.called, []).extend(paths)
     if problems:
         raise SpecError(*problems)
@@ -23,8 +28,12 @@ def find(loaded: Loaded) -> dict[str, list[Path]]:
 
 def base_folder(loaded: Loaded, path: str) -> Path:
     """The checkpoint's folder, or an error that says where it was looked for."""
-    folder = (loaded.path.parent / path).resolve()
-    if not (folder / "config.json").is_file():
+    try:
+        folder = (loaded.path.parent / path).resolve()
+        there = (folder / "config.json").is_file()
+    except OSError as error:
+        raise SpecError(_unseen(loaded, "model.base.path", path, error)) from error
+    if not there:
         raise SpecError(_missing(loaded, "model.base.path", path, "checkpoint (a folder with a config.json)"))
     return folder
 
@@ -36,6 +45,11 @@ def _glob(start: Path, pattern: str) -> list[Path]:
     if not set(pattern) & set("*?["):
         return [found] if (found := (start / pattern).resolve()).is_file() else []
     return sorted(found.resolve() for found in start.glob(pattern) if found.is_file())
+
+
+def _unseen(loaded: Loaded, where: str, path: str, error: OSError) -> Problem:
+    """The system would not look: a name that is too long for it, a folder that may not be entered."""
+    return loaded.problem(where, f"cannot look for '{path}'", f"{error.strerror}")
 
 
 def _missing(loaded: Loaded, where: str, path: str, what: str) -> Problem:

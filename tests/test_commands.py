@@ -99,12 +99,15 @@ def test_a_command_that_does_not_exist_and_one_without_a_file_end_with_2(project
         ("apply", "tiny.yaml", "--plan", "absent.json"),
         ("plan", "tiny.yaml", "tiny.yaml", "--out", "x.json"),
         ("plan", "tiny.yaml", "--select", "modl"),
+        ("plan", "tiny.yaml", "--out", "no-such-folder/plan.json"),
+        ("init", "tiny.yaml/below-a-file"),
         ("explain", "tiny.yaml", "modl"),
         ("explain", "model.epochs"),
     ):
         said = project.run(*wrong, check=False)
         assert said.returncode == 2, wrong
         assert "Traceback" not in said.stderr
+    assert "counted from 0" in project.run("logs", "tiny.yaml", "model", "-n", "-1", check=False).stderr
     missing = project.run("plan", "tny.yaml", check=False)
     assert missing.returncode == 2
     assert "did you mean" in missing.stderr

@@ -96,6 +96,7 @@ FAULTS = {
     "name's letters": (put("name: shop", "name: A shop"), "A shop", "'A shop' is not allowed here", "a letter first"),
     "short duration": (GOOD + "monitors: {every: 5s}\n", "5s", "must be at least 1m, and is '5s'", "How often"),
     "no duration": (GOOD + "endpoint: {limits: {timeout: 0}}\n", "0", "must be above 0ms, and is 0", ""),
+    "double star": (put("faq.jsonl", '"**.jsonl"'), '"**.jsonl"', "`**` stands for folders", "`data/**/*.jsonl`"),
     "ending": (put("faq.jsonl", "faq.txt"), "faq.txt", "'txt' does not say what format it is", "add `format: …`"),
     "own column": (put("faq.jsonl", "a.csv\n      columns: {question: q, answer: a, id: x}"), "id", "column 'id' is made by llmspec", ""),
     "column of a step": (put("model:\n", "  clean: [drop_missing: [answr]]\nmodel:\n"), "answr", "no source has a column 'answr'", "'answer'"),

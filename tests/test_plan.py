@@ -250,6 +250,17 @@ def test_a_source_that_is_not_there_is_named_with_its_line(project: Project) -> 
     assert "did you mean 'rows.jsonl'" in said.stderr
 
 
+@pytest.mark.parametrize("old", ["path: rows.jsonl", "{scratch: tiny}"])
+def test_a_path_that_the_system_will_not_look_at_is_named_with_its_line(project: Project, old: str) -> None:
+    project.edit("  tokenizer: {train: bpe, vocab_size: 400}\n", "")
+    long = "n" * 300
+    project.edit(old, f"path: {long}.jsonl" if old.startswith("path") else f"{{path: {long}}}")
+    said = project.run("plan", "tiny.yaml", check=False)
+    assert said.returncode == 2
+    assert "cannot look for 'nnn" in said.stderr
+    assert "File name too long" in said.stderr
+
+
 def test_explain_tells_what_a_stage_was_made_from(applied_once: Project) -> None:
     said = applied_once.run("explain", "tiny.yaml", "model").stdout
     assert "reuse" in said

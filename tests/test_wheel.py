@@ -47,6 +47,14 @@ def test_init_validate_plan_and_apply_work_from_an_empty_folder(wheel: Path, tmp
     assert str(site) in where.stdout
 
 
+@pytest.mark.parametrize("name", ["My_Bot", "a/b", "-x"])
+def test_init_takes_no_name_that_the_language_refuses(project: Project, name: str) -> None:
+    said = project.run("init", "elsewhere", f"--name={name}", check=False)
+    assert said.returncode == 2
+    assert f"no product can be called '{name}'\n  write small letters" in said.stderr
+    assert not (project.folder / "elsewhere").exists()
+
+
 def test_init_overwrites_nothing(project: Project) -> None:
     project.run("init", "--name", "mine")
     before = (project.folder / "specs" / "mine.yaml").read_text()

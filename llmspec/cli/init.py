@@ -1,11 +1,13 @@
 """Write a first llm.yaml that works, with data to go with it, into a folder."""
 
 import argparse
+import re
 import shutil
 from importlib.resources import files
 from pathlib import Path
 
 from llmspec.errors import CallError
+from llmspec.spec.spec import NAME, NAMED
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -15,16 +17,21 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     name = args.name or "quickstart"
+    if not re.fullmatch(NAME, name):
+        raise CallError(f"no product can be called '{name}'\n  {NAMED.words}")
     folder = Path(args.folder)
     spec = folder / "specs" / f"{name}.yaml"
     data = folder / "specs" / "data" / "shop_faq.jsonl"
     if taken := [str(path) for path in (spec, data) if path.exists()]:
         raise CallError(f"{' and '.join(taken)} exists already; nothing was written. Use another folder or --name")
-    data.parent.mkdir(parents=True, exist_ok=True)
     text = (starter() / "quickstart.yaml").read_text(encoding="utf-8").replace("name: quickstart", f"name: {name}")
-    spec.write_text(text, encoding="utf-8")
-    shutil.copyfile(starter() / "data" / "shop_faq.jsonl", data)
-    shutil.copyfile(starter() / "llm.schema.json", folder / "specs" / "llm.schema.json")
+    try:
+        data.parent.mkdir(parents=True, exist_ok=True)
+        spec.write_text(text, encoding="utf-8")
+        shutil.copyfile(starter() / "data" / "shop_faq.jsonl", data)
+        shutil.copyfile(starter() / "llm.schema.json", folder / "specs" / "llm.schema.json")
+    except OSError as error:
+        raise CallError(f"cannot write {error.filename}: {error.strerror}") from error
     print(f"Wrote {spec} and {data}.\nNext: llmspec plan {spec}, then llmspec apply {spec}")
     return 0
 

@@ -24,6 +24,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.lines < 0:
+        raise CallError(f"--lines {args.lines}: the last lines are counted from 0")
     loaded = load(args.file, args.target)
     where = _where(loaded, args.stage)
     if isinstance(where, str) and "://" in where:

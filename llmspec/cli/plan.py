@@ -43,7 +43,10 @@ def run(args: argparse.Namespace) -> int:
     found = [_found(file, args) for file in args.files]
     if args.out:
         saved = found[0].to_dict() | {"select": args.select, "force": args.force}
-        Path(args.out).write_text(json.dumps(saved, indent=1), encoding="utf-8")
+        try:
+            Path(args.out).write_text(json.dumps(saved, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise CallError(f"cannot write {args.out}: {error.strerror}") from error
     match args.output:
         case "json":
             told = [each.to_dict() | ({"offline": True} if args.offline else {}) for each in found]

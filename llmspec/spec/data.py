@@ -33,6 +33,13 @@ class Source(Section):
     """Our column: theirs. `question` and `answer` are needed, `context` is optional, a dot reaches into a record;
     more columns are kept for `split.group_by`."""
 
+    @field_validator("path")
+    @classmethod
+    def _double_stars_stand_alone(cls, path: str) -> str:
+        if any("**" in part and part != "**" for part in PurePosixPath(path).parts):
+            raise wrong("`**` stands for folders, with nothing beside it", "`data/**/*.jsonl`, or one `*` within a name")
+        return path
+
     @property
     def called(self) -> str:
         """How reports call it."""

@@ -22,6 +22,8 @@ from llmspec.spec.onnx import Onnx
 
 StageName = Literal["data", "features", "model", "onnx", "evaluation", "endpoint", "monitors"]
 DEFAULT_STORE = ".llmspec/store"
+NAME = r"^[a-z][a-z0-9-]{0,62}$"
+NAMED = Like("write small letters, digits and '-', a letter first: `support-bot`")
 _TAG = Like("a tag is letters, digits, '.', '_' and '-', at most 63 of them")
 _VAR = Like("a var is letters, digits, '_' and '-', a letter first: `region`")
 _TARGET = Like("a target is small letters, digits and '-', a letter first, at most 63 of them: `prod`")
@@ -69,9 +71,7 @@ class Spec(Section):
 
     llmspec: Literal[1]
     """Version of the language."""
-    name: Annotated[
-        str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$"), Like("write small letters, digits and '-', a letter first: `support-bot`")
-    ]
+    name: Annotated[str, Field(pattern=NAME), NAMED]
     """What it is called everywhere; the same as the file's stem."""
     description: str = ""
     """One sentence for people."""
@@ -110,7 +110,7 @@ class Spec(Section):
     """What is watched once it is live."""
     governance: Governance | None = None
     """What is recorded, kept, copied and spent in AWS."""
-    targets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$"), _TARGET], Target] = Field(default={}, max_length=50)
+    targets: dict[Annotated[str, Field(pattern=NAME), _TARGET], Target] = Field(default={}, max_length=50)
     """Named overlays of this spec: `local`, `prod`."""
 
     @field_validator("store")
