@@ -175,6 +175,21 @@ def test_what_makes_no_sense_is_refused_with_400_in_openais_form(url: str, body:
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("chat/completions", {"messages": [0] * 257}, "257 messages in one request, and at most 256 are taken"),
+        ("completions", {"prompt": [None] * 7}, "7 prompts in one request, and at most 6 are taken"),
+        ("completions", {"prompt": ["x " * 300] * 2, "n": 4}, "8 answers in one request, and at most 6 are taken"),
+        ("chat/completions", {"messages": [{"role": "user", "content": "x " * 300}], "n": 7}, "7 answers in one request"),
+    ],
+)
+def test_what_is_too_many_is_counted_before_each_is_looked_at(url: str, path: str, body: dict[str, Any], said: str) -> None:
+    refused = httpx.post(f"{url}/v1/{path}", json=body)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"].startswith(said)
+
+
 def test_bodies_that_are_too_large_and_paths_that_are_not_there_are_refused(url: str) -> None:
     assert httpx.post(f"{url}/v1/chat/completions", content=b"x" * 5_000_000).status_code == 413
     assert httpx.get(f"{url}/v1/nothing").json()["error"]["message"] == "GET /v1/nothing: Not Found"

@@ -203,10 +203,14 @@ class Turnstile:
     def inside(self) -> int:
         return self._held.total()
 
+    def expect(self, number: int, what: str, param: str) -> None:
+        """Refuse what has no room in an empty queue either, before anything is done for it."""
+        if number > self._most:
+            said = f"{number:,} {what} in one request, and at most {self._most:,} are taken (limits.concurrency + limits.queue)"
+            raise ApiError(400, said, param=param)
+
     def admit(self, number: int, wait: float = 0.0, client: str = "") -> None:
         """Let so many answers in, or none of them; `wait`: the seconds until it would be this client's turn."""
-        if number > self._most:
-            raise ApiError(400, f"{number} prompts in one request, and at most {self._most} are taken", param="prompt")
         if not self._fits(number, client):
             raise ApiError(429, "all places are taken, and so is the queue", code="queue_full", retry_after=max(1, math.ceil(wait)))
         if wait > self._limits.timeout:  # its time would be up before its turn came

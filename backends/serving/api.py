@@ -61,20 +61,28 @@ def _asking(app: FastAPI, service: Answering) -> None:
     """The paths that make the model speak."""
     app.include_router(page.router(service))
 
+    def to_chat(body: dict[str, Any]) -> type[Chat]:
+        service.expect_few(body)
+        return Chat
+
+    def to_complete(body: dict[str, Any]) -> type[Completion]:
+        service.expect_few(body)
+        return Completion
+
     @app.post("/v1/chat/completions", openapi_extra=body_of(Chat))
     async def chat(request: Request) -> Response:
         """A conversation is answered in the product's own form."""
-        return await service.chat(request, await read(request, lambda _: Chat))
+        return await service.chat(request, await read(request, to_chat))
 
     @app.post("/v1/completions", openapi_extra=body_of(Completion))
     async def complete(request: Request) -> Response:
         """A text is continued as it is, without the chat's form."""
-        return await service.complete(request, await read(request, lambda _: Completion))
+        return await service.complete(request, await read(request, to_complete))
 
     @app.post("/invocations", openapi_extra=body_of(Chat, Completion))
     async def invoke(request: Request) -> Response:
         """SageMaker's one path: a chat body, or a completion body when it has a prompt."""
-        body: Chat | Completion = await read(request, lambda value: Completion if "prompt" in value else Chat)
+        body: Chat | Completion = await read(request, lambda body: to_complete(body) if "prompt" in body else to_chat(body))
         if isinstance(body, Completion):
             return await service.complete(request, body)
         return await service.chat(request, body)

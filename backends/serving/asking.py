@@ -1,6 +1,7 @@
 """From a body to what the engine is asked: the prompts' tokens, and how each answer's are chosen."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -55,11 +56,13 @@ class Asking:
         if body.context is not None and "context" not in contract.template:
             said = "context: this product's template has no place for it (data.template: context_qa has)"
             raise ApiError(400, said, param="context")
+        messages = [message.plain() for message in body.messages]
+        letters = sum(len(message["content"]) for message in messages) + len(body.context or "")
         try:
-            text = self._text.render([message.plain() for message in body.messages], body.context)
+            ids = await self._tokens(letters, partial(self._text.render, messages, body.context))
         except (TemplateError, ValueError) as error:
             raise ApiError(400, str(error), param="messages") from error
-        return [self._checked(Prompt(await self._tokens(text)), "messages")]
+        return [self._checked(Prompt(ids), "messages")]
 
     async def completion(self, body: Completion) -> list[Prompt]:
         found = [self._checked(await self._raw(prompt), "prompt") for prompt in body.prompts]
@@ -75,12 +78,12 @@ class Asking:
             return Prompt(prompt)
         start = self._engine.contract.bos_token
         unsaid = int(bool(start) and not prompt.startswith(start))
-        return Prompt(await self._tokens(self._text.raw(prompt)), unsaid=unsaid)
+        return Prompt(await self._tokens(len(prompt), partial(self._text.raw, prompt)), unsaid=unsaid)
 
-    async def _tokens(self, rendered: Rendered) -> list[int]:
-        if len(rendered.text) > LONG_TEXT:
-            return await asyncio.to_thread(self._text.encode, rendered)
-        return self._text.encode(rendered)
+    async def _tokens(self, letters: int, rendered: Callable[[], Rendered]) -> list[int]:
+        if letters > LONG_TEXT:
+            return await asyncio.to_thread(lambda: self._text.encode(rendered()))
+        return self._text.encode(rendered())
 
     def _checked(self, prompt: Prompt, param: str) -> Prompt:
         most = self._limits.input_tokens

@@ -48,10 +48,9 @@ class Classification(Product):
 
     async def classify(self, request: Request, body: Classify) -> Response:
         record: Record = request.scope[RECORD]
-        record.question, record.body = "\n".join(body.input), body
         self.expect(body.model)
-        self._few_enough(body.input)
         rows = await self._tokens(body.input)
+        record.question, record.body = "\n".join(body.input), body
         record.prompt_tokens = sum(map(len, rows))
         await self._guarded(body.input, record)
         client = client_of(request)
@@ -64,12 +63,6 @@ class Classification(Product):
         record.answer, record.finish = "\n".join(str(item["label"]) for item in data), "stop"
         usage = {"prompt_tokens": record.prompt_tokens, "total_tokens": record.prompt_tokens}
         return JSONResponse({"object": "list", "model": self.release.spec, "data": data, "usage": usage})
-
-    def _few_enough(self, texts: list[str]) -> None:
-        most = self.limits.concurrency + self.limits.queue
-        if len(texts) > most:
-            said = f"{len(texts):,} texts in one request, and at most {most:,} are taken (limits.concurrency + limits.queue)"
-            raise ApiError(400, said, param="input")
 
     async def _tokens(self, texts: list[str]) -> list[list[int]]:
         if sum(map(len, texts)) > LONG_TEXT:
@@ -113,16 +106,21 @@ class Classification(Product):
 
 def paths(app: FastAPI, service: Classification) -> None:
     """What a product that classifies answers, and what it does not."""
+
+    def to_classify(body: dict[str, Any]) -> type[Classify]:
+        service.expect_few(body)
+        return Classify
+
     documented = {"requestBody": {"required": True, "content": {"application/json": {"schema": Classify.model_json_schema()}}}}
 
     @app.post("/v1/classify", openapi_extra=documented)
     async def classify(request: Request) -> Response:
         """Each text gets the chance of each label."""
-        return await service.classify(request, await read(request, lambda _: Classify))
+        return await service.classify(request, await read(request, to_classify))
 
     @app.post("/invocations", include_in_schema=False)
     async def invoke(request: Request) -> Response:
         """SageMaker's one path."""
-        return await service.classify(request, await read(request, lambda _: Classify))
+        return await service.classify(request, await read(request, to_classify))
 
     elsewhere(app, GENERATING, f"'{service.release.spec}' classifies and does not generate: POST /v1/classify")

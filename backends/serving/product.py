@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import Any, Protocol
 
 from backends.serving.access import Turnstile
 from backends.serving.guards import Guards
@@ -37,6 +37,17 @@ class Product(ABC):
     def model(self) -> dict[str, str | int]:
         """What is served, as /v1/models lists it."""
         return {"id": self.release.spec, "object": "model", "created": int(self.since), "owned_by": "llmspec"}
+
+    def expect_few(self, body: dict[str, Any]) -> None:
+        """Refuse a body of more than has room here before each is looked at: 4 MB may be a million of them."""
+        for field, what in (("prompt", "prompts"), ("input", "texts")):
+            many = body.get(field)
+            if isinstance(many, list) and not isinstance(next(iter(many), None), int):  # token ids are one prompt
+                self.turnstile.expect(len(many), what, field)
+        messages, most = body.get("messages"), self.limits.input_tokens
+        if isinstance(messages, list) and len(messages) > most:
+            said = f"{len(messages):,} messages in one request, and at most {most:,} are taken (limits.input_tokens)"
+            raise ApiError(400, said, param="messages", code="context_length_exceeded")
 
     def expect(self, model: str | None) -> None:
         """Refuse another model's name."""

@@ -19,7 +19,7 @@ from backends.serving.logprobs import ChatListing, Listing, Reach, TextListing, 
 from backends.serving.patience import waited
 from backends.serving.pump import Pump, Ticket
 from backends.serving.record import RECORD, Record
-from backends.serving.replies import ApiError, time_up
+from backends.serving.replies import time_up
 from backends.serving.sampling import Sampling
 from llmspec.release import Release
 from llmspec.spec.endpoint import Limits
@@ -48,10 +48,12 @@ class Service(Answering):
 
     async def chat(self, request: Request, body: Chat) -> Response:
         self.expect(body.model)
+        self.turnstile.expect(body.n, "answers", "n")
         return await self._reply(request, body, await self.asking.chat(body))
 
     async def complete(self, request: Request, body: Completion) -> Response:
         self.expect(body.model)
+        self.turnstile.expect(len(body.prompts) * body.n, "answers", "n")
         return await self._reply(request, body, await self.asking.completion(body))
 
     async def _reply(self, request: Request, body: Chat | Completion, prompts: list[Prompt]) -> Response:
@@ -63,7 +65,7 @@ class Service(Answering):
             if verdict.blocked:
                 return self._blocked(body, record, len(prompts), verdict)
         sampling, form, client = self.asking.sampling(body), self._form(body, record), client_of(request)
-        self._admit(len(prompts), body.n, client)
+        self.turnstile.admit(len(prompts) * body.n, self.engine.expected_wait(client), client)
         news = asyncio.Event()
         with ExitStack() as places:
             places.callback(self.turnstile.leave, len(prompts) * body.n, client)
@@ -95,12 +97,6 @@ class Service(Answering):
         read = zip(body.prompts, prompts, strict=True)
         texts = [asked if isinstance(asked, str) else self.engine.tokenizer.decode(prompt.ids) for asked, prompt in read]
         return await self.guards.check_texts(texts)
-
-    def _admit(self, prompts: int, each: int, client: str) -> None:
-        most = self.limits.concurrency + self.limits.queue
-        if prompts * each > most and each > 1:
-            raise ApiError(400, f"n: {prompts * each} answers in one request, and at most {most} are given", param="n")
-        self.turnstile.admit(prompts * each, self.engine.expected_wait(client), client)
 
     def _choices(
         self,
