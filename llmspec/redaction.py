@@ -8,6 +8,9 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%'-]+@(?:[\w-]+\.)+[^\W\d_]{2,}")
+_EMAILS = re.compile(rf"(?<!')(?:{_EMAIL.pattern})(?:[\w.+%-]*'[\w.+%'-]+@(?:[\w-]+\.)+[^\W\d_]{{2,}})*")
+"""Addresses with nothing but quotes between them. An address may begin behind any quote, and a row of those would be looked through
+once from each; these begin only where the row does, and _EMAIL is looked for within them."""
 
 _DIGITS = re.compile(r"(?<![0-9+])[0-9](?:[\s.\-]?[0-9]){12,}(?![0-9])")
 """Where a card number may hide: an order number or an expiry date may stand beside it."""
@@ -104,7 +107,7 @@ def mask(text: str, kind: str, mark: str) -> str:
     """The text with the mark in the place of everything of this kind."""
     match kind:
         case "email":
-            return _EMAIL.sub(mark, text)
+            return _EMAILS.sub(lambda found: _EMAIL.sub(mark, found[0]), text)
         case "credit_card":
             return _DIGITS.sub(_cards(mark), text)
         case "iban":

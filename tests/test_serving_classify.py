@@ -212,7 +212,7 @@ def request(client: str) -> Request:
     return Request({"type": "http", "headers": [], "client": (client, 1), RECORD: Record("/v1/classify")}, receive)
 
 
-def test_a_text_that_is_too_long_is_refused_with_the_limit_and_never_cut_off(url: str) -> None:
+def test_a_text_that_is_too_long_is_refused_with_the_limit_never_cut_off_and_not_journaled(url: str, home: Path) -> None:
     long = spoken(3, 50)
     assert len(Classifier(exported()).encode(long)) > 20  # where the tokenizer's own file would cut it off
     assert classify(url, long).json()["data"][0]["scores"] == pytest.approx(of_transformers(long), abs=1e-5)
@@ -221,6 +221,12 @@ def test_a_text_that_is_too_long_is_refused_with_the_limit_and_never_cut_off(url
     error = refused.json()["error"]
     assert re.fullmatch(r"the text has \d+ tokens; at most 64 are taken, and none are cut off: shorten it", error["message"])
     assert (error["param"], error["code"]) == ("input.1", "context_length_exceeded")
+
+    def noted() -> list[str]:
+        return [entry["question"] for entry in journal.read(home / "journal" / "bot-local") if entry["status"] == 400]
+
+    eventually(noted)
+    assert noted() == [""]
 
 
 def test_others_have_their_turn_while_a_long_text_is_tokenized() -> None:

@@ -37,7 +37,15 @@ def test_addresses_numbers_and_cards_are_redacted_and_look_alikes_are_not(writte
 
 @pytest.mark.parametrize(
     ("part", "times", "end"),
-    [("a", 160_000, "@"), ("1-", 32_000, ""), ("1", 160_000, ""), ("a@", 160_000, ""), ("a.", 160_000, ""), ("+1 (", 160_000, "")],
+    [
+        ("a", 160_000, "@"),
+        ("'", 40_000, "@"),
+        ("1-", 32_000, ""),
+        ("1", 160_000, ""),
+        ("a@", 160_000, ""),
+        ("a.", 160_000, ""),
+        ("+1 (", 160_000, ""),
+    ],
 )
 def test_hostile_text_is_redacted_in_time_in_proportion(part: str, times: int, end: str) -> None:
     assert growth(redact, part * times + end) < IN_PROPORTION

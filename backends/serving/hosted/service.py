@@ -90,10 +90,10 @@ class Hosting(Answering):
 
     async def chat(self, request: Request, body: Chat) -> Response:
         self.expect(body.model)
-        record: Record = request.scope[RECORD]
-        record.question, record.stream, record.body = body.question, body.stream, body
         check(body)
         asked = self._asked(body)
+        record: Record = request.scope[RECORD]
+        record.question, record.stream, record.body = body.question, body.stream, body
         if verdict := await self.guards.check([message.plain() for message in body.messages], body.context):
             record.found = [verdict.guard]
             if verdict.blocked:
