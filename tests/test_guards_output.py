@@ -59,6 +59,7 @@ PIECES = [
         "-----BEGIN RSA PRIVATE KEY-----",
         "-----END RSA PRIVATE KEY-----",
     ),
+    *("\r", "\r\n", "|", "> ", "- ", "   ", "1. ", "](<", "[a]: ", "<b ", '<p title="', "/>", "~~", "`<i>`", "a" * 350),
     *("0", "1234", "DE", "NWBK", "http://", "www.", "é", "，", "。", "请", "😀", "ﬁ", "\u200b", "<div>", "<pre>", "    ", "a"),
 ]
 texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=8).map("".join)
@@ -197,6 +198,77 @@ def test_a_credential_is_masked_behind_a_bold_label_and_below_one(text: str) -> 
 @pytest.mark.parametrize("text", NO_SECRETS)
 def test_what_only_stands_beside_or_below_such_a_label_is_said(text: str) -> None:
     assert through(guards("secrets").listener(), list(text)) == text
+
+
+RUNS, LOADS = "<img src=x onerror=alert(1)>", "![x](https://evil.example/p.png)"
+NO_CODE = [
+    f"`a\n{RUNS}`",
+    f"`a\n- {LOADS}`",
+    f"`a\nb` {RUNS} `c`",
+    f"`{'a' * 300}` {RUNS} `b`",
+    f"\\\\`a` {RUNS} `b`",
+    f"<https://docs.example/`> {RUNS} `x`",
+    f'[a](b "`") {RUNS} `d`',
+    f"a](x` y` {RUNS} `z`",
+    f"| a | b |\n|---|---|\n| `a | {RUNS} ` |",
+    f"<div>\n\u00a0\n`{RUNS}`",
+    f"> ```\n{RUNS}\n```",
+    f"- ```\n{LOADS}\n```\n",
+    f"- ~~~\n  code\n  ~~~\n  {RUNS}\n",
+    f"text\n    ```\n    {RUNS}\n",
+    f"1. a\n    ```\n    {LOADS}\n",
+    f"- x\n\n      ```\n  ```\n  {RUNS}\n",
+    f"- x\n  ```\n  code\n```\n```\n{RUNS}\n",
+    f"```\n    ```\n```\n{RUNS}\n",
+    f"```\n```\u00a0\n```\n{RUNS}\n",
+    f"```\nx\r```\r{RUNS}\n```",
+    f"\u00a0```\n{RUNS}\n",
+    f"Hi <b>x</b>\n```\n\n```\n{RUNS}\n",
+    f"<div>\n```{RUNS}\n",
+    f"<a title='\n```\n'>\n\n```\n{RUNS}\n",
+    f"![a\n```\n](/x.png)\n\n```\n{RUNS}\n",
+    f"```{'a' * 300}\n```\n{RUNS}\n",
+    f"~~~{RUNS}||\n-|-\n",
+]
+SWALLOWED = [
+    f"[a]({RUNS} ",
+    f"[x]: {RUNS} zzz",
+    f"![a\n- {RUNS}](/x.png)",
+    "![a `](/x.png)` ](https://evil.example/p.png)",
+    f"http://{LOADS}",
+    f"<b {LOADS}>",
+    f'<p title="<"\n`>{RUNS}`',
+    '<p title="<" onclick=alert(1)>x</p>',
+    f'<p title="{"a" * 700}" onclick=alert(1)>x</p>',
+    "![1]\r\r[1]: https://evil.example/x.png",
+]
+CODE = [
+    f"Use `{RUNS}` or ``{LOADS} ` ``.",
+    f"```html\n{RUNS}\n    ```\n{RUNS}\n```\nThat is it.",
+    f"1. Write:\n   ```html\n   {RUNS}\n   ```\n2. Then:\n\n   ~~~\n   {LOADS}\n   ~~~\n",
+    f"Line one<br>\n\n`{RUNS}`\n\n```\n{LOADS}",
+    "- Run:\n    ```sh\n    echo $HOME > `pwd`/<file>\n    ```\n\nand `<script>`.",
+    "```\r\n<script>\r\n```\r\n",
+]
+
+
+@pytest.mark.parametrize("text", [*NO_CODE, *SWALLOWED])
+def test_what_some_page_would_not_take_for_code_or_an_address_is_made_safe(text: str) -> None:
+    for pieces in ([text], list(text)):
+        listener = guards({"output_html": ["shop.example"]}).listener()
+        said = through(listener, pieces)
+        assert (listener.found, RUNS in said, LOADS in said) == ({"output_html"}, False, False)
+
+
+@pytest.mark.parametrize("text", CODE)
+def test_what_every_page_takes_for_code_stays_as_it_is(text: str) -> None:
+    assert through(guards({"output_html": ["shop.example"]}).listener(), list(text)) == text
+
+
+@given(address=st.text(alphabet="ahtps:/\\[]@.?=<>()!", max_size=20))
+def test_an_address_that_cannot_be_read_ends_no_answer(address: str) -> None:
+    for text in (f"[a]({address})", f"[a]: {address}", f"![a]({address})"):
+        through(guards({"output_html": ["shop.example"]}).listener(), [text])
 
 
 def test_a_leak_ends_the_answer_before_it_is_said() -> None:

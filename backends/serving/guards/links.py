@@ -44,7 +44,7 @@ def host_of(url: str) -> str | None:
 def ours(url: str, hosts: frozenset[str]) -> bool:
     """Is it on a host that the spec names (or below it), or on the page's own?"""
     host = host_of(url)
-    if host is None or (host and "@" in (urlsplit(cleaned(url)).netloc)):
+    if host is None or (host and "@" in urlsplit(cleaned(url).replace("\\", "/")).netloc):
         return False
     return not host or any(host == known or host.endswith("." + known) for known in hosts)
 
