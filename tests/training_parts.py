@@ -14,12 +14,12 @@ from tokenizers import AddedToken
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from backends.work.bpe import train_bpe
+from backends.work.door import hashed
 from backends.work.report import Report
 from backends.work.token_rows import Row, TokenRows
 from backends.work.tokenize_hf import tokenize
 from backends.work.train_hf import train
 from llmspec.job import Input, Job
-from llmspec.shelf import File, files_in, sha256_of
 from llmspec.store import content_digest
 
 COLUMNS = pa.schema([(name, pa.string()) for name in ("id", "question", "answer", "context", "source")])
@@ -147,4 +147,4 @@ def through_the_door(asked: Job, **environment: str) -> tuple[dict[str, Any], st
 
 def content_of(folder: Path) -> str:
     """The digest that a manifest would have, were this the artifact."""
-    return content_digest({name: File(sha256_of(folder / name), (folder / name).stat().st_size) for name in files_in(folder)})
+    return content_digest(hashed(folder))

@@ -121,6 +121,12 @@ def named(work: str) -> Callable[..., dict[str, Any]]:
     return found
 
 
+def hashed(grown: Path) -> dict[str, File]:
+    """What the work made. Its checkpoint is no part of that."""
+    made = [name for name in files_in(grown) if not name.startswith(f"{NAME}/")]
+    return {name: File(sha256_of(grown / name), (grown / name).stat().st_size) for name in made}
+
+
 def do(job: Job, report: Report) -> Manifest:
     """Open the inputs, do the work, hash what came out, write the manifest last."""
     started = time.monotonic()
@@ -133,8 +139,7 @@ def do(job: Job, report: Report) -> Manifest:
     sources = {"files": {source: sorted(files) for source, files in job.files.items()}, "digests": digests}
     options = resolve_at(job.options, job.secrets) | sources
     metrics = work(options, inputs, grown, report)
-    made = [name for name in files_in(grown) if not name.startswith(f"{NAME}/")]
-    files = {name: File(sha256_of(grown / name), (grown / name).stat().st_size) for name in made}
+    files = hashed(grown)
     manifest = Manifest(
         spec=job.spec,
         stage=job.stage,
