@@ -1,4 +1,4 @@
-"""Requests that never come whole: their connections are closed in time, and nobody else's."""
+"""Requests that never come whole, and answers that are never read: their connections are closed in time, and nobody else's."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,16 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
+from test_serving_tls import certificate
 
 from backends.serving import http_server
 from backends.serving.heads import HEAD_BYTES
-from backends.serving.http_server import HttpServer
+from backends.serving.http_server import Closing, HttpServer
 from backends.serving.sockets import allow_files, bind
 from llmspec.spec.endpoint import Endpoint
 
@@ -33,10 +35,20 @@ class Slow:
         await PlainTextResponse("well")(scope, receive, send)
 
 
+class Long:
+    """Answers with more than a connection holds by itself."""
+
+    closing = False
+    words = b"x" * 2**24
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(self.words)(scope, receive, send)
+
+
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[Connect]:
+async def serving(app: Closing | None = None, **asked: object) -> AsyncIterator[Connect]:
     listener: socket.socket = bind("127.0.0.1", 0)
-    server = HttpServer(Slow(), None, Endpoint())
+    server = HttpServer(app or Slow(), None, Endpoint.model_validate(asked))
     task = asyncio.create_task(server.serve([listener]))
     try:
         yield partial(asyncio.open_connection, *listener.getsockname())
@@ -159,6 +171,48 @@ def test_in_a_crowd_nobody_rests_for_long_and_who_is_being_answered_stays(monkey
 
     monkeypatch.setattr(http_server, "CROWDED_SECONDS", LIMIT)
     monkeypatch.setattr(http_server, "allow_files", lambda: 0)  # any number is a crowd
+    asyncio.run(check())
+
+
+def test_who_reads_nothing_of_an_answer_is_dropped_and_who_reads_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        async with serving(Long()) as connect:
+            deaf, slow = await connect(), await connect()
+            for each in (deaf, slow):
+                each[1].write(WHOLE)
+                await each[0].readuntil(b"xxx")
+            read = 0
+            for _ in range(20):
+                await asyncio.sleep(LIMIT / 4)
+                read += len(await slow[0].read(2**18))
+            while read < len(Long.words) - 3:
+                read += len(await asyncio.wait_for(slow[0].readexactly(min(2**16, len(Long.words) - 3 - read)), 20))
+            with contextlib.suppress(ConnectionError):
+                assert len(await deaf[0].read()) < len(Long.words) - 3
+
+    monkeypatch.setattr(http_server, "UNREAD_SECONDS", LIMIT)
+    monkeypatch.setattr(http_server, "allow_files", lambda: 0)
+    asyncio.run(check())
+
+
+def test_without_a_crowd_who_reads_nothing_has_the_time_of_an_answer() -> None:
+    async def check() -> None:
+        async with serving(Long(), limits={"timeout": f"{LIMIT}s"}) as connect:
+            deaf = await connect()
+            deaf[1].write(WHOLE)
+            await asyncio.sleep(3 * LIMIT)
+            with contextlib.suppress(ConnectionError):
+                assert len(await deaf[0].read()) < len(Long.words)
+
+    asyncio.run(check())
+
+
+def test_who_does_not_agree_on_encryption_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def check() -> None:
+        async with serving(tls=certificate(tmp_path, "live")) as connect:
+            assert await closed(await connect())
+
+    monkeypatch.setattr(http_server, "HANDSHAKE_SECONDS", LIMIT)
     asyncio.run(check())
 
 

@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +32,12 @@ HEAD_SECONDS = 30.0
 """A request whose head takes longer to arrive is not waited for, nor is the first one of a connection."""
 CROWDED_SECONDS = 1.0
 """Likewise when three quarters of the open files are connections; then for resting ones, too."""
+UNREAD_SECONDS = 5.0
+"""Whoever takes nothing of an answer for so long is dropped in such a crowd; else, whoever takes nothing for `limits.timeout`."""
+HANDSHAKE_SECONDS = 10.0
+"""Until encryption is agreed on; uvicorn would leave it at a minute. Such a connection is not among those that make a crowd yet."""
+ACKNOWLEDGED = 120
+"""Where the bytes that the other side has acknowledged begin in Linux's TCP_INFO."""
 RENEW_SECONDS = 2.0
 """How often the certificate's files are looked at."""
 
@@ -69,6 +76,8 @@ class HttpServer(uvicorn.Server):
         self._handing_over = False
         self._awaited: dict[tuple[Any, Any], float] = {}
         """Connection and its last request -> since when the next one has been on its way."""
+        self._unread: dict[tuple[Any, Any], float] = {}
+        """Connection and what its client has taken -> since when it has taken no more."""
 
     def order(self, what: str) -> None:
         """`handover`: another worker has the socket now. `stop`: nobody will; idle connections are closed at once."""
@@ -85,18 +94,25 @@ class HttpServer(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        loop, secure = asyncio.get_running_loop(), self.config.ssl
+        how: dict[str, Any] = {"ssl": secure, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if secure else {}
+        how["backlog"] = self.config.backlog
+        self.servers = [await loop.create_server(self._connection, sock=each, **how) for each in sockets or []]
+        self.started = True
         if self._files and self.config.ssl:
             self._renewing = asyncio.create_task(renew(self.config.ssl, self._files))
         if self._line:
             self._line.say(ready=True)
+
+    def _connection(self) -> Headed:
+        return Headed(self.config, self.server_state, app_state={})
 
     async def on_tick(self, counter: int) -> bool:
         self._drop_late()
         return await super().on_tick(counter)
 
     def _drop_late(self) -> None:
-        """Close connections whose request does not come whole: uvicorn's own clock stops at the first byte."""
+        """Close connections whose request does not come whole, or whose answer is not read: uvicorn waits for both."""
         now, connections = asyncio.get_running_loop().time(), self.server_state.connections
         crowded = len(connections) > self._crowd
         patience = CROWDED_SECONDS if crowded else HEAD_SECONDS
@@ -105,6 +121,11 @@ class HttpServer(uvicorn.Server):
         for (connection, _), since in self._awaited.items():
             if now - since > patience:
                 connection.transport.close()
+        waiting = [(each, _taken(each)) for each in connections if each.transport.get_write_buffer_size()]
+        self._unread = {one: self._unread.get(one, now) for one in waiting}
+        for (connection, _), since in self._unread.items():
+            if now - since > (UNREAD_SECONDS if crowded else self._timeout):
+                connection.transport.abort()  # to close is to wait for who reads nothing
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._door.closing = True
@@ -151,6 +172,14 @@ def _age(files: Tls) -> list[int]:
     with contextlib.suppress(OSError):
         return [Path(path).stat().st_mtime_ns for path in (files.certificate, files.key)]
     return []
+
+
+def _taken(connection: Any) -> tuple[int, bytes]:
+    """What changes when its client takes something of what was written: also a byte, where the system tells."""
+    left, wire = connection.transport.get_write_buffer_size(), connection.transport.get_extra_info("socket")
+    if sys.platform != "linux" or wire is None:  # None: it was lost just now, below its encryption
+        return left, b""
+    return left, wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED + 8)[ACKNOWLEDGED:]
 
 
 def _last_request(connection: Any) -> Any:
