@@ -1,13 +1,14 @@
 """In JSON, what a string says is guarded, however it is spelt, and masked JSON is JSON."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guard_tables import pii, secrets
+from guard_tables import output_html, pii, secrets, system_prompt_leak
 from hypothesis import given
 from hypothesis import strategies as st
-from test_guards_output import cut, guards, through
+from test_guards_output import EVERY, NO_CODE, cut, guards, through
 
 from backends.serving.journal import Journal
 from llmspec.journal import read
@@ -57,9 +58,58 @@ def test_masked_json_is_json_and_what_is_not_masked_is_as_it_was(text: str, asci
     assert "ann@shop.example" not in json.loads(whole)["said"]
 
 
+SHOWN = [*output_html.ATTACKS, *output_html.HARMLESS, *NO_CODE]
+
+
+@pytest.mark.parametrize("text", SHOWN, ids=range(len(SHOWN)))
+def test_what_a_string_says_is_made_safe_as_a_text_of_its_own(text: str) -> None:
+    plain = through(guards(EVERY[2]).listener(), [text])
+    spelt = json.dumps({"a": [text, "b"], "c": text})
+    unescaped, escaped = (
+        json.dumps({"a": [text, "b"], "c": text}, ensure_ascii=False),
+        spelt.replace("<", r"\u003C").replace("/", r"\/"),
+    )
+    for answer in (spelt, unescaped, escaped):
+        told = through(guards(EVERY[2]).listener(json=True), list(answer))
+        assert json.loads(told) == {"a": [plain, "b"], "c": plain}
+        assert told == answer or plain != text
+
+
+def test_nothing_is_said_from_the_string_on_that_a_guard_blocks() -> None:
+    listener = guards({"output_html": {"action": "block"}}).listener(json=True)
+    assert through(listener, list(r'{"a": "b\n<script>", "c": "d"}')) == r'{"a": "b\n'
+    assert listener.blocked == "output_html"
+
+
+@pytest.mark.parametrize("spelt", [json.dumps, lambda text: "".join(f"\\u{ord(c):04x}" for c in text)], ids=["JSON", "codes"])
+@pytest.mark.parametrize("gap", ["\n", "\t", " \n "])
+def test_the_system_prompt_is_noticed_in_json_line_by_line(gap: str, spelt: Callable[[str], str]) -> None:
+    listener = guards("system_prompt_leak").listener(json=True)
+    said = through(listener, list('{"a": "' + spelt(gap.join(system_prompt_leak.PROMPT.split())).strip('"') + '"}'))
+    assert listener.blocked == "system_prompt_leak"
+    assert "lamp" not in said.casefold()
+
+
+@given(
+    text=st.lists(st.one_of(st.sampled_from([*WORDS, *SHOWN, *system_prompt_leak.ATTACKS]), st.text(max_size=4))).map("".join),
+    ascii=st.booleans(),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+)
+def test_no_guard_of_json_depends_on_the_pieces(text: str, ascii: bool, sizes: list[int]) -> None:
+    spelt = json.dumps({"said": text, "b": [text]}, ensure_ascii=ascii)
+    whole, pieced = guards(*EVERY).listener(json=True), guards(*EVERY).listener(json=True)
+    said = through(whole, [spelt])
+    assert through(pieced, cut(spelt, sizes)) == said
+    assert (pieced.found, pieced.blocked) == (whole.found, whole.blocked)
+    if not whole.blocked:
+        assert set(json.loads(said)) == {"said", "b"}
+    if not whole.found:
+        assert said == spelt
+
+
 def test_an_answer_that_is_cut_within_an_escape_is_said_as_far_as_it_came() -> None:
     for cut_off in ('{"a": "b\\', '{"a": "b\\u00', '{"a": "\\n\\/\\u00e9 \\uD83D'):
-        assert through(guards(*BOTH).listener(json=True), list(cut_off)) == cut_off
+        assert through(guards(*EVERY).listener(json=True), list(cut_off)) == cut_off
 
 
 @pytest.mark.parametrize("spelt", [spelt for spelt, _ in SPELT[:10]], ids=range(10))

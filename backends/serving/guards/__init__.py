@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from backends.serving.guards import credentials, injection
-from backends.serving.guards.in_json import JsonMasker
+from backends.serving.guards.in_json import JsonLeak, JsonMarkup, JsonMasker
 from backends.serving.guards.leak import Leak, Prompt, prompt_of
 from backends.serving.guards.markup import Markup
 from backends.serving.guards.masking import Masker
@@ -129,9 +129,12 @@ class Guards:
         masker = JsonMasker if json else Masker
         match options:
             case SystemPromptLeak():
-                return [Watch(name, Leak(prompt), options.action) for prompt in prompts]
+                leaks = (Leak(prompt) for prompt in prompts)
+                return [Watch(name, JsonLeak(leak) if json else leak, options.action) for leak in leaks]
             case OutputHtml():
-                return [Watch(name, Markup(frozenset(options.hosts), stop=options.action == "block"), options.action)]
+                hosts, stop = frozenset(options.hosts), options.action == "block"
+                markup = JsonMarkup(lambda: Markup(hosts), stop) if json else Markup(hosts, stop)
+                return [Watch(name, markup, options.action)]
             case Secrets():
                 mask = credentials.mask_in_json if json else credentials.mask
                 return [Watch(name, masker(mask, credentials.unfinished, options.action == "block"), options.action)]

@@ -1,4 +1,4 @@
-"""Masks what JSON says, not how it is spelt: in its source a line break is the two signs `\\` and `n`, and an n is a letter.
+"""Reads what JSON says, not how it is spelt: in its source a line break is the two signs `\\` and `n`, and an n is a letter.
 
 Escapes are read as the characters they stand for. What passes unchanged is said as it came, sign for sign; what is masked is
 written as JSON again, so that it stays JSON.
@@ -6,8 +6,10 @@ written as JSON again, so that it stays JSON.
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from backends.serving.guards.leak import Leak
+from backends.serving.guards.markup import Markup
 from backends.serving.guards.masking import Masker
 
 QUOTE, STRAY = "\ufdd0", "\ufdd1"
@@ -18,6 +20,9 @@ _STANDS_FOR = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _READ_AS = {"\n": "\x1e", "\r": "\x1d", "\t": "\x1f", "\f": "\x1c", "\v": "\x1c", '"': QUOTE}
 """White space that tells an escape from the character itself, so that each is written as it was."""
 _WRITTEN = {"\x1e": "\\n", "\x1d": "\\r", "\x1f": "\\t", "\x1c": "\\f", "\b": "\\b", QUOTE: '\\"', STRAY: "\\", "\\": "\\\\"}
+_AS_READ = str.maketrans(_READ_AS)
+_SAYS = str.maketrans({"\x1e": "\n", "\x1d": "\r", "\x1f": "\t", "\x1c": "\f", QUOTE: '"', STRAY: "\\"})
+"""Both ways, for those who look at lines and quotes."""
 _MUST = re.compile("[\x00-\x08\x0e-\x1f\\\\\ufdd0\ufdd1\ud800-\udfff]")
 
 
@@ -33,11 +38,10 @@ def _written(said: str) -> str:
     return _MUST.sub(lambda found: _WRITTEN.get(found[0]) or f"\\u{ord(found[0]):04x}", said)
 
 
-class JsonMasker(Masker):
-    """A masker for an answer in JSON. `mask` and `unfinished` see text in which the escapes have been read."""
+class Spelling:
+    """JSON as it comes, read character by character, and how each of them was spelt."""
 
-    def __init__(self, mask: Callable[[str], str], unfinished: Callable[[str], bool], stop: bool = False):
-        super().__init__(mask, unfinished, stop)
+    def __init__(self) -> None:
         self._growing = ""
         """An escape that is not whole yet."""
         self._taken = self._said = 0
@@ -45,14 +49,8 @@ class JsonMasker(Masker):
         self._spelt: deque[tuple[int, str]] = deque()
         """Where an escape stands among what was read, and how it was written."""
 
-    def push(self, text: str) -> str:
-        return super().push(self._in(text, final=False))
-
-    def finish(self) -> str:
-        said = super().push(self._in("", final=True))
-        return said + super().finish()
-
-    def _in(self, text: str, final: bool) -> str:
+    def read(self, text: str, final: bool) -> str:
+        """What it says, with the characters of `_READ_AS` for those that were escaped."""
         if "\\" not in text and not self._growing:
             self._taken += len(text)
             return text
@@ -70,23 +68,96 @@ class JsonMasker(Masker):
         self._taken += len(text) - done
         return "".join([*read, text[done:]])
 
-    def _masked(self, segment: str) -> str:
-        said = super()._masked(segment)
+    def of(self, segment: str) -> str:
+        """How the next characters that were read, which are these, were spelt."""
         began, self._said = self._said, self._said + len(segment)
-        escapes = []
+        spelt, done = [], 0
         while self._spelt and self._spelt[0][0] < self._said:
-            escapes.append(self._spelt.popleft())
-        if said != segment:
-            return _written(said)
-        done = 0
-        spelt = []
-        for at, escape in escapes:
+            at, escape = self._spelt.popleft()
             spelt += [segment[done : at - began], escape]
             done = at - began + 1
         return "".join([*spelt, segment[done:]])
 
 
+class JsonMasker(Masker):
+    """A masker for an answer in JSON. `mask` and `unfinished` see text in which the escapes have been read."""
+
+    def __init__(self, mask: Callable[[str], str], unfinished: Callable[[str], bool], stop: bool = False):
+        super().__init__(mask, unfinished, stop)
+        self._spelling = Spelling()
+
+    def push(self, text: str) -> str:
+        return super().push(self._spelling.read(text, final=False))
+
+    def finish(self) -> str:
+        said = super().push(self._spelling.read("", final=True))
+        return said + super().finish()
+
+    def _masked(self, segment: str) -> str:
+        said, spelt = super()._masked(segment), self._spelling.of(segment)
+        return spelt if said == segment else _written(said)
+
+
+class JsonMarkup:
+    """Makes an answer in JSON safe to show: each of its strings is a text of its own."""
+
+    def __init__(self, text: Callable[[], Markup], stop: bool = False):
+        self._begin, self._stop = text, stop
+        self._spelling = Spelling()
+        self._text: Markup | None = None
+        """The string that is being read."""
+        self.hits = 0
+        """With `stop`, nothing is said from the first on."""
+
+    def push(self, text: str) -> str:
+        return self._said(text, final=False)
+
+    def finish(self) -> str:
+        return self._said("", final=True)
+
+    def _said(self, text: str, final: bool) -> str:
+        said = []
+        for came, out in self._steps(self._spelling.read(text, final), final):
+            spelt = self._spelling.of(came)
+            self.hits += out != came
+            if self._stop and self.hits:
+                break
+            said.append(spelt if out == came else _written(out.translate(_AS_READ)))
+        return "".join(said)
+
+    def _steps(self, read: str, final: bool) -> Iterator[tuple[str, str]]:
+        """What came, and what is said for it."""
+        for part in re.split('(")', read):
+            if part != '"':
+                yield from self._text.steps(part.translate(_SAYS), final=False) if self._text else [(part, part)]
+                continue
+            if self._text:
+                yield from self._text.steps("", final=True)
+            self._text = None if self._text else self._begin()
+            yield part, part
+        if final and self._text:
+            yield from self._text.steps("", final=True)
+
+
+class JsonLeak:
+    """Notices the system prompt in an answer in JSON."""
+
+    def __init__(self, leak: Leak):
+        self._leak, self._spelling = leak, Spelling()
+        self.hits = 0
+
+    def push(self, text: str) -> str:
+        said = self._leak.push(self._spelling.read(text, final=False).translate(_SAYS))
+        self.hits = self._leak.hits
+        return self._spelling.of(said)
+
+    def finish(self) -> str:
+        said = self._leak.push(self._spelling.read("", final=True).translate(_SAYS)) + self._leak.finish()
+        self.hits = self._leak.hits
+        return self._spelling.of(said)
+
+
 def masked(text: str, mask: Callable[[str], str]) -> str:
     """A whole text that may be JSON, or hold some."""
     masker = JsonMasker(mask, lambda _: False)
-    return masker._masked(masker._in(text, final=True))
+    return masker._masked(masker._spelling.read(text, final=True))

@@ -6,6 +6,7 @@ code is read as text.
 """
 
 import re
+from collections.abc import Iterator
 
 from backends.serving.guards.links import carries_data, ours, runs_code
 
@@ -62,14 +63,17 @@ class Markup:
         """What was made harmless; with `stop`, nothing is said from the first on."""
 
     def push(self, text: str) -> str:
-        self._held += text
-        return self._said(final=False)
+        return self._said(text, final=False)
 
     def finish(self) -> str:
-        return self._said(final=True)
+        return self._said("", final=True)
 
-    def _said(self, final: bool) -> str:
-        said: list[str] = []
+    def _said(self, text: str, final: bool) -> str:
+        return "".join("" if self._stop and self.hits else out for _, out in self.steps(text, final))
+
+    def steps(self, text: str, final: bool) -> Iterator[tuple[str, str]]:
+        """What came, and what is said for it, one piece after the other."""
+        self._held += text
         while self._held:
             code, step = self._fence is not None, self._step(final)
             if step is None:
@@ -81,8 +85,7 @@ class Markup:
                     self._passed(used_text)
                 self._before, line = used_text[-1], re.split("[\r\n]", used_text)
                 self._at_start = (len(line) > 1 or self._at_start) and not line[-1].strip(" \t>*+-.)0123456789")
-                said.append("" if self._stop and self.hits else out)
-        return "".join(said)
+                yield used_text, out
 
     def _passed(self, text: str) -> None:
         """What was no code may hold the signs of it, in an address or a title, where no page would look for code."""
@@ -234,10 +237,10 @@ class Markup:
     def _autolink(self, final: bool) -> tuple[str, int] | None:
         """<https://…>, <ann@shop.example>, or a placeholder such as <your name>."""
         held = self._held
-        whole = re.compile(r"<[^<>\s]*[<>\s]").match(held)
+        whole = re.compile(r"<[^<>\s]*[<>\s]").match(held, 0, LONGEST_LINK)
         if whole is None and not final and len(held) < LONGEST_LINK:
             return None
-        url = re.match(r"<([^<>\s]*)", held)
+        url = re.compile(r"<([^<>\s]*)").match(held, 0, LONGEST_LINK)
         assert url
         self._loose |= "`" in url[1]
         if re.match(r"[A-Za-z][A-Za-z0-9+.\-]{1,31}:", url[1]) and self._unsafe(url[1]):
@@ -320,7 +323,7 @@ class Markup:
         if begun is None:
             growing = re.compile(r"\[[^\[\]\n]{0,200}(?:\]?|\]:[^\S\n]*\n?[^\S\n]*)\Z").match(held)
             return None if growing and not final else ("[", 1)
-        url = re.compile(r"(?:[^\s<>!]|!(?!\[))*").match(held, begun.end())
+        url = re.compile(r"(?:[^\s<>!]|!(?!\[))*").match(held, begun.end(), LONGEST_LINK)
         assert url
         if url.end() == len(held) and not final and len(held) < LONGEST_LINK:
             return None
