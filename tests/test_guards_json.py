@@ -82,7 +82,7 @@ def test_nothing_is_said_from_the_string_on_that_a_guard_blocks() -> None:
 
 
 @pytest.mark.parametrize("spelt", [json.dumps, lambda text: "".join(f"\\u{ord(c):04x}" for c in text)], ids=["JSON", "codes"])
-@pytest.mark.parametrize("gap", ["\n", "\t", " \n "])
+@pytest.mark.parametrize("gap", ["\n", "\t", " \n ", "</li>\n<li>", "\n- (1) "])
 def test_the_system_prompt_is_noticed_in_json_line_by_line(gap: str, spelt: Callable[[str], str]) -> None:
     listener = guards("system_prompt_leak").listener(json=True)
     said = through(listener, list('{"a": "' + spelt(gap.join(system_prompt_leak.PROMPT.split())).strip('"') + '"}'))

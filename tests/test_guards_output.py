@@ -282,6 +282,37 @@ def test_a_leak_ends_the_answer_before_it_is_said() -> None:
     assert made.guard_blocks == {"system_prompt_leak": 1}
 
 
+WORDS = list(enumerate(PROMPT.split(), 1))
+
+
+@pytest.mark.parametrize(
+    "numbered",
+    [
+        "\n".join(f"{number}. {word}" for number, word in WORDS),
+        "\n".join(f"| {number} | {word} |" for number, word in WORDS),
+        "\n".join(f"|{number}|{word}|" for number, word in WORDS),
+        " ".join(f"{word} ({number})" for number, word in WORDS),
+        " ".join(f"1.{number}. **{word}**" for number, word in WORDS),
+        "".join(f"<li>{word}</li>" for _, word in WORDS),
+        "".join(f'<tr><td class="n">{number}</td><td>{word}</td></tr>\n' for number, word in WORDS),
+    ],
+)
+def test_a_leak_word_by_word_is_noticed_however_the_words_are_numbered_or_marked_up(numbered: str) -> None:
+    for size in (1, 3, len(numbered)):
+        listener = guards("system_prompt_leak").listener()
+        said = through(listener, cut(numbered, [size]))
+        assert listener.blocked == "system_prompt_leak"
+        assert numbered.startswith(said)
+        assert "Northwind" not in said
+
+
+def test_the_words_of_a_leak_may_be_numbers_themselves() -> None:
+    own = "Buy lamps at 40 euros, kettles at 25 and fans at 9 from 3 shops, and sell 12 of them a week at 99 each."
+    listener = guards("system_prompt_leak").listener([{"role": "system", "content": own}])
+    through(listener, list("\n".join(f"{number}. {word}" for number, word in enumerate(own.split(), 1))))
+    assert listener.blocked == "system_prompt_leak"
+
+
 def test_a_system_message_that_callers_bring_is_kept_too() -> None:
     own = "You are Bo, who sells boats on the lake of Constance and never names the price of the blue one first."
     listener = guards("system_prompt_leak").listener([{"role": "system", "content": own}])
@@ -313,6 +344,7 @@ HOSTILE = {
     "labels and lines": "password:\n\n```\n" * 10_000,
     "mails": "a@b." * 25_000,
     "links": "https://" * 12_000,
+    "numbers": "1. " * 30_000,
     "the prompt's words": (PROMPT[:30] + "x ") * 3_000,
 }
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from backends.serving.guards import credentials, injection
-from backends.serving.guards.in_json import JsonLeak, JsonMarkup, JsonMasker
-from backends.serving.guards.leak import Leak, Prompt, prompt_of
+from backends.serving.guards.in_json import JsonMarkup, JsonMasker, Spelling
+from backends.serving.guards.leak import AnyLeak, Prompt, ReadAs, prompt_of
 from backends.serving.guards.markup import Markup
 from backends.serving.guards.masking import Masker
 from llmspec import redaction
@@ -129,8 +129,8 @@ class Guards:
         masker = JsonMasker if json else Masker
         match options:
             case SystemPromptLeak():
-                leaks = (Leak(prompt) for prompt in prompts)
-                return [Watch(name, JsonLeak(leak) if json else leak, options.action) for leak in leaks]
+                leaks = (AnyLeak(prompt) for prompt in prompts)
+                return [Watch(name, ReadAs(Spelling(), leak) if json else leak, options.action) for leak in leaks]
             case OutputHtml():
                 hosts, stop = frozenset(options.hosts), options.action == "block"
                 markup = JsonMarkup(lambda: Markup(hosts), stop) if json else Markup(hosts, stop)

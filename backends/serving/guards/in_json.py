@@ -8,7 +8,6 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from backends.serving.guards.leak import Leak
 from backends.serving.guards.markup import Markup
 from backends.serving.guards.masking import Masker
 
@@ -137,24 +136,6 @@ class JsonMarkup:
             yield part, part
         if final and self._text:
             yield from self._text.steps("", final=True)
-
-
-class JsonLeak:
-    """Notices the system prompt in an answer in JSON."""
-
-    def __init__(self, leak: Leak):
-        self._leak, self._spelling = leak, Spelling()
-        self.hits = 0
-
-    def push(self, text: str) -> str:
-        said = self._leak.push(self._spelling.read(text, final=False).translate(_SAYS))
-        self.hits = self._leak.hits
-        return self._spelling.of(said)
-
-    def finish(self) -> str:
-        said = self._leak.push(self._spelling.read("", final=True).translate(_SAYS)) + self._leak.finish()
-        self.hits = self._leak.hits
-        return self._spelling.of(said)
 
 
 def masked(text: str, mask: Callable[[str], str]) -> str:

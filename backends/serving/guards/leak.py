@@ -1,4 +1,4 @@
-"""Notices the system prompt in an answer, also spaced out, in leetspeak, reversed, rot13, base64 or hexadecimal.
+"""Notices the system prompt in an answer, also spaced out, numbered, in leetspeak, reversed, rot13, base64 or hexadecimal.
 
 Both are compared as letters and digits only, by shingles of twelve: no mark is put into the prompt, so the model is asked exactly
 what was trained and evaluated. What might become a leak is held back until it is one, or is not.
@@ -8,6 +8,9 @@ import base64
 import codecs
 import unicodedata
 from functools import lru_cache
+from typing import Protocol
+
+from backends.serving.guards.unnumbered import Unnumbered
 
 SHINGLE = 12
 SHORTEST = 20
@@ -115,3 +118,57 @@ class Leak:
         self._covered.update(range(at, at + SHINGLE))
         share = len(self._covered) >= max(SHORTEST * 2, SHARE * self._prompt.letters)
         self.hits = int(self._run >= self._prompt.run or (share and self._run >= SUSPICIOUS))
+
+
+class Watcher(Protocol):
+    """Looks for a leak in what it is given, and says it as far as that may be said."""
+
+    hits: int
+
+    def push(self, text: str) -> str: ...
+
+    def finish(self) -> str: ...
+
+
+class Reading(Protocol):
+    """Another way to read an answer, which knows how what it read came."""
+
+    def read(self, text: str, final: bool) -> str: ...
+
+    def of(self, segment: str) -> str: ...
+
+
+class ReadAs:
+    """Watches another reading of an answer, and says it as it came."""
+
+    def __init__(self, reading: Reading, watcher: Watcher):
+        self._reading, self._watcher = reading, watcher
+        self.hits = 0
+
+    def push(self, text: str) -> str:
+        return self._told(self._watcher.push(self._reading.read(text, final=False)))
+
+    def finish(self) -> str:
+        return self._told(self._watcher.push(self._reading.read("", final=True)) + self._watcher.finish())
+
+    def _told(self, said: str) -> str:
+        self.hits = self._watcher.hits
+        return self._reading.of(said)
+
+
+class AnyLeak:
+    """Watches an answer as it stands, and without the numbers and the marks of its words."""
+
+    def __init__(self, prompt: Prompt):
+        self._plain, self._bare = Leak(prompt), ReadAs(Unnumbered(), Leak(prompt))
+        self.hits = 0
+
+    def push(self, text: str) -> str:
+        return self._told(self._bare.push(self._plain.push(text)))
+
+    def finish(self) -> str:
+        return self._told(self._bare.push(self._plain.finish()) + self._bare.finish())
+
+    def _told(self, said: str) -> str:
+        self.hits = int(self._plain.hits + self._bare.hits > 0)
+        return said
