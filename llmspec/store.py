@@ -6,7 +6,6 @@ examples) and not part of the content digest.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,7 +22,6 @@ from llmspec.section import STAGES
 from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, complete, shelf_at, write_atomically
 
 REPORT = "report"
-_OF_A_TARGET = re.compile(r"[a-z]+/([^/]+)\.head|endpoint/([^/]+)/.+|foundation/([^/]+)\.json")
 
 SWAP_SECONDS = 3600.0
 """How long somebody waits for another who changes what is live, or looks at it: a rollout in steps may take that."""
@@ -223,11 +221,6 @@ class Store:
         return self.root.below(name).lock(f".{doing}-{target}.lock", doing=doing, wait=SWAP_SECONDS, waiting=waiting)
 
 
-def targets_in(product: Shelf) -> set[str]:
-    """The targets that have something of their own on a product's shelf: a head, a release, the paper of a foundation."""
-    return {str(found[found.lastindex or 0]) for name in product.sizes() if (found := _OF_A_TARGET.fullmatch(name))}
-
-
 def open_artifact(at: Shelf | Path) -> Artifact | None:
     """The artifact on this shelf; None when it is not complete."""
     shelf = Folder(at) if isinstance(at, Path) else at
@@ -269,10 +262,23 @@ def elders(name: str, store: Shelf) -> tuple[Shelf, ...]:
 
 def remember_store(name: str, store: Shelf) -> None:
     """Moving house must not retrain, so the old address is kept. Other products may be applied meanwhile."""
-    if _remembered().get(name, [])[-1:] == [store.uri]:
-        return
+    if _remembered().get(name, [])[-1:] != [store.uri]:
+        with _remembering() as known:
+            known[name] = [*(address for address in known.get(name, []) if address != store.uri), store.uri]
+
+
+def forget_elders(name: str, store: Shelf) -> None:
+    """Nothing of this product is looked for in another store any more."""
+    if elders(name, store):
+        with _remembering() as known:
+            known[name] = [store.uri]
+
+
+@contextmanager
+def _remembering() -> Iterator[dict[str, list[str]]]:
+    """The list, to be changed."""
     path = _known_stores()
     with locked(path.with_name(f"{path.name}{LOCK}"), f"{path} is being written", wait=60):
         known = _remembered()
-        roots = [address for address in known.get(name, []) if address != store.uri]
-        write_atomically(path, json.dumps(known | {name: [*roots, store.uri]}, indent=1))
+        yield known
+        write_atomically(path, json.dumps(known, indent=1))

@@ -37,22 +37,19 @@ def moved(project: Project) -> Project:
     return project.write(TINY + "store: elsewhere\n")
 
 
-def test_destroy_after_a_move_leaves_nothing_in_the_earlier_store_either(applied: Project) -> None:
+def test_what_an_earlier_store_holds_outlives_destroy_and_does_not_come_back(applied: Project) -> None:
+    before = applied.digests()
     said = moved(applied).run("destroy", "tiny.yaml", "--artifacts", "--yes").stdout
-    assert f"  - {applied.store / 'tiny'} " in said
-    assert not (applied.store / "tiny").exists()
+    assert f"  = {applied.store / 'tiny'}  stays, and is forgotten: the spec names another store by now" in said
+    assert applied.digests() == before
     assert "nothing deployed" in applied.run("status", "tiny.yaml").stdout
     assert set(applied.actions().values()) == {"run", "deploy"}
 
 
-def test_destroy_spares_an_earlier_store_that_another_target_uses_but_for_its_own_releases(applied: Project) -> None:
-    before = applied.digests()
-    heads = applied.store / "tiny" / "data"
-    (heads / "prod.head").write_text((heads / "local.head").read_text())
-    said = moved(applied).run("destroy", "tiny.yaml", "--artifacts", "--yes").stdout
-    assert f"  = {applied.store / 'tiny'}  stays: prod has things there too" in said
-    assert applied.digests() == before
+def test_a_release_in_an_earlier_store_is_not_live_again_after_destroy(applied: Project) -> None:
+    moved(applied).run("destroy", "tiny.yaml", "--yes")
     assert "nothing deployed" in applied.run("status", "tiny.yaml").stdout
+    assert applied.actions()["endpoint"] == "deploy"
 
 
 def test_status_says_when_what_should_be_live_is_down(applied: Project) -> None:

@@ -1,6 +1,6 @@
 """Remove what a spec made: the endpoint and its releases; with --artifacts, all in the store too. Lists, asks, then removes.
 
-Earlier stores of the product are no exception: what stayed there would be copied, or live again, at the next apply.
+Artifacts in a store that the spec named before stay: others may work from there. They are told, and no apply comes back to them.
 
 Keys and the audit trail stay: what comes back under this name is not open, and what was done to it can still be read."""
 
@@ -15,7 +15,7 @@ from llmspec.home import access_folder, journal_folder, log_folder, run_folder
 from llmspec.present import megabytes
 from llmspec.shelf import Folder, Shelf
 from llmspec.stage import Product
-from llmspec.store import targets_in
+from llmspec.store import forget_elders
 
 if TYPE_CHECKING:
     from llmspec.infra.stack import Held
@@ -34,27 +34,30 @@ def run(args: argparse.Namespace) -> int:
     place = product.place("endpoint")
     live = place.live(product.name, product.target)
     shelves = [shelf for shelf in _ours(product, args.artifacts) if shelf.held()]
-    stays = [f"  = {uri}  stays: {whose}" for uri, whose in _of_others(product).items()] if args.artifacts else []
+    left = _elsewhere(product) if args.artifacts else []
     stacks = _held(product, args.unlock)
-    if not live and not shelves and not stacks:
-        print("\n".join([*stays, "Nothing to destroy."]))
+    if not live and not shelves and not stacks and not left:
+        print("Nothing to destroy.")
         return 0
     if live:
         print(f"  - endpoint     release {live.release} at {live.url}")
     for shelf in shelves:
         print(f"  - {shelf.uri}  {megabytes(sum(shelf.sizes().values()) / 1e6)}")
+    stays = [f"  = {shelf.uri}  stays, and is forgotten: the spec names another store by now" for shelf in left]
     for line in (*stays, *_held_lines(stacks)):
         print(line)
     if not args.yes:
         agree("destroy", "Nothing was removed.")
     with product.lock(), product.deploying(waits(product)), product.watching(waits(product)):
+        if args.artifacts:
+            forget_elders(product.name, product.store.root)
         drop(product, place)
         place.stop(product.name, product.target)
         for shelf in shelves:
             shelf.clear()
-        left = _remove(product, stacks)
+        orphans = _remove(product, stacks)
         Trail(access_folder(product.name, product.target)).add("destroyed", artifacts=args.artifacts)
-    print("\n".join([*left, "Destroyed."]))
+    print("\n".join([*orphans, "Destroyed."]))
     return 0
 
 
@@ -90,21 +93,16 @@ def _remove(product: Product, stacks: "dict[str, list[Held]]") -> list[str]:
 
 
 def _ours(product: Product, artifacts: bool) -> list[Shelf]:
-    """What this target made, in every store that it was kept in."""
+    """What this target made, releases in earlier stores too: one that stayed there would be live again at the next apply."""
     runs = [run_folder(product.name, product.target, candidate) for candidate in (False, True)]
     journals = [product.journal, journal_folder(product.name, product.target, candidate=True)]
     here = [Folder(folder) for folder in (*runs, *journals, log_folder(product.name))]
-    releases = product.store.holding(f"{product.name}/endpoint/{product.target}")
     if not artifacts:
-        return [*releases, *here]
-    others = _of_others(product)
-    whole = [shelf for shelf in product.store.holding(product.name) if shelf.uri not in others]
-    shared = [shelf for shelf in releases if any(shelf.uri.startswith(f"{uri}/") for uri in others)]
-    return [*whole, *shared, *here, Folder(copies_of(product.name))]
+        return [*product.store.holding(f"{product.name}/endpoint/{product.target}"), *here]
+    return [product.store.root.below(product.name), *here, Folder(copies_of(product.name))]
 
 
-def _of_others(product: Product) -> dict[str, str]:
-    """Where this product was kept before and other targets have something of their own, and which."""
-    here = product.store.root.below(product.name).uri
-    elders = {shelf.uri: targets_in(shelf) - {product.target} for shelf in product.store.holding(product.name) if shelf.uri != here}
-    return {uri: f"{', '.join(sorted(targets))} has things there too" for uri, targets in elders.items() if targets}
+def _elsewhere(product: Product) -> list[Shelf]:
+    """Where it was kept before and something of it is still."""
+    own = product.store.root.below(product.name)
+    return [shelf for shelf in product.store.holding(product.name) if shelf.uri != own.uri]
