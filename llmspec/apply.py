@@ -91,6 +91,8 @@ def apply(product: Product, what: Plan, *, select: str | None = None, force: boo
             break
         product = product.fresh()
         again = plan(product, select=select)
+        if not again.pending:
+            break  # it was not selected, so it is not made again here; and Dagster takes an empty selection for everything
         outcome = materialize(product, [step.stage for step in again.pending])
     return outcome
 

@@ -210,6 +210,16 @@ def test_a_selection_leaves_the_rest_alone_and_force_makes_it_again(applied: Pro
     assert applied.digests() == before
 
 
+def test_a_selection_above_which_something_is_damaged_makes_nothing_else(applied: Project) -> None:
+    applied.forget("endpoint")
+    (tokens,) = applied.store.glob("tiny/features/*/train.*")
+    tokens.write_bytes(tokens.read_bytes()[:-1] + b"?")
+    said = applied.run("apply", "tiny.yaml", "--select", "model", "--force", "--yes", check=False)
+    assert (said.returncode, "not as its manifest says" in said.stdout) == (1, True)
+    assert "… data" not in said.stdout
+    assert applied.actions()["features"] == "run"
+
+
 def test_a_selection_whose_upstream_is_missing_says_what_to_make_first(project: Project) -> None:
     said = project.run("apply", "tiny.yaml", "--select", "model", "--yes", check=False)
     assert said.returncode == 1
