@@ -286,6 +286,12 @@ def test_more_memory_than_there_is_is_refused_in_words(home: Path, monkeypatch: 
         Engine(exported(), slots=64, max_len=2048)
 
 
+def test_a_proxy_of_the_environment_is_not_asked_what_is_live_here(url: str) -> None:
+    asking = "from backends.places import local_endpoint; print(local_endpoint.live('bot', 'local').url)"
+    environment = os.environ | {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    assert subprocess.check_output([sys.executable, "-c", asking], env=environment, text=True).strip() == url
+
+
 def test_asking_what_is_live_is_quick_and_believes_only_the_answer(url: str) -> None:
     live = local_endpoint.live("bot", "local")
     assert live

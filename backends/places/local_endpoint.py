@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -17,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from llmspec import tls
+from llmspec.client import connection_to
 from llmspec.errors import PlaceError
 from llmspec.home import access_folder, journal_folder, run_folder
 from llmspec.lock import held
@@ -70,9 +68,10 @@ def live(name: str, target: str, seconds: float = 2.0, candidate: bool = False) 
         return None
     try:
         certificate = known.get("certificate", "")
-        trusting = tls.client(certificate) if certificate else None
-        with urllib.request.urlopen(known["url"] + "/health", timeout=seconds, context=trusting) as response:
-            health = json.load(response)
+        # Asked itself: urllib would ask a proxy that the environment names.
+        with contextlib.closing(connection_to(known["url"], certificate, seconds)) as connection:
+            connection.request("GET", "/health")
+            health = json.load(connection.getresponse())
         if (health["spec"], health["target"]) != (name, target):
             return None
         lost = int(health.get("journal_lost", 0))
