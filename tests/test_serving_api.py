@@ -190,6 +190,16 @@ def test_what_is_too_many_is_counted_before_each_is_looked_at(url: str, path: st
     assert refused.json()["error"]["message"].startswith(said)
 
 
+def test_json_that_python_does_not_take_is_not_called_no_json(url: str) -> None:
+    for body, said in (
+        (b'{"seed": %s}' % (b"1" * 5000), "more than 4,300 digits"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deep"),
+    ):
+        message = httpx.post(f"{url}/v1/chat/completions", content=body).json()["error"]["message"]
+        assert said in message
+        assert "not JSON" not in message
+
+
 def test_bodies_that_are_too_large_and_paths_that_are_not_there_are_refused(url: str) -> None:
     assert httpx.post(f"{url}/v1/chat/completions", content=b"x" * 5_000_000).status_code == 413
     assert httpx.get(f"{url}/v1/nothing").json()["error"]["message"] == "GET /v1/nothing: Not Found"

@@ -43,6 +43,12 @@ def test_a_clients_own_words_are_not_all_said_back() -> None:
     assert said_of(Chat, **HELLO, logit_bias={"x" * 5000: 1}).startswith(f"logit_bias.{'x' * 200}…: the names in")
 
 
+def test_what_was_sent_is_said_back_in_short() -> None:
+    said = said_of(Chat, **HELLO, response_format={"type": "x" * 5000})
+    assert said == f"response_format: no type '{'x' * 200}…' is known; there are 'text', 'json_object', 'json_schema'"
+    assert len(said_of(Chat, **HELLO, max_tokens=3, max_completion_tokens=10**4000)) < 600
+
+
 def test_a_schema_that_is_nested_too_deep_to_be_read_is_called_that() -> None:
     schema: dict[str, Any] = {}
     for _ in range(300):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,6 +18,8 @@ BODY_SECONDS = 30.0
 """A body that takes longer to arrive is not waited for."""
 DEEPEST = len(("response_format", "json_schema", "schema"))
 """Below that pydantic only says in which of its own types it was when it gave up."""
+LONGEST_SAID = 500
+"""Characters of what is said of a field: what somebody sent may be part of it."""
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -29,16 +32,25 @@ async def read(request: Request, choose: Callable[[dict[str, Any]], type[Body]])
         raise ApiError(408, f"the body did not arrive within {BODY_SECONDS:g} s") from error
     except ClientDisconnect as error:
         raise ApiError(499, "the client left") from error
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, f"the body is not JSON: {error}") from error
+    value = _json(raw)
     if not isinstance(value, dict):
         raise ApiError(400, "the body is not a JSON object")
     try:
         return choose(value).model_validate(value)
     except ValidationError as error:
         raise explained(error) from error
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ApiError(400, f"the body is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ApiError(400, "the body is nested too deep") from error
+    except ValueError as error:  # all that is left of what Python does not take
+        most = sys.get_int_max_str_digits()
+        raise ApiError(400, f"the body has a whole number of more than {most:,} digits: no field takes one") from error
 
 
 async def _bounded(request: Request) -> bytes:
@@ -60,7 +72,9 @@ def explained(error: ValidationError) -> ApiError:
         return ApiError(400, said, param=param, code="unsupported_field")
     half = HALF_SENT if first["loc"] else f"a field's name: {HALF_SENT}"
     ours = {"string_unicode": half, "recursion_depth_exceeded": "it is nested too deep"}
-    said = ours.get(first["type"], first["msg"].removeprefix("Value error, "))
+    if first["type"] == "union_tag_invalid":
+        ours[first["type"]] = f"no type '{named(first['ctx']['tag'])}' is known; there are {first['ctx']['expected_tags']}"
+    said = named(ours.get(first["type"], first["msg"].removeprefix("Value error, ")), LONGEST_SAID)
     param = ".".join(_way(first["loc"])) or said.partition(":")[0]
     return ApiError(400, said if said.startswith(f"{param}:") else f"{param}: {said}", param=param)
 

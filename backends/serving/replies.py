@@ -12,10 +12,10 @@ LONGEST_NAME = 200
 """Characters of a client's word that are said back."""
 
 
-def named(word: object) -> str:
+def named(word: object, most: int = LONGEST_NAME) -> str:
     """A client's own word as it may be said back: in characters that can be printed, and not all of a long one."""
     text = str(word)
-    text = text[:LONGEST_NAME] + "…" if len(text) > LONGEST_NAME else text
+    text = text[:most] + "…" if len(text) > most else text
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
