@@ -8,6 +8,7 @@ from collections import deque
 
 _PARTING = re.compile(r"<[A-Za-z/][^<>\n]{0,60}>|\||(?P<number>(?<![^\W_])[0-9][0-9.]{0,7}(?![^\W_]|\.))")
 _GROWING = re.compile(r"(?:<(?:[A-Za-z/][^<>\n]{0,60})?|(?<![^\W_])[0-9][0-9.]{0,7})\Z")
+_SIGN = re.compile("[<|0-9]")
 _WORD = re.compile(r"[^\W_]")
 
 
@@ -26,10 +27,14 @@ class Unnumbered:
 
     def read(self, text: str, final: bool) -> str:
         """What it says, as far as that is known."""
+        read: list[str] = []
+        if not (self._growing or _SIGN.search(text)):  # most tokens
+            self._keep(text, read)
+            self._last = text[-1:] or self._last
+            return text
         text = self._last + self._growing + text
         growing = None if final else _GROWING.search(text, 1)
         end, done = growing.start() if growing else len(text), 1
-        read: list[str] = []
         for found in _PARTING.finditer(text, 1, end):
             self._keep(text[done : found.start()], read)
             done = found.start() if self._counted and found["number"] else found.end()
