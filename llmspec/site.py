@@ -59,6 +59,15 @@ class Site:
         """Whether the foundation stands, as far as the store knows."""
         return self.store.read(self.paper) is not None
 
+    @property
+    def namesake(self) -> str:
+        """What stands in this store and has the same names in AWS, its stacks' among them: `shop` at `eu-prod` is `shop-eu` at
+        `prod` there. Empty where nothing does."""
+        words = f"{self.name}-{self.target}".split("-")
+        alike = [("-".join(words[:at]), "-".join(words[at:])) for at in range(1, len(words))]
+        others = (one for one in alike if one != (self.name, self.target))
+        return next((f"{name} at {target}" for name, target in others if self.store.read(_paper(name, target))), "")
+
     def found(self, outputs: Mapping[str, Any]) -> None:
         """The foundation stands: whoever shares the store knows it from now on."""
         self.store.write(self.paper, json.dumps(outputs, indent=1, sort_keys=True))
@@ -70,4 +79,8 @@ class Site:
     @property
     def paper(self) -> str:
         """Where in a store it is written what the foundation gave."""
-        return f"{self.name}/foundation/{self.target}.json"
+        return _paper(self.name, self.target)
+
+
+def _paper(name: str, target: str) -> str:
+    return f"{name}/foundation/{target}.json"

@@ -210,6 +210,17 @@ def test_a_variant_is_a_release_of_the_store_and_one_that_is_not_there_is_told(t
     assert unpacked(sides["variant-2"].release.environment).number == 2
 
 
+def test_products_whose_names_read_alike_are_told_apart_before_one_changes_the_others_stacks(tmp_path: Path) -> None:
+    made = Spec.model_validate({**BASE, "name": "shop-eu", "places": {"endpoint": "sagemaker"}})
+    Here.folder = tmp_path
+    later = Here(made, "prod", tmp_path)
+    assert later.namesake == ""
+    later.found({})
+    assert later.namesake == "", "it is no namesake of its own"
+    Here(made.model_copy(update={"name": "shop"}), "eu-prod", tmp_path).found({})
+    assert later.namesake == "shop at eu-prod"
+
+
 def test_a_secret_reaches_the_program_as_a_secret_and_stands_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     made = spec("sagemaker", {"monitors": {"notify": {"webhook": "${secret.HOOK}"}}})
     monkeypatch.delenv("HOOK", raising=False)
