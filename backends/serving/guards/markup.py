@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from backends.serving.guards.links import carries_data, ours, runs_code
 
 NO_IMAGE, NO_LINK = "[IMAGE REMOVED]", "[LINK REMOVED]"
-LONGEST_TAG, LONGEST_LINK, LONGEST_SPAN = 600, 800, 300
+LONGEST_TAG, LONGEST_LINK, LONGEST_SPAN, LONGEST_INFO = 600, 800, 300, 200
 """Characters that are waited for; a construct that is longer is not taken for one, and made harmless."""
 
 _NEXT = re.compile(
@@ -36,7 +36,7 @@ _ADDRESS = re.compile(r"(?:[\s/\"'])(?:href|src|data|cite)\s*=\s*(\"[^\"]*\"|'[^
 _BLANK = re.compile(r"\n[ \t\r]*\n")
 _BARE = re.compile(r"(?:[^\s<>\"'`|\\^{}\[\]!]|!(?!\[))*(?:\{[^\s{}]*\}[^\s<>\"'`]*)*")
 _AT_FENCE = re.compile(r" {0,3}(?:`{3}|~{3})")
-_FENCE = re.compile(r"(?P<indent> {0,3})(?P<mark>`{3,}|~{3,})(?P<info>[^\r\n]{0,200})(?P<end>[\r\n]?)")
+_FENCE = re.compile(rf"(?P<indent> {{0,3}})(?P<mark>`{{3,}}|~{{3,}})(?P<info>[^\r\n]{{0,{LONGEST_INFO}}})(?P<end>[\r\n]?)")
 _FENCE_WITHIN = re.compile(r"[\r\n][ \t>*+\-.)0-9]*(?:`{3}|~{3})")
 _LINE = re.compile(r"([^\r\n]*)([\r\n]?)")
 
@@ -143,7 +143,7 @@ class Markup:
         found = _FENCE.match(self._held)
         assert found
         whole = found["end"] or (final and found.end() == len(self._held))
-        if not whole and found.end() == len(self._held) and len(found["info"]) < 200:
+        if not whole and found.end() == len(self._held) and len(found["info"]) < LONGEST_INFO:
             return None
         if found["mark"][0] == "`" and "`" in found["info"]:  # a span of code, not a fence
             return self._span(final) if self._held[0] == "`" else (found["indent"], len(found["indent"]))
@@ -182,18 +182,14 @@ class Markup:
         ticks = len(held) - len(held.lstrip("`"))
         if ticks == len(held) and not final:
             return None
-        if self._raw or self._distrust or self._loose:
-            self._nested |= ticks >= 3 and self._at_start
-            return held[:ticks], ticks
-        close = re.compile(rf"[^\r\n|]*?(?<!`)`{{{ticks}}}(?!`)").match(held, ticks, LONGEST_SPAN)
-        if close and close.end() == len(held) and not final:
-            return None
-        if close:
-            return held[: close.end()], close.end()
-        if final or len(held) >= LONGEST_SPAN or re.search(r"[\r\n|]", held):
-            self._nested |= ticks >= 3 and self._at_start
-            return held[:ticks], ticks
-        return None
+        if not (self._raw or self._distrust or self._loose):
+            close = re.compile(rf"[^\r\n|]*?(?<!`)`{{{ticks}}}(?!`)").match(held, ticks, LONGEST_SPAN)
+            if close:
+                return None if close.end() == len(held) and not final else (held[: close.end()], close.end())
+            if not (final or len(held) >= LONGEST_SPAN or re.search(r"[\r\n|]", held)):
+                return None
+        self._nested |= ticks >= 3 and self._at_start
+        return held[:ticks], ticks
 
     # HTML
 

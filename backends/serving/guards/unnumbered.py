@@ -27,28 +27,27 @@ class Unnumbered:
 
     def read(self, text: str, final: bool) -> str:
         """What it says, as far as that is known."""
-        read: list[str] = []
         if not (self._growing or _SIGN.search(text)):  # most tokens
-            self._keep(text, read)
             self._last = text[-1:] or self._last
-            return text
+            return self._kept(text)
         text = self._last + self._growing + text
         growing = None if final else _GROWING.search(text, 1)
         end, done = growing.start() if growing else len(text), 1
+        read = []
         for found in _PARTING.finditer(text, 1, end):
-            self._keep(text[done : found.start()], read)
+            read.append(self._kept(text[done : found.start()]))
             done = found.start() if self._counted and found["number"] else found.end()
             self._counted |= found["number"] is not None
             if done == found.end():
                 self._left_out.append((self._read, found[0]))
-        self._keep(text[done:end], read)
+        read.append(self._kept(text[done:end]))
         self._last, self._growing = text[end - 1], text[end:]
         return "".join(read)
 
-    def _keep(self, text: str, read: list[str]) -> None:
-        read.append(text)
+    def _kept(self, text: str) -> str:
         self._read += len(text)
         self._counted = self._counted and not _WORD.search(text)
+        return text
 
     def of(self, segment: str) -> str:
         """How the next characters that were read, which are these, came."""
