@@ -1,6 +1,9 @@
 """What is said is the same however it came in pieces, and what a guard looks for never comes out."""
 
+import asyncio
+import random
 import re
+import tracemalloc
 
 import pytest
 from growth import IN_PROPORTION, growth
@@ -319,6 +322,20 @@ def test_a_system_message_that_callers_bring_is_kept_too() -> None:
     through(listener, [f"I was told: {own}"])
     assert listener.blocked
     assert through(guards("system_prompt_leak").listener([{"role": "user", "content": own}]), [own]) == own
+
+
+def test_many_long_system_messages_of_callers_take_little_memory() -> None:
+    made, draw = guards("system_prompt_leak"), random.Random(1)
+    tracemalloc.start()
+    for _ in range(12):
+        own = "".join(draw.choices("abcdefghijklmnop ", k=20_000))
+        asyncio.run(made.prepare([{"role": "system", "content": own}]))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 40 * 2**20
+    listener = made.listener([{"role": "system", "content": own}])
+    through(listener, [own])
+    assert listener.blocked
 
 
 def test_what_was_masked_is_counted_and_what_is_only_noted_is_said() -> None:

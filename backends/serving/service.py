@@ -70,6 +70,8 @@ class Service(Answering):
         with ExitStack() as places:
             places.callback(self.turnstile.leave, len(prompts) * body.n, client)
             grammar, words = await self._prepared(request, body, client)
+            if isinstance(body, Chat):
+                await self.guards.prepare([message.plain() for message in body.messages])
             samplings = [replace(sampling, grammar=grammar, choice=choice) for choice in range(body.n)]
             choices = self._choices(request, body, prompts, samplings, words, news)
             places.pop_all()  # from here on its answers give them back

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from backends.serving.guards import credentials, injection
 from backends.serving.guards.in_json import JsonMarkup, JsonMasker, Spelling
-from backends.serving.guards.leak import AnyLeak, Prompt, ReadAs, prompt_of
+from backends.serving.guards.leak import AnyLeak, ReadAs, prompt_of
 from backends.serving.guards.markup import Markup
 from backends.serving.guards.masking import Masker
 from llmspec import redaction
@@ -118,18 +118,24 @@ class Guards:
                 return Verdict(name, options.action == "block")
         return None
 
+    async def prepare(self, messages: list[dict[str, Any]]) -> None:
+        """Make long system messages ready for the listeners of their answers; others need not wait for it."""
+        if any(isinstance(options, SystemPromptLeak) for _, options in self._options):
+            for text in _system(messages):
+                if len(text) > LONG_PROMPT:
+                    await asyncio.to_thread(prompt_of, text)
+
     def listener(self, messages: list[dict[str, Any]] | None = None, json: bool = False) -> OutputGuard:
         """For one answer, which may have to be JSON. `messages`: what it answers; system messages in it are kept from leaking."""
-        own = [message["content"] for message in messages or [] if message["role"] == "system"]
-        prompts = [prompt for text in own or [self._system_prompt or ""] if (prompt := prompt_of(text))]
-        watches = [watch for name, options in self._options for watch in self._watches(name, options, prompts, json)]
+        hidden = _system(messages or []) or [self._system_prompt or ""]
+        watches = [watch for name, options in self._options for watch in self._watches(name, options, hidden, json)]
         return OutputGuard(sorted(watches, key=lambda watch: ORDER.index(watch.name)), self._count)
 
-    def _watches(self, name: str, options: Any, prompts: list[Prompt], json: bool) -> list[Watch]:
+    def _watches(self, name: str, options: Any, hidden: list[str], json: bool) -> list[Watch]:
         masker = JsonMasker if json else Masker
         match options:
             case SystemPromptLeak():
-                leaks = (AnyLeak(prompt) for prompt in prompts)
+                leaks = (AnyLeak(prompt) for text in hidden if (prompt := prompt_of(text)))
                 return [Watch(name, ReadAs(Spelling(), leak) if json else leak, options.action) for leak in leaks]
             case OutputHtml():
                 hosts, stop = frozenset(options.hosts), options.action == "block"
@@ -153,6 +159,10 @@ class Guards:
                 self.guard_notes[name] += hits
 
 
+def _system(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["content"] for message in messages if message["role"] == "system"]
+
+
 async def _attacked(texts: Sequence[str]) -> bool:
     if sum(map(len, texts)) > LONG_TEXT:
         return await asyncio.to_thread(lambda: any(map(injection.attacks, texts)))
@@ -168,6 +178,8 @@ CONTENT_FILTER = "content_filter"
 """The finish_reason of what a guard ended."""
 LONG_TEXT = 20_000
 """Characters above which a text is read in a thread, by guards and tokenizer: others must not wait for it."""
+LONG_PROMPT = 1_000
+"""Characters above which a system message is made ready in a thread: that takes ten times as long as to read it."""
 ORDER = ("prompt_injection", "system_prompt_leak", "output_html", "secrets", "pii")
 """Leaks are looked for in what the model said; the marks of the maskers are the last that is written."""
 

@@ -7,7 +7,10 @@ what was trained and evaluated. What might become a leak is held back until it i
 import base64
 import codecs
 import unicodedata
-from functools import lru_cache
+from array import array
+from bisect import bisect_left
+from collections import OrderedDict
+from threading import Lock
 from typing import Protocol
 
 from backends.serving.guards.unnumbered import Unnumbered
@@ -21,6 +24,8 @@ SHARE = 0.5
 """Half of the prompt in pieces is a leak too."""
 SUSPICIOUS = 24
 """Letters in a row from which on nothing is said until it is clear."""
+KEPT, KEPT_LETTERS = 64, 200_000
+"""So many prompts stay ready, of so many letters in all: about 25 MB."""
 _FOLD = str.maketrans("013457@$|", "oleastasi")
 
 
@@ -45,18 +50,34 @@ class Prompt:
 
     def __init__(self, text: str):
         self.letters = len(folded(text))
-        self.shingles: dict[str, int] = {}
-        """Shingle -> where it stands; the same place for every spelling."""
+        places: dict[int, int] = {}
         for spelling in spellings(text):
             for at in range(len(spelling) - SHINGLE + 1):
-                self.shingles.setdefault(spelling[at : at + SHINGLE], at)
+                places.setdefault(hash(spelling[at : at + SHINGLE]), at)
+        # Two plain rows of numbers: a dictionary of the same takes ten times the memory.
+        self._shingles = array("q", sorted(places))
+        self._places = array("l", map(places.__getitem__, self._shingles))
         self.run = max(SHORTEST, min(LONGEST_RUN, int(self.letters * 0.8)))
 
+    def place(self, shingle: str) -> int | None:
+        """Where it stands, the same for every spelling; None where it is not the prompt's."""
+        at = bisect_left(self._shingles, hashed := hash(shingle))
+        return self._places[at] if at < len(self._shingles) and self._shingles[at] == hashed else None
 
-@lru_cache(maxsize=64)
+
+_ready: OrderedDict[str, Prompt] = OrderedDict()
+_turn = Lock()
+
+
 def prompt_of(text: str) -> Prompt | None:
     """Made once per system prompt: callers who bring their own bring the same one again and again."""
-    prompt = Prompt(text)
+    with _turn:
+        prompt = _ready.pop(text, None)
+    prompt = prompt or Prompt(text)
+    with _turn:
+        _ready[text] = prompt
+        while len(_ready) > 1 and (len(_ready) > KEPT or sum(map(len, _ready)) > KEPT_LETTERS):
+            _ready.popitem(last=False)
     return prompt if prompt.letters >= SHORTEST else None
 
 
@@ -97,8 +118,8 @@ class Leak:
         if not new:
             return True
         letters = self._last[1 - SHINGLE :] + new
-        shingles = self._prompt.shingles
-        if any(letters[at : at + SHINGLE] in shingles for at in range(len(letters) - SHINGLE + 1)):
+        place = self._prompt.place
+        if any(place(letters[at : at + SHINGLE]) is not None for at in range(len(letters) - SHINGLE + 1)):
             return False
         self._last, self._run = letters[-SHINGLE:], 0
         return True
@@ -110,7 +131,7 @@ class Leak:
 
     def _read(self, letter: str) -> None:
         self._last = (self._last + letter)[-SHINGLE:]
-        at = self._prompt.shingles.get(self._last)
+        at = self._prompt.place(self._last)
         if at is None:
             self._run = 0
             return

@@ -98,11 +98,12 @@ class Hosting(Answering):
             record.found = [verdict.guard]
             if verdict.blocked:
                 return self._blocked(body, record, 1, verdict)
+        messages = [message.plain() for message in body.messages]
+        await self.guards.prepare(messages)
         form = self._form(body, record)
         self.turnstile.admit(1, self.engine.expected_wait(), client_of(request))
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         question = self.engine.submit(asked, lambda: _wake(loop, news))
-        messages = [message.plain() for message in body.messages]
         choice = HostedChoice(0, Listener(question), self.guards.listener(messages), lambda: question.end("cancelled"))
         return await self._deliver(request, body, [choice], news, form)
 
