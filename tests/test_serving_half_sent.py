@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +25,13 @@ LIMIT = 0.4
 WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Connection]]
+
+
+class Full(socket.socket):
+    """A door for which no file is left."""
+
+    def accept(self) -> tuple[socket.socket, object]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 class Slow:
@@ -213,6 +222,23 @@ def test_who_does_not_agree_on_encryption_is_not_waited_for(monkeypatch: pytest.
             assert await closed(await connect())
 
     monkeypatch.setattr(http_server, "HANDSHAKE_SECONDS", LIMIT)
+    asyncio.run(check())
+
+
+def test_where_no_file_is_left_others_have_their_turn_between_two_tries() -> None:
+    async def check() -> None:
+        errors: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
+        full = Full(fileno=bind("127.0.0.1", 0).detach())
+        server = HttpServer(Slow(), None, Endpoint.model_validate({}))
+        task = asyncio.create_task(server.serve([full]))
+        _, writer = await asyncio.open_connection(*full.getsockname())
+        await asyncio.sleep(LIMIT)
+        assert len(errors) == 1, "asyncio tries once a second, and each time as often as it is told that may queue"
+        writer.close()
+        server.order("stop")
+        await task
+
     asyncio.run(check())
 
 

@@ -96,8 +96,10 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop, secure = asyncio.get_running_loop(), self.config.ssl
         how: dict[str, Any] = {"ssl": secure, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if secure else {}
-        how["backlog"] = self.config.backlog
-        self.servers = [await loop.create_server(self._connection, sock=each, **how) for each in sockets or []]
+        # asyncio accepts as many at a time as may queue, and goes on when no file is left: 2,048 errors, again and again.
+        self.servers = [await loop.create_server(self._connection, sock=each, backlog=1, **how) for each in sockets or []]
+        for each in sockets or []:
+            each.listen(self.config.backlog)
         self.started = True
         if self._files and self.config.ssl:
             self._renewing = asyncio.create_task(renew(self.config.ssl, self._files))
