@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Connection]]
 
 
-class Full(socket.socket):
+class Full(http_server.Door):
     """A door for which no file is left."""
 
     def accept(self) -> tuple[socket.socket, object]:
@@ -225,20 +226,39 @@ def test_who_does_not_agree_on_encryption_is_not_waited_for(monkeypatch: pytest.
     asyncio.run(check())
 
 
-def test_where_no_file_is_left_others_have_their_turn_between_two_tries() -> None:
+def test_where_no_file_is_left_others_have_their_turn_between_two_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
         errors: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
-        full = Full(fileno=bind("127.0.0.1", 0).detach())
-        server = HttpServer(Slow(), None, Endpoint.model_validate({}))
-        task = asyncio.create_task(server.serve([full]))
-        _, writer = await asyncio.open_connection(*full.getsockname())
-        await asyncio.sleep(LIMIT)
-        assert len(errors) == 1, "asyncio tries once a second, and each time as often as it is told that may queue"
-        writer.close()
-        server.order("stop")
-        await task
+        async with serving() as connect:
+            await connect()
+            await asyncio.sleep(LIMIT)
+            assert len(errors) == 1, "asyncio tries once a second, and each time as often as it is told that may queue"
 
+    monkeypatch.setattr(http_server, "Door", Full)
+    asyncio.run(check())
+
+
+def test_who_falls_silent_within_a_request_over_tls_ends_no_other_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is asked to end the encryption too, and does not answer that either."""
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+
+    def begun(address: tuple[str, int]) -> ssl.SSLSocket:
+        client = trusting.wrap_socket(socket.create_connection(address))
+        client.send(WHOLE[:10])
+        return client
+
+    async def check() -> None:
+        async with serving(tls=certificate(tmp_path, "live")) as connect:
+            silent = await asyncio.to_thread(begun, connect.args)  # type: ignore[attr-defined]
+            await asyncio.sleep(5 * LIMIT)
+            another = await asyncio.open_connection(*connect.args, ssl=trusting)  # type: ignore[attr-defined]
+            another[1].write(WHOLE)
+            assert await answer(another)
+            silent.close()
+
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", LIMIT)
     asyncio.run(check())
 
 

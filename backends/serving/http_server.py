@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from backends.serving.control import Line
 from backends.serving.heads import Headed
-from backends.serving.sockets import allow_files
+from backends.serving.sockets import BACKLOG, allow_files
 from llmspec import tls
 from llmspec.spec.endpoint import Endpoint, Tls
 
@@ -48,6 +49,14 @@ class Closing(Protocol):
     closing: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+class Door(socket.socket):
+    """Lets many queue. asyncio, which is told of one, takes one at a time: it would try as often as many may queue, also where no
+    file is left, and log each."""
+
+    def listen(self, backlog: int = BACKLOG, /) -> None:
+        super().listen(BACKLOG)
 
 
 class HttpServer(uvicorn.Server):
@@ -96,10 +105,8 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop, secure = asyncio.get_running_loop(), self.config.ssl
         how: dict[str, Any] = {"ssl": secure, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if secure else {}
-        # asyncio accepts as many at a time as may queue, and goes on when no file is left: 2,048 errors, again and again.
-        self.servers = [await loop.create_server(self._connection, sock=each, backlog=1, **how) for each in sockets or []]
-        for each in sockets or []:
-            each.listen(self.config.backlog)
+        doors = [Door(fileno=os.dup(each.fileno())) for each in sockets or []]
+        self.servers = [await loop.create_server(self._connection, sock=door, backlog=1, **how) for door in doors]
         self.started = True
         if self._files and self.config.ssl:
             self._renewing = asyncio.create_task(renew(self.config.ssl, self._files))
@@ -121,9 +128,9 @@ class HttpServer(uvicorn.Server):
         asking = [(each, _last_request(each)) for each in connections if _idle(each) and (crowded or not _resting(each))]
         self._awaited = {one: self._awaited.get(one, now) for one in asking}
         for (connection, _), since in self._awaited.items():
-            if now - since > patience:
+            if now - since > patience and not connection.transport.is_closing():
                 connection.transport.close()
-        waiting = [(each, _taken(each)) for each in connections if each.transport.get_write_buffer_size()]
+        waiting = [(each, _taken(each)) for each in connections if _unsent(each)]
         self._unread = {one: self._unread.get(one, now) for one in waiting}
         for (connection, _), since in self._unread.items():
             if now - since > (UNREAD_SECONDS if crowded else self._timeout):
@@ -178,10 +185,18 @@ def _age(files: Tls) -> list[int]:
 
 def _taken(connection: Any) -> tuple[int, bytes]:
     """What changes when its client takes something of what was written: also a byte, where the system tells."""
-    left, wire = connection.transport.get_write_buffer_size(), connection.transport.get_extra_info("socket")
+    left, wire = _unsent(connection), connection.transport.get_extra_info("socket")
     if sys.platform != "linux" or wire is None:  # None: it was lost just now, below its encryption
         return left, b""
     return left, wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED + 8)[ACKNOWLEDGED:]
+
+
+def _unsent(connection: Any) -> int:
+    """Bytes that wait for their client. An encrypted connection of asyncio's that was closed twice knows none any more."""
+    try:
+        return int(connection.transport.get_write_buffer_size())
+    except AttributeError:
+        return 0
 
 
 def _last_request(connection: Any) -> Any:
