@@ -29,11 +29,11 @@ class Deployed:
 def revive(product: Product, place: Place) -> Live | None:
     """What should be live and does not answer is started again, whatever becomes of the next release. One whose artifact is
     gone or damaged is not: it would not come up, and what is planned makes it again."""
-    pointed = product.releases.live()
-    if pointed is None or place.live(product.name, product.target) is not None:
+    if product.releases.live() is None or place.live(product.name, product.target) is not None:
         return None
-    with product.deploying():
-        if not _there(product, pointed):
+    with product.deploying(_told):
+        pointed = product.releases.live()  # somebody may have changed it, and have brought it up, while this waited
+        if pointed is None or place.live(product.name, product.target) is not None or not _there(product, pointed):
             return None
         return place.serve(product.located(pointed))
 
@@ -48,11 +48,7 @@ def _there(product: Product, release: Release) -> bool:
 
 def deploy(product: Product, place: Place) -> Deployed:
     """The gate, then the swap and the pointer. A gate that fails touches nothing."""
-
-    def waiting(who: str) -> None:
-        publish("endpoint", "note", text=f"waiting for {who}")
-
-    with product.lock(wait=3600, waiting=waiting), product.deploying(waiting):
+    with product.lock(wait=3600, waiting=_told), product.deploying(_told):
         publish("endpoint", "started")
         started = time.monotonic()
         require(product.stage("endpoint"))
@@ -115,7 +111,7 @@ def rollback(product: Product, place: Place, number: int | None = None, waiting:
         if release is None:
             what = "nothing was live before" if number is None else f"there is no release {number}"
             raise CallError(f"{what}\n  see: llmspec history {product.loaded.as_typed}")
-        return _move(product, place, release, "rolled back", seen, commit())
+        return _move(product, place, release.sharing([]), "rolled back", seen, commit())
 
 
 def drop(product: Product, place: Place) -> bool:
@@ -151,6 +147,10 @@ def _passed(product: Product, release: Release) -> Release:
         still = f"The endpoint still serves release {live.number}." if live else "Nothing is live."
         raise BlockedError(f"Stopped at the gate: {'; '.join(failed)}. {still}")
     return replace(release, verdict=[vars(verdict) for verdict in judged], made_at=_now(), made_by=user(), git=commit())
+
+
+def _told(who: str) -> None:
+    publish("endpoint", "note", text=f"waiting for {who}")
 
 
 def _now() -> str:

@@ -22,7 +22,7 @@ from llmspec.release import Release, Releases
 from llmspec.section import KEPT, STAGES
 from llmspec.spec import Spec
 from llmspec.spec.model import BedrockBase, HubBase, PathBase, ScratchBase, SpecBase
-from llmspec.store import Artifact, Store, elders, remember_store
+from llmspec.store import DEPLOYED, MONITORED, Artifact, Store, elders, remember_store
 
 
 class NotReadyError(LLMSpecError):
@@ -216,11 +216,11 @@ class Product:
 
     def deploying(self, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
         """One at a time changes what is live: for as long as a swap takes. Inside `lock`, where both are held."""
-        return self.store.lock_at(self.name, self.target, "deployed", waiting)
+        return self.store.lock_at(self.name, self.target, DEPLOYED, waiting)
 
     def watching(self, waiting: Waiting = lambda _: None) -> AbstractContextManager[None]:
         """One at a time reads the journal."""
-        return self.store.lock_at(self.name, self.target, "monitored", waiting)
+        return self.store.lock_at(self.name, self.target, MONITORED, waiting)
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ class Stage:
     def watch_job(self, release: Release) -> Job:
         """The job of `monitors`: it reads the journal of a live release."""
         options = picked(self.product.everything, READS["monitors"]) | {"journal": str(self.product.journal)}
-        return self._job(options, self.keyed | {"release": release.number}, {})
+        return self._job(options, self.keyed | {"release": release.number, "target": self.product.target}, {})
 
     @cached_property
     def artifact(self) -> Artifact | None:

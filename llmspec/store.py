@@ -6,7 +6,7 @@ examples) and not part of the content digest.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from operator import itemgetter
@@ -23,6 +23,8 @@ from llmspec.shelf import DAMAGED, MANIFEST, PARTIAL, File, Folder, Shelf, compl
 
 REPORT = "report"
 
+DEPLOYED, MONITORED = "deployed", "monitored"
+"""What is done to a product at a target beside the making of artifacts, by one at a time each."""
 SWAP_SECONDS = 3600.0
 """How long somebody waits for another who changes what is live, or looks at it: a rollout in steps may take that."""
 
@@ -267,11 +269,11 @@ def remember_store(name: str, store: Shelf) -> None:
             known[name] = [*(address for address in known.get(name, []) if address != store.uri), store.uri]
 
 
-def forget_elders(name: str, store: Shelf) -> None:
-    """Nothing of this product is looked for in another store any more."""
-    if elders(name, store):
+def keep_stores(name: str, kept: Collection[str]) -> None:
+    """Nothing of this product is looked for in other stores any more."""
+    if set(_remembered().get(name, [])) - set(kept):
         with _remembering() as known:
-            known[name] = [store.uri]
+            known[name] = [address for address in known.get(name, []) if address in kept]
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """What apply asks itself before it changes the cloud: whether data would be lost, and whether a saved plan still holds."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -68,9 +70,14 @@ def test_a_service_that_was_changed_by_hand_is_served_again_once_somebody_agrees
 
     place = SimpleNamespace(site=None, serve=serve)
     releases = SimpleNamespace(live=lambda: "release 7")
-    product = cast(
-        Product, SimpleNamespace(place=lambda _: place, releases=releases, located=lambda release: f"{release}, located")
-    )
+
+    @contextmanager
+    def deploying(_: object) -> Iterator[None]:
+        releases.live = lambda: "release 6"  # somebody rolled back while this was asked
+        yield
+
+    made = {"place": lambda _: place, "releases": releases, "located": lambda release: f"{release}, located"}
+    product = cast(Product, SimpleNamespace(name="bot", deploying=deploying, **made))
     monkeypatch.setattr("llmspec.cli.cloud.standing", lambda *_: SimpleNamespace(drift=lambda: changed))
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _: "no")
@@ -79,7 +86,7 @@ def test_a_service_that_was_changed_by_hand_is_served_again_once_somebody_agrees
     assert "! service      cloudwatch MetricAlarm bot-prod-1-error_rate is gone in AWS" in capsys.readouterr().out
     assert served == []
     assert put_back(product, agreed=True)
-    assert served == ["release 7, located"]
+    assert served == ["release 6, located"]
     assert "as it was made; release 7 answers: https://bot.example" in capsys.readouterr().out
     changed.clear()
     assert not put_back(product, agreed=True)

@@ -46,8 +46,19 @@ def test_what_an_earlier_store_holds_outlives_destroy_and_does_not_come_back(app
     assert set(applied.actions().values()) == {"run", "deploy"}
 
 
-def test_a_release_in_an_earlier_store_is_not_live_again_after_destroy(applied: Project) -> None:
+def test_a_store_that_another_target_names_is_no_earlier_one(applied: Project) -> None:
+    moved(applied).write(TINY + f"store: elsewhere\ntargets: {{local: {{}}, prod: {{store: {applied.store}}}}}\n")
+    said = applied.run("destroy", "tiny.yaml", "--artifacts", "--yes").stdout
+    assert "is forgotten" not in said
+    assert f"  - {applied.store / 'tiny' / 'endpoint' / 'local'} " in said
+    assert "nothing deployed" in applied.run("status", "tiny.yaml").stdout
+
+
+def test_a_release_in_an_earlier_store_is_not_live_again_after_destroy_and_is_still_there(applied: Project) -> None:
+    releases = applied.store / "tiny" / "endpoint" / "local"
+    before = sorted(releases.iterdir())
     moved(applied).run("destroy", "tiny.yaml", "--yes")
+    assert sorted(releases.iterdir()) == before
     assert "nothing deployed" in applied.run("status", "tiny.yaml").stdout
     assert applied.actions()["endpoint"] == "deploy"
 

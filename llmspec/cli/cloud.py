@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmspec.cli.common import agree
+from llmspec.cli.common import agree, waits
 from llmspec.errors import BlockedError, StaleError
 from llmspec.infra.build import ready
 from llmspec.infra.change import HOLDS
@@ -63,7 +63,8 @@ def put_back(product: Product, agreed: bool) -> bool:
         print(f"  ! service      {each.kind} {each.name} is {what} in AWS  {', '.join(each.keys)}".rstrip())
     if not agreed:
         agree("put it back", "Nothing was put back.")
-    live = place.serve(product.located(pointed))
+    with product.deploying(waits(product)):
+        live = place.serve(product.located(product.releases.live() or pointed))  # it may be another by now
     print(f"  ✓ service      as it was made; release {live.release} answers: {live.url}")
     return True
 

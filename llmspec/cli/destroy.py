@@ -1,10 +1,12 @@
 """Remove what a spec made: the endpoint and its releases; with --artifacts, all in the store too. Lists, asks, then removes.
 
-Artifacts in a store that the spec named before stay: others may work from there. They are told, and no apply comes back to them.
+What lies in a store that the spec named before stays: others may work from there. It is told, and no apply comes back to it.
 
 Keys and the audit trail stay: what comes back under this name is not open, and what was done to it can still be read."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from llmspec.audit import Trail
@@ -15,7 +17,7 @@ from llmspec.home import access_folder, journal_folder, log_folder, run_folder
 from llmspec.present import megabytes
 from llmspec.shelf import Folder, Shelf
 from llmspec.stage import Product
-from llmspec.store import forget_elders
+from llmspec.store import DEPLOYED, MONITORED, keep_stores
 
 if TYPE_CHECKING:
     from llmspec.infra.stack import Held
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     place = product.place("endpoint")
     live = place.live(product.name, product.target)
     shelves = [shelf for shelf in _ours(product, args.artifacts) if shelf.held()]
-    left = _elsewhere(product) if args.artifacts else []
+    left = _elsewhere(product)
     stacks = _held(product, args.unlock)
     if not live and not shelves and not stacks and not left:
         print("Nothing to destroy.")
@@ -48,9 +50,8 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     if not args.yes:
         agree("destroy", "Nothing was removed.")
-    with product.lock(), product.deploying(waits(product)), product.watching(waits(product)):
-        if args.artifacts:
-            forget_elders(product.name, product.store.root)
+    with _alone(product, everywhere=args.artifacts):
+        keep_stores(product.name, _named(product))
         drop(product, place)
         place.stop(product.name, product.target)
         for shelf in shelves:
@@ -59,6 +60,18 @@ def run(args: argparse.Namespace) -> int:
         Trail(access_folder(product.name, product.target)).add("destroyed", artifacts=args.artifacts)
     print("\n".join([*orphans, "Destroyed."]))
     return 0
+
+
+@contextmanager
+def _alone(product: Product, everywhere: bool) -> Iterator[None]:
+    """Nobody makes, deploys or looks at anything that goes; `everywhere`: at any target."""
+    targets = [product.target, *(other.target for other in product.loaded.elsewhere if everywhere)]
+    with ExitStack() as held:
+        held.enter_context(product.lock())
+        for target in sorted(targets):
+            for doing in (DEPLOYED, MONITORED):
+                held.enter_context(product.store.lock_at(product.name, target, doing, waits(product)))
+        yield
 
 
 def _held(product: Product, unlock: bool) -> "dict[str, list[Held]]":
@@ -93,16 +106,30 @@ def _remove(product: Product, stacks: "dict[str, list[Held]]") -> list[str]:
 
 
 def _ours(product: Product, artifacts: bool) -> list[Shelf]:
-    """What this target made, releases in earlier stores too: one that stayed there would be live again at the next apply."""
+    """What this target made, in whatever store the spec names: its releases may be in that of another target, from before."""
     runs = [run_folder(product.name, product.target, candidate) for candidate in (False, True)]
     journals = [product.journal, journal_folder(product.name, product.target, candidate=True)]
     here = [Folder(folder) for folder in (*runs, *journals, log_folder(product.name))]
+    own = product.store.root.below(product.name)
+    releases = _held_here(product, f"{product.name}/endpoint/{product.target}", named=True)
     if not artifacts:
-        return [*product.store.holding(f"{product.name}/endpoint/{product.target}"), *here]
-    return [product.store.root.below(product.name), *here, Folder(copies_of(product.name))]
+        return [*releases, *here]
+    shared = [shelf for shelf in releases if not shelf.uri.startswith(f"{own.uri}/")]
+    return [own, *shared, *here, Folder(copies_of(product.name))]
 
 
 def _elsewhere(product: Product) -> list[Shelf]:
-    """Where it was kept before and something of it is still."""
-    own = product.store.root.below(product.name)
-    return [shelf for shelf in product.store.holding(product.name) if shelf.uri != own.uri]
+    """Where it was kept before, and something of it is still."""
+    return _held_here(product, product.name, named=False)
+
+
+def _held_here(product: Product, name: str, *, named: bool) -> list[Shelf]:
+    """Shelves of this name in stores that the spec names, at any target, or in those that it does not name any more."""
+    roots = _named(product)
+    found = product.store.holding(name)
+    return [shelf for shelf in found if named == any(shelf.uri == f"{uri.rstrip('/')}/{name}" for uri in roots)]
+
+
+def _named(product: Product) -> set[str]:
+    """The stores that the spec names."""
+    return {product.store.root.uri, *(other.site.store.uri for other in product.loaded.elsewhere)}
