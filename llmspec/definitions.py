@@ -21,7 +21,7 @@ def spec_files() -> list[Path]:
 def invalid(name: str, path: Path, error: Exception) -> dg.Definitions:
     """An asset that says what is wrong with its spec."""
     spec = dg.AssetSpec(
-        dg.AssetKey(["invalid", re.sub(r"[^A-Za-z0-9_]", "_", name)]),
+        dg.AssetKey(["invalid", re.sub(r"[^A-Za-z0-9_-]", "_", name)]),
         group_name="invalid_specs",
         description=f"`{path}` is not loaded:\n\n```\n{error}\n```",
         kinds={"yaml"},

@@ -117,7 +117,8 @@ def rollback(product: Product, place: Place, number: int | None = None, waiting:
 def drop(product: Product, place: Place) -> bool:
     """Nothing is tried out any more. False when nothing was. The pointer goes last: nothing runs that it does not name."""
     ended = place.end_trial(product.name, product.target)
-    product.releases.dismiss()
+    if product.releases.candidate():
+        product.releases.dismiss(_now())
     return ended
 
 

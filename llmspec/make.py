@@ -101,7 +101,7 @@ def require(stage: Stage) -> None:
         except DamagedError as error:
             cure = f"what was there is damaged and set aside; make it again: {base.apply_model}"
             raise NotReadyError(stage.name, f"the model of {base.loaded.path}", cure) from error
-    if unfit := stage.unfit:
+    if unfit := stage.unfit():
         raise BlockedError("\n".join(unfit))
 
 

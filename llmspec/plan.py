@@ -120,11 +120,11 @@ def _steps(product: Product, chosen: tuple[str, ...], force: bool, live: Live | 
         if name not in chosen:
             steps.append(Step(name, "skipped", ["not selected"]))
         elif name == "endpoint":
-            steps.append(_endpoint(product, _unsettled(name, steps), live, looked))
+            steps.append(_endpoint(product, steps, live, looked))
         elif name == "monitors":
             steps.append(_monitors(product, _unsettled(name, steps)))
         else:
-            steps.append(_step(stage, _unsettled(name, steps), force))
+            steps.append(_step(stage, steps, force))
             if name == "onnx" and product.precision[1] and not product.spec.hosted:
                 steps[-1].why.append("{}, {}".format(*product.precision))
     return steps
@@ -156,17 +156,18 @@ def _unsettled(name: str, steps: list[Step]) -> dict[str, Action]:
     return {step.stage: step.action for step in steps if step.stage in NEEDS[name] and (step.pending or step.action == "blocked")}
 
 
-def _blocked(stage: Stage, unsettled: dict[str, Action]) -> list[str]:
-    """Why it cannot be this stage's turn, whether or not what is above it was selected."""
-    for name, action in unsettled.items():
-        if action == "blocked":
-            return [f"{name} is blocked"]
-    return stage.unfit
+def _blocked(stage: Stage, steps: list[Step]) -> list[str]:
+    """Why it cannot be this stage's turn, whether or not what is above it was selected. What is made again is judged then."""
+    for step in steps:
+        if step.stage in stage.needs and step.action == "blocked":
+            return [f"{step.stage} is blocked"]
+    return stage.unfit(again={step.stage for step in steps if step.pending})
 
 
-def _step(stage: Stage, unsettled: dict[str, Action], force: bool) -> Step:
-    if blocked := _blocked(stage, unsettled):
+def _step(stage: Stage, steps: list[Step], force: bool) -> Step:
+    if blocked := _blocked(stage, steps):
         return Step(stage.name, "blocked", blocked)
+    unsettled = _unsettled(stage.name, steps)
     head = stage.head
     changes = differences(stage, head.manifest) if head else []
     try:
@@ -209,9 +210,10 @@ def _reuse(stage: Stage) -> Step:
     )
 
 
-def _endpoint(product: Product, unsettled: dict[str, Action], live: Live | None, looked: bool) -> Step:
-    if blocked := _blocked(product.stage("endpoint"), unsettled):
+def _endpoint(product: Product, steps: list[Step], live: Live | None, looked: bool) -> Step:
+    if blocked := _blocked(product.stage("endpoint"), steps):
         return Step("endpoint", "blocked", [*blocked, _still(product)])
+    unsettled = _unsettled("endpoint", steps)
     now = product.releases.live()
     if unsettled:
         return Step("endpoint", "may redeploy" if now else "deploy", [f"after {' and '.join(unsettled)}", *_gates(product)])

@@ -158,9 +158,9 @@ class Releases:
         """It is tried out."""
         self.at.write("candidate.json", json.dumps({"release": release.number, "since": at}))
 
-    def dismiss(self) -> None:
-        """Nothing is tried out."""
-        self.at.remove("candidate.json")
+    def dismiss(self, at: str) -> None:
+        """Nothing is tried out. When is written down: a store where something still was is behind this one."""
+        self.at.write("candidate.json", json.dumps({"since": at}))
 
     def _names(self) -> list[str]:
         return sorted(name for name in self.at.sizes() if name[:1].isdigit() and name.endswith(".json"))
@@ -175,7 +175,7 @@ class Releases:
     def copy_to(self, shelf: Shelf) -> None:
         """All of them, and the pointers last: a pointer never leads to a release that is not there. A candidate of the time when
         they were kept there before is none any more."""
-        Releases(shelf).dismiss()
+        shelf.remove("candidate.json")
         for name in sorted(self.at.sizes()):
             if text := self.at.read(name):
                 shelf.write(name, text)

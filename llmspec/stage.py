@@ -1,6 +1,7 @@
 """A spec at a target, stage by stage: what each reads, its job, its artifact. Plan and apply both look here, so they agree."""
 
 import json
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -181,7 +182,7 @@ class Product:
 
     @cached_property
     def releases(self) -> Releases:
-        """Here, or in an elder store until they are copied."""
+        """Wherever they went furthest: in an elder store until they are copied here."""
         return self.store.releases(self.name, self.target)
 
     def settle(self) -> bool:
@@ -322,14 +323,16 @@ class Stage:
         """The artifact that was last made or reused here."""
         return self.product.store.head(self.product.name, self.product.target, self.name)
 
-    @property
-    def unfit(self) -> list[str]:
-        """What does not pass among all that this is made from. Gates are not asked: scores that miss them are still scores."""
+    def unfit(self, again: Collection[str] = ()) -> list[str]:
+        """What does not pass among all that this is made from, but for what is made `again` and what is made from that. Gates are
+        not asked: scores that miss them are still scores."""
         found = []
         for name in (name for name in KEPT if name in upstream(self.name) and name != "evaluation"):
             stage = self.product.stage(name)
-            failed = [verdict.reason for verdict in stage.verdicts(stage.artifact) if not verdict.passed] if stage.artifact else []
-            found += [f"{name} does not pass: {'; '.join(failed)}"] if failed else []
+            if stage.artifact is None or {name, *upstream(name)} & set(again):
+                continue
+            if failed := [verdict.reason for verdict in stage.verdicts(stage.artifact) if not verdict.passed]:
+                found.append(f"{name} does not pass: {'; '.join(failed)}")
         return found
 
     def verdicts(self, artifact: Artifact) -> list[Verdict]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
@@ -15,9 +17,12 @@ from serving_parts import processes
 from test_lock import held
 
 from llmspec.audit import Trail
+from llmspec.card import Place
+from llmspec.deploy import revive
 from llmspec.keys import Keys
-from llmspec.release import Release, Releases
+from llmspec.release import Live, Release, Releases
 from llmspec.shelf import Folder
+from llmspec.stage import Product
 
 CHAT = {"messages": [{"role": "user", "content": "Where is the lamp?"}], "max_tokens": 3}
 
@@ -114,6 +119,20 @@ def test_a_candidate_that_does_not_pass_the_gates_is_not_served(applied: Project
     done = applied.run("apply", "tiny.yaml", "--candidate", "--yes", check=False)
     assert (done.returncode, "perplexity" in done.stdout + done.stderr) == (1, True)
     assert processes(applied.folder / ".llmspec") == []
+
+
+def test_what_somebody_else_brought_up_meanwhile_is_not_started_again() -> None:
+    pointed, up = [2], [None, Live("http://127.0.0.1:1", 1, 1, 0.0)]
+
+    @contextmanager
+    def deploying(_: object) -> Iterator[None]:
+        pointed[:] = [1]  # a rollback had its turn first
+        yield
+
+    releases = SimpleNamespace(live=lambda: pointed[0])
+    product = cast(Product, SimpleNamespace(name="bot", target="local", releases=releases, deploying=deploying))
+    assert revive(product, cast(Place, SimpleNamespace(live=lambda *_: up.pop(0)))) is None
+    assert up == []
 
 
 def test_the_way_back_leads_to_what_was_live_before(tmp_path_factory: pytest.TempPathFactory) -> None:

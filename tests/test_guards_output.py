@@ -263,6 +263,12 @@ def test_what_some_page_would_not_take_for_code_or_an_address_is_made_safe(text:
         assert (listener.found, RUNS in said, LOADS in said) == ({"output_html"}, False, False)
 
 
+def test_an_address_goes_on_behind_a_brace_however_it_comes_in_pieces() -> None:
+    text = "see https://shop.example{x}@evil.example/?d=secret ok"
+    for pieces in ([text], list(text)):
+        assert through(guards({"output_html": ["shop.example"]}).listener(), pieces) == "see [LINK REMOVED] ok"
+
+
 @pytest.mark.parametrize("text", CODE)
 def test_what_every_page_takes_for_code_stays_as_it_is(text: str) -> None:
     assert through(guards({"output_html": ["shop.example"]}).listener(), list(text)) == text

@@ -214,11 +214,12 @@ def test_products_whose_names_read_alike_are_told_apart_before_one_changes_the_o
     made = Spec.model_validate({**BASE, "name": "shop-eu", "places": {"endpoint": "sagemaker"}})
     Here.folder = tmp_path
     later = Here(made, "prod", tmp_path)
-    assert later.namesake == ""
-    later.found({})
-    assert later.namesake == "", "it is no namesake of its own"
-    Here(made.model_copy(update={"name": "shop"}), "eu-prod", tmp_path).found({})
-    assert later.namesake == "shop at eu-prod"
+    assert stacks.standing(later, "foundation").name == "shop-eu-prod-foundation"
+    earlier = Here(made.model_copy(update={"name": "shop"}), "eu-prod", tmp_path)
+    earlier.found({})
+    assert stacks.standing(earlier, "foundation").name == "shop-eu-prod-foundation"
+    with pytest.raises(PlaceError, match="would have the names, and the stacks, of shop at eu-prod in AWS"):
+        stacks.standing(later, "foundation")
 
 
 def test_a_secret_reaches_the_program_as_a_secret_and_stands_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:

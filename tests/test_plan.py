@@ -186,6 +186,9 @@ def test_a_selection_below_data_that_fails_its_checks_is_blocked_although_data_w
     assert (endpoint["action"], endpoint["why"][0]) == ("blocked", "data does not pass: rows 40, asked >= 1000")
     said = applied.run("apply", "tiny.yaml", "--select", "endpoint", "--yes", check=False)
     assert (said.returncode, "data does not pass" in said.stderr) == (1, True)
+    again = {step["stage"]: step["action"] for step in applied.plan("--force")["steps"]}
+    assert again["data"] == "rerun"
+    assert "blocked" not in again.values(), "what is made again is judged then"
 
 
 def test_a_saved_plan_is_applied_as_it_is_and_refused_once_it_is_stale(applied: Project) -> None:

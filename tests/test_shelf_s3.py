@@ -86,6 +86,18 @@ def test_of_a_move_that_was_killed_between_two_releases_nothing_is_lost(shelf: S
     assert (live.number, before.number) == (2, 1)
 
 
+def test_a_candidate_that_was_dismissed_after_a_move_does_not_come_back_from_the_earlier_store(shelf: Shelf) -> None:
+    first, second = shelf.below("first"), shelf.below("second")
+    here = Store(first).releases("bot", "local")
+    released(here, 1)
+    here.nominate(here.add(Release(2, "bot", "local", "", "", "2", "", {})), "2026-01-03")
+    moved = Store(second, (first,))
+    moved.releases("bot", "local").copy_to(second.below("bot/endpoint/local"))
+    moved.releases("bot", "local").dismiss("2026-01-04")
+    assert moved.releases("bot", "local").at == second.below("bot/endpoint/local")
+    assert moved.releases("bot", "local").candidate() is None
+
+
 def test_a_store_that_is_come_back_to_gets_the_releases_made_since_and_no_candidate_of_then(shelf: Shelf) -> None:
     first, second = shelf.below("first"), shelf.below("second")
     released(Store(first).releases("bot", "local"), 1, 2)
@@ -94,7 +106,7 @@ def test_a_store_that_is_come_back_to_gets_the_releases_made_since_and_no_candid
     moved = Store(second, (first,))
     moved.releases("bot", "local").copy_to(second.below("bot/endpoint/local"))
     released(moved.releases("bot", "local"), 3, 4)  # the candidate became live, and then came another
-    moved.releases("bot", "local").dismiss()
+    moved.releases("bot", "local").dismiss("2026-01-05")
     back = Store(first, (second,))
     assert back.releases("bot", "local").at == second.below("bot/endpoint/local")
     back.releases("bot", "local").copy_to(first.below("bot/endpoint/local"))

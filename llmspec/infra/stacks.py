@@ -52,6 +52,14 @@ def standing(site: Site, part: str) -> Stack:
     return _stack(site, part, program)
 
 
+def _alone(site: Site) -> None:
+    """The stacks are its own. PlaceError where another product's have their names."""
+    if not site.founded and (other := site.namesake):
+        fault = f"{site.name} at {site.target} would have the names, and the stacks, of {other} in AWS"
+        raise PlaceError(f"{fault}\n  call the target otherwise, in {site.file}")
+
+
 def _stack(site: Site, part: str, program: Callable[[], None]) -> Stack:
+    _alone(site)
     tags = {"llmspec:name": site.name, "llmspec:target": site.target}
     return Stack(f"{site.name}-{site.target}-{part}", program, site.region, state_of(site.spec), tags)

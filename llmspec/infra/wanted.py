@@ -73,11 +73,7 @@ def foundation_wanted(product: Product, asked: bool = False) -> Wanted:
     """What `apply` does first, by what was made; `asked`: by what AWS has. CliMissingError without a CLI, which makes nothing."""
     if not installed():
         raise CliMissingError
-    site = product.place("endpoint").site
-    if not site.founded and (other := site.namesake):
-        fault = f"{site.name} at {site.target} would have the names, and the stacks, of {other} in AWS"
-        raise PlaceError(f"{fault}\n  call the target otherwise, in {site.file}")
-    stack = foundation_stack(site)
+    stack = foundation_stack(product.place("endpoint").site)
     return Wanted("foundation", stack.name, stack.preview(asked))
 
 

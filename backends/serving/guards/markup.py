@@ -35,6 +35,7 @@ _HANDLER = re.compile(
 _ADDRESS = re.compile(r"(?:[\s/\"'])(?:href|src|data|cite)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s>]+)", re.IGNORECASE)
 _BLANK = re.compile(r"\n[ \t\r]*\n")
 _BARE = re.compile(r"(?:[^\s<>\"'`|\\^{}\[\]!]|!(?!\[))*(?:\{[^\s{}]*\}[^\s<>\"'`]*)*")
+_BRACE = re.compile(r"\{[^\s{}]*")
 _AT_FENCE = re.compile(r" {0,3}(?:`{3}|~{3})")
 _FENCE = re.compile(rf"(?P<indent> {{0,3}})(?P<mark>`{{3,}}|~{{3,}})(?P<info>[^\r\n]{{0,{LONGEST_INFO}}})(?P<end>[\r\n]?)")
 _FENCE_WITHIN = re.compile(r"[\r\n][ \t>*+\-.)0-9]*(?:`{3}|~{3})")
@@ -338,7 +339,8 @@ class Markup:
         assert url
         if not url[0]:
             return held[0], 1
-        if url.end() == len(held) and not final and len(held) < LONGEST_LINK:
+        brace = _BRACE.match(held, url.end(), LONGEST_LINK)  # closed, it would be a part of the address
+        if (brace or url).end() == len(held) and not final and len(held) < LONGEST_LINK:
             return None
         address = url[0].rstrip(".,;:!?)")
         if self._unsafe(address if address[:4].lower() == "http" else f"https://{address}"):
