@@ -15,6 +15,7 @@ from llmspec.card import Card, Engine, Place
 from llmspec.job import Job
 from llmspec.language.fields import docs
 from llmspec.section import STAGES
+from llmspec.shelf import sha256_of
 from llmspec.store import open_artifact
 
 ENGINES = dict(registry.engines())
@@ -115,7 +116,7 @@ def simple_job(folder: Path, rows: str = "") -> Job:
         options=options,
         keyed=options,
         inputs={},
-        files={"rows": {str(folder / "rows.jsonl"): "0" * 64}},
+        files={"rows": {str(folder / "rows.jsonl"): sha256_of(folder / "rows.jsonl")}},
     )
     return Job(**{**vars(draft), "output": str(folder / "store" / draft.key)})
 
