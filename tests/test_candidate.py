@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from test_lock import held
 
 from llmspec.audit import Trail
 from llmspec.card import Place
-from llmspec.deploy import revive
+from llmspec.deploy import revive, rollback
 from llmspec.keys import Keys
 from llmspec.release import Live, Release, Releases
 from llmspec.shelf import Folder
@@ -133,6 +133,27 @@ def test_what_somebody_else_brought_up_meanwhile_is_not_started_again() -> None:
     product = cast(Product, SimpleNamespace(name="bot", target="local", releases=releases, deploying=deploying))
     assert revive(product, cast(Place, SimpleNamespace(live=lambda *_: up.pop(0)))) is None
     assert up == []
+
+
+def test_the_way_back_gives_one_release_all_of_the_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSPEC_HOME", str(tmp_path))
+    releases, shares = Releases(Folder(tmp_path / "releases")), [{"release": 1, "weight": 50}, {"release": 2, "weight": 50}]
+    first, second = (Release(number, "bot", "local", "", "", str(number), "", {"variants": shares}) for number in (1, 2))
+    releases.at.write("000001.json", first.to_json())  # with its shares, as releases were once written
+    releases.point(first, "then")
+    releases.point(releases.add(second), "now")
+    served: list[Release] = []
+
+    def serve(release: Release) -> Live:
+        served.append(release)
+        return Live("http://127.0.0.1:1", release.number, 1, 0.0)
+
+    facts = {"name": "bot", "target": "local", "releases": releases, "located": lambda release: release}
+    product = cast(Product, SimpleNamespace(deploying=lambda _: nullcontext(), **facts))
+    rollback(product, cast(Place, SimpleNamespace(serve=serve)))
+    live = releases.live()
+    assert live
+    assert [(release.number, release.variants) for release in (*served, live)] == [(1, []), (1, [])]
 
 
 def test_the_way_back_leads_to_what_was_live_before(tmp_path_factory: pytest.TempPathFactory) -> None:

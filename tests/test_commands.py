@@ -8,6 +8,10 @@ import subprocess
 import pytest
 from conftest import TINY, Project
 from fake_collector import collecting, plain
+from test_lock import held
+
+from llmspec import store
+from llmspec.cli import main
 
 
 def test_destroy_lists_then_removes_the_endpoint_and_keeps_the_artifacts(applied: Project) -> None:
@@ -44,6 +48,20 @@ def test_what_an_earlier_store_holds_outlives_destroy_and_does_not_come_back(app
     assert applied.digests() == before
     assert "nothing deployed" in applied.run("status", "tiny.yaml").stdout
     assert set(applied.actions().values()) == {"run", "deploy"}
+
+
+def test_destroy_with_artifacts_waits_for_who_deploys_at_another_target(
+    applied: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    applied.write(TINY + "targets: {local: {}, prod: {}}\n")
+    before = applied.digests()
+    monkeypatch.setenv("LLMSPEC_HOME", str(applied.folder / ".llmspec"))
+    monkeypatch.chdir(applied.folder)
+    monkeypatch.setattr(store, "SWAP_SECONDS", 0.0)
+    with held(applied.store / "tiny" / ".deployed-prod.lock"):
+        assert main(["destroy", "tiny.yaml", "--artifacts", "--yes"]) == 1
+    assert "tiny is being deployed by" in capsys.readouterr().err
+    assert applied.digests() == before
 
 
 def test_a_store_that_another_target_names_is_no_earlier_one(applied: Project) -> None:
