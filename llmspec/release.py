@@ -189,10 +189,6 @@ class Releases:
             return last.number
         return last.number + 1 if last else 1
 
-    def forget(self) -> None:
-        """Nothing is live."""
-        self.at.remove("live.json")
-
 
 def _name(number: int) -> str:
     return f"{number:06d}.json"

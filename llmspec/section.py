@@ -3,7 +3,7 @@
 import difflib
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -32,6 +32,13 @@ def wrong(fault: str, cure: str = "", at: str = "", word: str = "") -> PydanticC
     """What a validator raises: the fault, its cure, the field it is about when that is deeper than the model, and the
     word or key in the value that the caret should be under."""
     return PydanticCustomError("llmspec", "{fault}", {"fault": fault, "cure": cure, "at": at, "word": word})
+
+
+def asked_once(asked: Sequence[object], field: str) -> None:
+    """A validator's: nothing asks the same as what stands before it in the list, however it is written."""
+    for number, one in enumerate(asked):
+        if one in (before := asked[:number]):
+            raise wrong(f"it asks the same as '{before[before.index(one)]}'", "keep one of them", f"{field}[{number}]")
 
 
 def did_you_mean(word: str, known: Iterable[str], listed: bool = True) -> str:

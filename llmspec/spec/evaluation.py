@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from llmspec.card import Engine
 from llmspec.expressions import Gate
 from llmspec.registry import EngineOf
-from llmspec.section import OutsideKey, Section, wrong
+from llmspec.section import OutsideKey, Section, asked_once, wrong
 
 Metric = Literal["token_f1", "exact_match", "perplexity", "rouge_l"]
 
@@ -35,9 +35,7 @@ class Evaluation(Section):
 
     @model_validator(mode="after")
     def _gates_are_asked_once(self) -> Self:
-        for number, gate in enumerate(self.gates):
-            if gate in (before := self.gates[:number]):
-                raise wrong(f"it asks the same as '{before[before.index(gate)]}'", "keep one of them", f"gates[{number}]")
+        asked_once(self.gates, "gates")
         return self
 
     @model_validator(mode="after")

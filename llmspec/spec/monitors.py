@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from llmspec.card import Engine
 from llmspec.expressions import Alarm
 from llmspec.registry import EngineOf
-from llmspec.section import Duration, Like, SecretText, Section, wrong
+from llmspec.section import Duration, Like, SecretText, Section, asked_once, wrong
 
 
 class Notify(Section):
@@ -50,7 +50,5 @@ class Monitors(Section):
 
     @model_validator(mode="after")
     def _alarms_are_asked_once(self) -> Self:
-        for number, alarm in enumerate(self.alarms):
-            if alarm in (before := self.alarms[:number]):
-                raise wrong(f"it asks the same as '{before[before.index(alarm)]}'", "keep one of them", f"alarms[{number}]")
+        asked_once(self.alarms, "alarms")
         return self
